@@ -1,1 +1,15 @@
+//! Pillion: a sidecar proxy that control planes take for Envoy.
+//!
+//! Everything is one of two paths, and the modules stand in their order:
+//!
+//! ```text
+//! request:  accept -> detect -> filter chain -> TLS -> codec -> HTTP filters -> route -> cluster (which endpoint) -> upstream (a connection)
+//! config:   bytes (file, ADS, SDS) -> versions and nonces -> typed message -> parsed runtime type or a rejection -> Snapshot -> swapped in
+//! ```
+//!
+//! They meet in one place: the request path reads an immutable `Snapshot` through an `Arc` and never waits for, locks or parses config.
 
+pub mod address;
+pub mod failure;
+pub mod http;
+pub mod io;

@@ -1,0 +1,173 @@
+//! Why something did not work: one type for the whole data path.
+//!
+//! Envoy's response flags and `response_code_details` are an API (dashboards match on them); the sentence is ours.
+
+use std::{borrow::Cow, fmt};
+
+/// Whose fault it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    Downstream,
+    Upstream,
+    Local,
+}
+
+/// What a retry may assume of the failed attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RetrySafety {
+    /// No byte of the request reached the application: connect failure, refused stream, reset before the request was sent.
+    NothingSent,
+    /// The request may have been executed.
+    MaybeExecuted,
+    /// Never retry (downstream faults, local decisions).
+    Never,
+}
+
+/// How an upstream attempt ended before a response head, in the terms of `retry_on`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ResetReason {
+    ConnectFailure,
+    ConnectTimeout,
+    /// The connection ended under the stream.
+    ConnectionTermination,
+    RemoteReset,
+    /// HTTP/2 REFUSED_STREAM, or GOAWAY that did not cover the stream.
+    RemoteRefused,
+    LocalReset,
+    /// A circuit breaker refused the request.
+    Overflow,
+    ProtocolError,
+}
+
+/// Envoy's response flags, a set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ResponseFlags(u32);
+
+macro_rules! flags {
+    ($($bit:literal $name:ident $short:literal $long:literal;)*) => {
+        impl ResponseFlags {
+            $(pub const $name: Self = Self(1 << $bit);)*
+            /// (flag, short form, long form), in the order in which Envoy prints them.
+            const TABLE: &'static [(Self, &'static str, &'static str)] = &[$((Self::$name, $short, $long)),*];
+        }
+    };
+}
+
+flags! {
+    0 FAILED_LOCAL_HEALTH_CHECK "LH" "FailedLocalHealthCheck";
+    1 NO_HEALTHY_UPSTREAM "UH" "NoHealthyUpstream";
+    2 UPSTREAM_REQUEST_TIMEOUT "UT" "UpstreamRequestTimeout";
+    3 LOCAL_RESET "LR" "LocalReset";
+    4 UPSTREAM_REMOTE_RESET "UR" "UpstreamRemoteReset";
+    5 UPSTREAM_CONNECTION_FAILURE "UF" "UpstreamConnectionFailure";
+    6 UPSTREAM_CONNECTION_TERMINATION "UC" "UpstreamConnectionTermination";
+    7 UPSTREAM_OVERFLOW "UO" "UpstreamOverflow";
+    8 NO_ROUTE_FOUND "NR" "NoRouteFound";
+    9 DELAY_INJECTED "DI" "DelayInjected";
+    10 FAULT_INJECTED "FI" "FaultInjected";
+    11 RATE_LIMITED "RL" "RateLimited";
+    12 UNAUTHORIZED_EXTERNAL_SERVICE "UAEX" "UnauthorizedExternalService";
+    13 RATE_LIMIT_SERVICE_ERROR "RLSE" "RateLimitServiceError";
+    14 DOWNSTREAM_CONNECTION_TERMINATION "DC" "DownstreamConnectionTermination";
+    15 UPSTREAM_RETRY_LIMIT_EXCEEDED "URX" "UpstreamRetryLimitExceeded";
+    16 STREAM_IDLE_TIMEOUT "SI" "StreamIdleTimeout";
+    17 INVALID_ENVOY_REQUEST_HEADERS "IH" "InvalidEnvoyRequestHeaders";
+    18 DOWNSTREAM_PROTOCOL_ERROR "DPE" "DownstreamProtocolError";
+    19 UPSTREAM_MAX_STREAM_DURATION_REACHED "UMSDR" "UpstreamMaxStreamDurationReached";
+    20 RESPONSE_FROM_CACHE_FILTER "RFCF" "ResponseFromCacheFilter";
+    21 NO_FILTER_CONFIG_FOUND "NFCF" "NoFilterConfigFound";
+    22 DURATION_TIMEOUT "DT" "DurationTimeout";
+    23 UPSTREAM_PROTOCOL_ERROR "UPE" "UpstreamProtocolError";
+    24 NO_CLUSTER_FOUND "NC" "NoClusterFound";
+    25 OVERLOAD_MANAGER "OM" "OverloadManagerTerminated";
+    26 DNS_RESOLUTION_FAILED "DF" "DnsResolutionFailed";
+    27 DROP_OVERLOAD "DO" "DropOverload";
+    28 DOWNSTREAM_REMOTE_RESET "DR" "DownstreamRemoteReset";
+    29 UNCONDITIONAL_DROP_OVERLOAD "UDO" "UnconditionalDropOverload";
+}
+
+impl ResponseFlags {
+    pub fn insert(&mut self, other: Self) {
+        self.0 |= other.0;
+    }
+
+    pub fn contains(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The flag of a short name (`UH`), as access-log filters spell it.
+    pub fn from_short(name: &str) -> Option<Self> {
+        Self::TABLE.iter().find(|(_, short, _)| *short == name).map(|(flag, ..)| *flag)
+    }
+
+    /// The long names (`NoHealthyUpstream`), joined as `%RESPONSE_FLAGS_LONG%` prints them.
+    pub fn long(self) -> impl fmt::Display {
+        Names(self, true)
+    }
+}
+
+/// `UH,URX`, or `-` when empty: `%RESPONSE_FLAGS%`.
+impl fmt::Display for ResponseFlags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Names(*self, false).fmt(f)
+    }
+}
+
+struct Names(ResponseFlags, bool);
+
+impl fmt::Display for Names {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str("-");
+        }
+        let set = ResponseFlags::TABLE.iter().filter(|(flag, ..)| self.0.contains(*flag));
+        for (i, (_, short, long)) in set.enumerate() {
+            if i > 0 {
+                f.write_str(",")?;
+            }
+            f.write_str(if self.1 { long } else { short })?;
+        }
+        Ok(())
+    }
+}
+
+/// A failure of the data path.
+#[derive(Debug, Clone)]
+pub struct Failure {
+    pub side: Side,
+    pub retry: RetrySafety,
+    pub reset: Option<ResetReason>,
+    pub flags: ResponseFlags,
+    /// Envoy's `response_code_details`, e.g. `upstream_reset_before_response_started{connection_termination}`.
+    pub details: Cow<'static, str>,
+    /// One sentence that names the object and the value. Built only when something failed.
+    pub sentence: String,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.sentence)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_print_as_envoy_prints_them() {
+        let mut f = ResponseFlags::default();
+        assert_eq!(f.to_string(), "-");
+        f.insert(ResponseFlags::UPSTREAM_RETRY_LIMIT_EXCEEDED);
+        f.insert(ResponseFlags::UPSTREAM_CONNECTION_FAILURE);
+        assert_eq!(f.to_string(), "UF,URX");
+        assert_eq!(f.long().to_string(), "UpstreamConnectionFailure,UpstreamRetryLimitExceeded");
+        assert_eq!(ResponseFlags::from_short("NR"), Some(ResponseFlags::NO_ROUTE_FOUND));
+    }
+}

@@ -1,0 +1,87 @@
+//! Heads and frames: what codecs hand to the request path and back, the same for HTTP/1 and HTTP/2.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+
+/// The protocol of one side of a stream, as `%PROTOCOL%` prints it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    Http10,
+    Http11,
+    Http2,
+}
+
+impl Protocol {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http10 => "HTTP/1.0",
+            Self::Http11 => "HTTP/1.1",
+            Self::Http2 => "HTTP/2",
+        }
+    }
+}
+
+/// A request head in HTTP/2's shape, whatever protocol carried it: `Host` lives in `authority`, never in `headers`;
+/// connection-level headers of HTTP/1 (`Connection`, `Keep-Alive`, `Transfer-Encoding`...) were consumed by the codec.
+/// This is the canonical request: routing, RBAC and the upstream all see this one value.
+#[derive(Debug, Clone)]
+pub struct RequestHead {
+    pub method: Method,
+    /// `http` or `https`.
+    pub scheme: HeaderValue,
+    /// Empty where an HTTP/1.0 client sent none.
+    pub authority: HeaderValue,
+    /// `:path`: path and query in origin form, `*` for OPTIONS, empty for a plain CONNECT.
+    pub path: HeaderValue,
+    /// HTTP/1 `Upgrade:` (lower-cased) or HTTP/2 `:protocol` of an extended CONNECT. With HTTP/1 the method is as sent (GET);
+    /// the HTTP/2 codec turns an extended CONNECT into a GET with `upgrade` set, as Envoy does.
+    pub upgrade: Option<HeaderValue>,
+    pub headers: HeaderMap,
+    pub protocol: Protocol,
+}
+
+impl RequestHead {
+    /// The path and query as text. The codecs admit visible ASCII only.
+    pub fn path_str(&self) -> &str {
+        std::str::from_utf8(self.path.as_bytes()).unwrap_or("")
+    }
+
+    pub fn authority_str(&self) -> &str {
+        std::str::from_utf8(self.authority.as_bytes()).unwrap_or("")
+    }
+
+    /// The path without query.
+    pub fn path_only(&self) -> &str {
+        let p = self.path_str();
+        p.find(['?', '#']).map_or(p, |i| &p[..i])
+    }
+
+    /// The query without `?`, if any.
+    pub fn query(&self) -> Option<&str> {
+        self.path_str().split_once('?').map(|(_, q)| q)
+    }
+}
+
+/// A response head, final or informational (1xx).
+#[derive(Debug, Clone)]
+pub struct ResponseHead {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub protocol: Protocol,
+}
+
+/// A piece of a body.
+#[derive(Debug, Clone)]
+pub enum Frame {
+    Data(Bytes),
+    /// Ends the body.
+    Trailers(HeaderMap),
+}
+
+/// What a codec delivers next from a body.
+#[derive(Debug, Clone)]
+pub enum Incoming {
+    Frame(Frame),
+    /// The body ended cleanly, without trailers.
+    End,
+}
