@@ -1,13 +1,7 @@
-//! The two codecs behind one pair of enums, and every protocol limit in one table.
+//! The two codecs, and every protocol limit in one table.
 //!
 //! Both sides are poll-based, so that one task can drive a downstream stream and its upstream exchange together without
 //! splitting, channels or boxes: `poll_*` registers the task's waker, `send_*` only queues bytes, `poll_flush` writes them.
-
-use std::task::{Context, Poll};
-
-use http::HeaderMap;
-
-use super::message::{Frame, Incoming, RequestHead, ResponseHead};
 
 pub mod limits;
 
@@ -20,13 +14,14 @@ pub enum CodecError {
     /// The socket failed.
     #[error("connection failed: {0}")]
     Io(String),
-    /// The peer reset the stream (HTTP/2 code).
-    #[error("stream reset by the peer (HTTP/2 code {0})")]
+    /// The peer reset the stream.
+    #[error("stream reset by the peer (HTTP/2 error code {0})")]
     Reset(u32),
     /// HTTP/2 REFUSED_STREAM, or a GOAWAY that did not cover the stream: nothing was processed.
     #[error("stream refused by the peer")]
     Refused,
-    /// The bytes are not HTTP as Envoy accepts it. `status` is what a server answers; `details` is Envoy's `http1.codec_error`-like name.
+    /// The bytes are not HTTP as Envoy accepts it. `status` is what a server answers with; `details` is the
+    /// `response_code_details` that Envoy 1.40 gives (e.g. `http1.codec_error`).
     #[error("{sentence}")]
     Protocol { status: u16, details: &'static str, sentence: String },
 }
