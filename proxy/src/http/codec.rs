@@ -3,6 +3,7 @@
 //! Both sides are poll-based, so that one task can drive a downstream stream and its upstream exchange together without
 //! splitting, channels or boxes: `poll_*` registers the task's waker, `send_*` only queues bytes, `poll_flush` writes them.
 
+pub mod h1;
 pub mod limits;
 
 /// Why a codec gave up on a message. The router or the connection turns it into a [`crate::failure::Failure`].

@@ -21,6 +21,15 @@ impl Protocol {
     }
 }
 
+/// The header lines as an HTTP/1 peer sent them, kept where `preserve_case` is configured, so that the HTTP/1 encoder of the
+/// other side spells the names as the sender did. Shares the head's bytes; the default is empty and means lower case.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Spelling {
+    pub lines: Bytes,
+    /// Envoy's `formatter_type_on_envoy_headers: PROPER_CASE`: names that the sender did not send are written `Proper-Case`.
+    pub proper_case_others: bool,
+}
+
 /// A request head in HTTP/2's shape, whatever protocol carried it: `Host` lives in `authority`, never in `headers`;
 /// connection-level headers of HTTP/1 (`Connection`, `Keep-Alive`, `Transfer-Encoding`...) were consumed by the codec.
 /// This is the canonical request: routing, RBAC and the upstream all see this one value.
@@ -37,6 +46,8 @@ pub struct RequestHead {
     /// the HTTP/2 codec turns an extended CONNECT into a GET with `upgrade` set, as Envoy does.
     pub upgrade: Option<HeaderValue>,
     pub headers: HeaderMap,
+    /// Empty but for HTTP/1 with `preserve_case`.
+    pub spelling: Spelling,
     pub protocol: Protocol,
 }
 
@@ -67,6 +78,8 @@ impl RequestHead {
 pub struct ResponseHead {
     pub status: StatusCode,
     pub headers: HeaderMap,
+    /// Empty but for HTTP/1 with `preserve_case`.
+    pub spelling: Spelling,
     pub protocol: Protocol,
 }
 
