@@ -101,7 +101,10 @@ impl ResponseFlags {
 
     /// The flag of a short name (`UH`), as access-log filters spell it.
     pub fn from_short(name: &str) -> Option<Self> {
-        Self::TABLE.iter().find(|(_, short, _)| *short == name).map(|(flag, ..)| *flag)
+        Self::TABLE
+            .iter()
+            .find(|(_, short, _)| *short == name)
+            .map(|(flag, ..)| *flag)
     }
 
     /// The long names (`NoHealthyUpstream`), joined as `%RESPONSE_FLAGS_LONG%` prints them.
@@ -167,7 +170,10 @@ mod tests {
         f.insert(ResponseFlags::UPSTREAM_RETRY_LIMIT_EXCEEDED);
         f.insert(ResponseFlags::UPSTREAM_CONNECTION_FAILURE);
         assert_eq!(f.to_string(), "UF,URX");
-        assert_eq!(f.long().to_string(), "UpstreamConnectionFailure,UpstreamRetryLimitExceeded");
+        assert_eq!(
+            f.long().to_string(),
+            "UpstreamConnectionFailure,UpstreamRetryLimitExceeded"
+        );
         assert_eq!(ResponseFlags::from_short("NR"), Some(ResponseFlags::NO_ROUTE_FOUND));
     }
 }

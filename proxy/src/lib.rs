@@ -9,7 +9,20 @@
 //!
 //! They meet in one place: the request path reads an immutable `Snapshot` through an `Arc` and never waits for, locks or parses config.
 
+// The request path, in its order.
+pub mod cluster;
+pub mod http;
+pub mod listener;
+pub mod route;
+pub mod tcp;
+pub mod tls;
+
+// What both paths share.
+pub mod access_log;
 pub mod address;
 pub mod failure;
-pub mod http;
+pub mod format;
 pub mod io;
+pub mod matcher;
+pub mod snapshot;
+pub mod stream_info;

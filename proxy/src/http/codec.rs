@@ -24,5 +24,9 @@ pub enum CodecError {
     /// The bytes are not HTTP as Envoy accepts it. `status` is what a server answers with; `details` is the
     /// `response_code_details` that Envoy 1.40 gives (e.g. `http1.codec_error`).
     #[error("{sentence}")]
-    Protocol { status: u16, details: &'static str, sentence: String },
+    Protocol {
+        status: u16,
+        details: &'static str,
+        sentence: String,
+    },
 }

@@ -1,0 +1,24 @@
+//! Envoy's substitution formats (`%REQ(X)% %RESPONSE_CODE%...`), compiled once; used by access logs, header edits,
+//! direct responses and local replies.
+
+use crate::{
+    http::message::{RequestHead, ResponseHead},
+    stream_info::StreamInfo,
+};
+
+/// What a format may look at. Absent parts print as `-`, as in Envoy.
+#[derive(Clone, Copy)]
+pub struct Facts<'a> {
+    pub info: &'a StreamInfo,
+    pub request: Option<&'a RequestHead>,
+    pub response: Option<&'a ResponseHead>,
+    pub response_trailers: Option<&'a http::HeaderMap>,
+    /// `%LOCAL_REPLY_BODY%`.
+    pub local_reply_body: &'a str,
+}
+
+/// A compiled text format.
+#[derive(Debug, Default)]
+pub struct Format {
+    _parts: (),
+}

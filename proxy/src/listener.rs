@@ -1,0 +1,166 @@
+//! Listeners: sockets, inspection of what arrives, and the filter chain that takes a connection.
+
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+use ipnet::IpNet;
+
+use crate::{access_log::AccessLog, address::Address, http::HttpConnectionManager, tcp::TcpProxy, tls::DownstreamTls};
+
+/// `envoy.config.listener.v3.Listener`, parsed.
+#[derive(Debug)]
+pub struct Listener {
+    pub name: Arc<str>,
+    /// The first is the listener's own; the others are `additional_addresses`.
+    pub addresses: Vec<ListenAddress>,
+    /// False: takes connections only by hand-off from a listener with `use_original_dst`.
+    pub bind_to_port: bool,
+    /// Hands a connection to the listener of its original destination.
+    pub use_original_dst: bool,
+    pub direction: TrafficDirection,
+    pub reuse_port: bool,
+    pub exact_balance: bool,
+    pub transparent: bool,
+    pub freebind: bool,
+    pub backlog: u32,
+    pub tcp_fast_open_queue: Option<u32>,
+    pub socket_options: Vec<SocketOption>,
+    pub listener_filters: Vec<ListenerFilter>,
+    /// `None`: wait for ever. Envoy's default: 15 s.
+    pub listener_filters_timeout: Option<Duration>,
+    pub continue_on_listener_filters_timeout: bool,
+    pub filter_chains: Vec<Arc<FilterChain>>,
+    pub default_filter_chain: Option<Arc<FilterChain>>,
+    /// Read and write buffer limit of a connection, in bytes. Envoy's default: 1 MiB.
+    pub per_connection_buffer_limit: u32,
+    /// Logs connections that no filter chain took.
+    pub access_log: Vec<AccessLog>,
+    /// `listener.<this>.` in statistics: `stat_prefix`, or the address with `:` made `_`.
+    pub stat_prefix: Arc<str>,
+    pub ignore_global_conn_limit: bool,
+    pub max_connections_per_socket_event: u32,
+    /// `MODIFY_ONLY`: does not drain on SIGTERM, /drain_listeners or failed health check.
+    pub drain_modify_only: bool,
+    /// Hash of the parts that need new sockets when they change.
+    pub socket_hash: u64,
+    /// Hash of the whole received resource.
+    pub hash: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenAddress {
+    pub address: Address,
+    /// An IPv6 wildcard also takes IPv4.
+    pub ipv4_compat: bool,
+    /// Mode of a Unix socket's file.
+    pub mode: Option<u32>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TrafficDirection {
+    Unspecified,
+    Inbound,
+    Outbound,
+}
+
+/// A raw `setsockopt`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct SocketOption {
+    pub level: i32,
+    pub name: i32,
+    pub value: SocketOptionValue,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum SocketOptionValue {
+    Int(i32),
+    Bytes(Box<[u8]>),
+}
+
+#[derive(Debug)]
+pub struct ListenerFilter {
+    pub kind: ListenerFilterKind,
+    /// The filter is skipped where this holds.
+    pub disabled: Option<ListenerFilterPredicate>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ListenerFilterKind {
+    OriginalDst,
+    TlsInspector { detect_ja3: bool },
+    HttpInspector,
+    ProxyProtocol { allow_without: bool },
+}
+
+/// `envoy.config.listener.v3.ListenerFilterChainMatchPredicate`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ListenerFilterPredicate {
+    Any,
+    Not(Box<ListenerFilterPredicate>),
+    And(Vec<ListenerFilterPredicate>),
+    Or(Vec<ListenerFilterPredicate>),
+    /// `start..end` of the destination port.
+    DestinationPort {
+        start: u32,
+        end: u32,
+    },
+}
+
+/// One filter chain. Replaced by an update only where its content changed; then its connections drain.
+#[derive(Debug)]
+pub struct FilterChain {
+    pub name: Arc<str>,
+    pub matches: FilterChainMatch,
+    /// `None`: plaintext (raw_buffer).
+    pub tls: Option<Arc<DownstreamTls>>,
+    /// `None`: no limit.
+    pub transport_socket_connect_timeout: Option<Duration>,
+    pub filter: NetworkFilter,
+    pub hash: u64,
+}
+
+/// The terminal network filter.
+#[derive(Debug)]
+pub enum NetworkFilter {
+    Http(Arc<HttpConnectionManager>),
+    Tcp(Arc<TcpProxy>),
+    /// A chain without filters: the connection is closed at once, as Envoy does.
+    None,
+}
+
+/// `envoy.config.listener.v3.FilterChainMatch`; empty parts match everything.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct FilterChainMatch {
+    pub destination_port: Option<u16>,
+    pub prefix_ranges: Vec<IpNet>,
+    pub direct_source_prefix_ranges: Vec<IpNet>,
+    pub source_type: SourceType,
+    pub source_prefix_ranges: Vec<IpNet>,
+    pub source_ports: Vec<u16>,
+    /// Lower-case; `*.x` for suffixes.
+    pub server_names: Vec<Box<str>>,
+    /// `raw_buffer`, `tls`; empty: any.
+    pub transport_protocol: Box<str>,
+    pub application_protocols: Vec<Box<str>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SourceType {
+    #[default]
+    Any,
+    SameIpOrLoopback,
+    External,
+}
+
+/// What the listener filters found out about a connection: the facts of the filter-chain decision.
+#[derive(Debug, Clone)]
+pub struct ConnectionFacts {
+    /// The destination: original where restored.
+    pub destination: Address,
+    pub source: Address,
+    pub direct_source: Option<IpAddr>,
+    /// `raw_buffer` unless the TLS inspector saw a ClientHello.
+    pub transport_protocol: &'static str,
+    pub server_name: Option<Box<str>>,
+    /// From the ClientHello's ALPN or the HTTP inspector.
+    pub application_protocols: Vec<Box<str>>,
+}

@@ -1,0 +1,95 @@
+//! Routing: a `RouteConfiguration` and the pure decision which of its routes takes a request.
+//!
+//! `host` picks the virtual host, `matcher` the route, `action` says what a route does with the request, `header_edit`
+//! and `rewrite` change heads, `retry` and `timeout` decide about attempts. Nothing here does I/O.
+
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+
+pub mod action;
+pub mod header_edit;
+pub mod matcher;
+
+pub use action::{Action, RetryPolicy, RouteAction};
+pub use matcher::RouteMatch;
+
+use header_edit::HeaderEdits;
+
+/// `envoy.config.route.v3.RouteConfiguration`, parsed.
+#[derive(Debug)]
+pub struct RouteConfiguration {
+    pub name: Arc<str>,
+    pub virtual_hosts: Vec<Arc<VirtualHost>>,
+    pub hosts: HostIndex,
+    pub header_edits: HeaderEdits,
+    /// Where set, the most specific level's header edits are applied last (Envoy's default: first).
+    pub most_specific_header_mutations_wins: bool,
+    pub ignore_port_in_host_matching: bool,
+    /// Envoy's `vhost_header`: match on this header instead of the authority.
+    pub vhost_header: Option<http::HeaderName>,
+    pub ignore_path_parameters_in_path_matching: bool,
+    /// Content hash of the received resource: an equal update is a no-op.
+    pub hash: u64,
+}
+
+/// Virtual hosts by domain, in Envoy's search order: exact, longest suffix (`*.x`), longest prefix (`x.*`), `*`.
+/// Values index `virtual_hosts`; domains are lower-case.
+#[derive(Debug, Default)]
+pub struct HostIndex {
+    pub exact: HashMap<Box<str>, u32, foldhash::fast::RandomState>,
+    /// (suffix after the `*`, virtual host), longest first.
+    pub suffixes: Vec<(Box<str>, u32)>,
+    /// (prefix before the `*`, virtual host), longest first.
+    pub prefixes: Vec<(Box<str>, u32)>,
+    pub any: Option<u32>,
+}
+
+#[derive(Debug)]
+pub struct VirtualHost {
+    pub name: Arc<str>,
+    pub domains: Vec<Box<str>>,
+    pub routes: Vec<Arc<Route>>,
+    pub require_tls: TlsRequirement,
+    pub header_edits: HeaderEdits,
+    pub include_request_attempt_count: bool,
+    pub include_attempt_count_in_response: bool,
+    pub virtual_clusters: Vec<VirtualCluster>,
+    pub per_request_buffer_limit: Option<u32>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TlsRequirement {
+    None,
+    ExternalOnly,
+    All,
+}
+
+/// A named subset of a virtual host's traffic with statistics of its own.
+#[derive(Debug)]
+pub struct VirtualCluster {
+    pub name: Arc<str>,
+    pub headers: Vec<matcher::HeaderMatcher>,
+}
+
+#[derive(Debug)]
+pub struct Route {
+    /// `%ROUTE_NAME%`; empty where the config names none.
+    pub name: Arc<str>,
+    pub matches: RouteMatch,
+    pub action: Action,
+    pub header_edits: HeaderEdits,
+    /// Statistics under `vhost.<virtual host>.route.<stat_prefix>.`
+    pub stat_prefix: Option<Arc<str>>,
+    pub per_request_buffer_limit: Option<u32>,
+    /// `metadata.filter_metadata`, as JSON, for formatters and filters.
+    pub metadata: Option<Arc<serde_json::Value>>,
+    pub decorator_operation: Option<Box<str>>,
+}
+
+/// `cors`-like shared pieces stay with their filters; this one is used by redirects and rewrites alike.
+#[derive(Debug, Clone)]
+pub struct RegexRewrite {
+    pub pattern: crate::matcher::Regex,
+    pub substitution: Box<str>,
+}

@@ -1,0 +1,150 @@
+//! What is known of a connection and of a stream: the facts that formats, access logs and decisions read.
+
+use std::{
+    borrow::Cow,
+    rc::Rc,
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
+
+use crate::{
+    address::Address,
+    cluster::{Cluster, Endpoint},
+    failure::ResponseFlags,
+    http::message::Protocol,
+    route::{Route, RouteConfiguration, VirtualHost},
+};
+
+/// One downstream connection, from accept to close.
+#[derive(Debug)]
+pub struct ConnectionInfo {
+    /// `%CONNECTION_ID%`: unique in the process.
+    pub id: u64,
+    /// Where the client meant to go: the original destination where a listener filter restored it.
+    pub local_address: Address,
+    /// The socket's own address, `%DOWNSTREAM_DIRECT_LOCAL_ADDRESS%`.
+    pub direct_local_address: Address,
+    pub remote_address: Address,
+    /// Whether `local_address` was restored from an interception (`%..%` and ORIGINAL_DST clusters need to know).
+    pub local_address_restored: bool,
+    /// From TLS inspection or termination.
+    pub requested_server_name: Option<Arc<str>>,
+    pub tls: Option<Arc<TlsInfo>>,
+    pub listener_name: Arc<str>,
+    pub filter_chain_name: Arc<str>,
+    pub start_time: SystemTime,
+    pub start: Instant,
+}
+
+/// What the TLS session with a peer established.
+#[derive(Debug)]
+pub struct TlsInfo {
+    /// The peer's certificate, where it presented one.
+    pub peer: Option<Arc<()>>,
+    /// Our own certificate's facts (`%DOWNSTREAM_LOCAL_URI_SAN%`, XFCC `By`).
+    pub local: Option<Arc<()>>,
+    /// The peer's chain was verified against a trust bundle.
+    pub validated: bool,
+    /// As Envoy prints it: `TLSv1.3`.
+    pub version: &'static str,
+    /// OpenSSL's name of the cipher suite.
+    pub cipher: &'static str,
+    pub alpn: Option<Box<str>>,
+    pub session_id: Option<Box<str>>,
+}
+
+/// One stream: an HTTP request, or a TCP connection's whole life.
+#[derive(Debug)]
+pub struct StreamInfo {
+    pub connection: Rc<ConnectionInfo>,
+    pub start_time: SystemTime,
+    pub start: Instant,
+    pub protocol: Option<Protocol>,
+    /// The client as XFF tells it; the connection's remote address otherwise.
+    pub remote_address: Address,
+    pub request_id: Option<http::HeaderValue>,
+    pub route_configuration: Option<Arc<RouteConfiguration>>,
+    pub virtual_host: Option<Arc<VirtualHost>>,
+    pub route: Option<Arc<Route>>,
+    pub response_code: Option<u16>,
+    pub response_code_details: Option<Cow<'static, str>>,
+    pub connection_termination_details: Option<Cow<'static, str>>,
+    pub flags: ResponseFlags,
+    pub bytes: Bytes,
+    pub upstream: UpstreamInfo,
+    pub times: Times,
+    /// `filter namespace -> object`, made at first use.
+    pub dynamic_metadata: Option<Box<serde_json::Map<String, serde_json::Value>>>,
+    /// The sentence of the failure that ended the stream, for logs and `why`.
+    pub failure: Option<Box<str>>,
+}
+
+/// Byte counts of a stream: bodies as `%BYTES_RECEIVED%` counts them, heads and wire beside.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Bytes {
+    pub received: u64,
+    pub sent: u64,
+    pub request_headers: u64,
+    pub response_headers: u64,
+    pub response_trailers: u64,
+    pub upstream_wire_received: u64,
+    pub upstream_wire_sent: u64,
+    pub downstream_wire_received: u64,
+    pub downstream_wire_sent: u64,
+}
+
+/// The last upstream attempt of a stream.
+#[derive(Debug, Default)]
+pub struct UpstreamInfo {
+    pub cluster: Option<Arc<Cluster>>,
+    pub endpoint: Option<Arc<Endpoint>>,
+    pub local_address: Option<Address>,
+    pub protocol: Option<Protocol>,
+    pub connection_id: u64,
+    pub tls: Option<Arc<TlsInfo>>,
+    /// `%UPSTREAM_TRANSPORT_FAILURE_REASON%`.
+    pub transport_failure: Option<Box<str>>,
+    /// `%UPSTREAM_REQUEST_ATTEMPT_COUNT%`.
+    pub attempts: u32,
+}
+
+/// Moments of a stream, for durations in logs.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Times {
+    pub last_downstream_rx: Option<Instant>,
+    pub first_upstream_tx: Option<Instant>,
+    pub last_upstream_tx: Option<Instant>,
+    pub first_upstream_rx: Option<Instant>,
+    pub last_upstream_rx: Option<Instant>,
+    pub first_downstream_tx: Option<Instant>,
+    pub last_downstream_tx: Option<Instant>,
+    pub upstream_connect: Option<(Instant, Instant)>,
+    /// When the stream ended; `%DURATION%`.
+    pub end: Option<Instant>,
+}
+
+impl StreamInfo {
+    pub fn new(connection: Rc<ConnectionInfo>) -> Self {
+        let remote_address = connection.remote_address.clone();
+        Self {
+            connection,
+            start_time: SystemTime::now(),
+            start: Instant::now(),
+            protocol: None,
+            remote_address,
+            request_id: None,
+            route_configuration: None,
+            virtual_host: None,
+            route: None,
+            response_code: None,
+            response_code_details: None,
+            connection_termination_details: None,
+            flags: ResponseFlags::default(),
+            bytes: Bytes::default(),
+            upstream: UpstreamInfo::default(),
+            times: Times::default(),
+            dynamic_metadata: None,
+            failure: None,
+        }
+    }
+}
