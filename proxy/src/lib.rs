@@ -25,4 +25,5 @@ pub mod format;
 pub mod io;
 pub mod matcher;
 pub mod snapshot;
+pub mod stats;
 pub mod stream_info;
