@@ -1,56 +1,92 @@
 //! Reads the descriptors and answers questions about them by full name.
 
+use crate::proto_source;
 use prost::Message;
 use prost_types::field_descriptor_proto::{Label, Type};
 use prost_types::{DescriptorProto, EnumDescriptorProto, FileDescriptorProto, FileDescriptorSet};
 use std::collections::BTreeMap;
 use std::error::Error;
 
+/// Envoy's API as `examples/regenerate.rs` leaves it.
+const ENVOY: &str = "schema/envoy.binpb";
+
+/// Messages that Envoy's or Istio's control planes send and that `ENVOY` lacks.
+const SUPPLEMENT: &str = "schema/supplement";
+
 pub(crate) struct Schema {
     pub(crate) files: Vec<FileDescriptorProto>,
     /// By full name, with the leading dot that descriptors write.
     pub(crate) messages: BTreeMap<String, DescriptorProto>,
     pub(crate) enums: BTreeMap<String, EnumDescriptorProto>,
+    /// Which file defines a message or an enum.
+    defined_in: BTreeMap<String, String>,
 }
 
 pub(crate) fn load() -> Result<Schema, Box<dyn Error>> {
-    let set = FileDescriptorSet::decode(std::fs::read("schema/envoy.binpb")?.as_slice())?;
+    let set = FileDescriptorSet::decode(std::fs::read(ENVOY)?.as_slice())?;
     let mut schema = Schema {
-        files: set.file,
+        files: Vec::new(),
         messages: BTreeMap::new(),
         enums: BTreeMap::new(),
+        defined_in: BTreeMap::new(),
     };
-    for file in &schema.files {
-        let package = format!(".{}", file.package());
-        index_enums(&package, &file.enum_type, &mut schema.enums);
-        for message in &file.message_type {
-            index(&package, message, &mut schema.messages, &mut schema.enums);
-        }
+    set.file.iter().for_each(|file| schema.index_file(file));
+    let mut supplement = Vec::new();
+    for entry in std::fs::read_dir(SUPPLEMENT)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        supplement.push(proto_source::parse(&name, &std::fs::read_to_string(&path)?)?);
     }
+    supplement.sort_by_key(|file| file.name.clone());
+    supplement.iter().for_each(|file| schema.index_file(file));
+    for file in &mut supplement {
+        proto_source::resolve(file, &|name| schema.lookup(name))?;
+    }
+    // Indexed once more, now with resolved names.
+    supplement.iter().for_each(|file| schema.index_file(file));
+    schema.files = set.file.into_iter().chain(supplement).collect();
     Ok(schema)
 }
 
-fn index(
-    scope: &str,
-    message: &DescriptorProto,
-    messages: &mut BTreeMap<String, DescriptorProto>,
-    enums: &mut BTreeMap<String, EnumDescriptorProto>,
-) {
-    let name = format!("{scope}.{}", message.name());
-    index_enums(&name, &message.enum_type, enums);
-    for nested in &message.nested_type {
-        index(&name, nested, messages, enums);
-    }
-    messages.insert(name, message.clone());
-}
-
-fn index_enums(scope: &str, from: &[EnumDescriptorProto], enums: &mut BTreeMap<String, EnumDescriptorProto>) {
-    for r#enum in from {
-        enums.insert(format!("{scope}.{}", r#enum.name()), r#enum.clone());
-    }
-}
-
 impl Schema {
+    fn index_file(&mut self, file: &FileDescriptorProto) {
+        let package = format!(".{}", file.package());
+        self.index_enums(&package, &file.enum_type, file.name());
+        for message in &file.message_type {
+            self.index_message(&package, message, file.name());
+        }
+    }
+
+    fn index_message(&mut self, scope: &str, message: &DescriptorProto, file: &str) {
+        let name = format!("{scope}.{}", message.name());
+        self.index_enums(&name, &message.enum_type, file);
+        for nested in &message.nested_type {
+            self.index_message(&name, nested, file);
+        }
+        self.defined_in.insert(name.clone(), file.to_owned());
+        self.messages.insert(name, message.clone());
+    }
+
+    fn index_enums(&mut self, scope: &str, enums: &[EnumDescriptorProto], file: &str) {
+        for r#enum in enums {
+            let name = format!("{scope}.{}", r#enum.name());
+            self.defined_in.insert(name.clone(), file.to_owned());
+            self.enums.insert(name, r#enum.clone());
+        }
+    }
+
+    fn lookup(&self, name: &str) -> Option<(Type, String)> {
+        let file = self.defined_in.get(name)?.clone();
+        Some((
+            if self.messages.contains_key(name) {
+                Type::Message
+            } else {
+                Type::Enum
+            },
+            file,
+        ))
+    }
+
     /// Whether prost-build derives `Copy` for the message: only numbers, bools, enums and messages of the same kind.
     pub(crate) fn is_copy(&self, message: &str) -> bool {
         self.is_copy_within(message, &mut Vec::new())

@@ -2,7 +2,7 @@
 //! `Option` of the plain value.
 
 use bytes::Bytes;
-pub use prost_types::{Duration, FieldMask, ListValue, NullValue, Struct, Timestamp, Value, value};
+pub use prost_types::{Duration, ListValue, NullValue, Struct, Timestamp, Value, value};
 
 /// `google.protobuf.Any` whose value shares the buffer that it was decoded from, if that buffer was a [`Bytes`].
 /// To keep one value of a large response, copy it out: a shared slice keeps the whole response alive.
