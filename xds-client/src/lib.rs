@@ -39,6 +39,7 @@
 
 mod backoff;
 mod client;
+mod connection;
 mod error;
 mod handle;
 mod link;
@@ -50,8 +51,9 @@ mod target;
 
 pub use backoff::Backoff;
 pub use client::{Client, Options, Service, Source};
+pub use connection::Keepalive;
 pub use error::Error;
 pub use handle::{Ack, Event, Handle};
-pub use server::{Connecting, Connector, Keepalive, ManagementServer, ServerOptions};
+pub use server::{Connecting, Connector, ManagementServer, ServerOptions};
 pub use state::{Name, Protocol, Refused, Rejection, Resource, Update, WILDCARD};
 pub use target::{Io, Target};

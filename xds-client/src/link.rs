@@ -2,8 +2,9 @@
 
 mod codec;
 
+use crate::connection::{Connection, chain};
 use crate::message::{Request, Response};
-use crate::server::{Connection, ManagementServer};
+use crate::server::ManagementServer;
 use crate::state::Protocol;
 use codec::Envelopes;
 use http::uri::PathAndQuery;
@@ -13,7 +14,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::{self, UnboundedSender};
 use tokio::time::{Instant, sleep_until};
 use tonic::codegen::tokio_stream::wrappers::UnboundedReceiverStream;
-use tonic::{Code, Status, Streaming};
+use tonic::{Status, Streaming};
 
 type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
@@ -61,22 +62,21 @@ impl Link {
     pub(crate) fn connect(server: &ManagementServer) -> Self {
         let server = server.clone();
         Self::Connecting(Box::pin(async move {
-            server
-                .connection()
-                .await
-                .map_err(|error| Broken { reason: chain(&error) })
+            server.connection().await.map_err(|reason| Broken { reason })
         }))
     }
 
     pub(crate) fn open(server: &ManagementServer, connection: Connection, path: &'static str, of: Protocol) -> Self {
         let (requests, receiver) = mpsc::unbounded_channel();
-        let mut grpc = tonic::client::Grpc::with_origin(connection.channel.clone(), server.origin().clone())
+        let mut grpc = tonic::client::Grpc::with_origin(connection.clone(), server.origin().clone())
             // Envoy sets no limit, and a push of 10,000 clusters passes gRPC's 4 MiB easily.
             .max_decoding_message_size(usize::MAX);
         let mut request = tonic::Request::new(UnboundedReceiverStream::new(receiver));
         *request.metadata_mut() = server.metadata().clone();
         let opening = Box::pin(async move {
-            grpc.ready().await.map_err(|error| Status::from_error(error.into()))?;
+            grpc.ready()
+                .await
+                .map_err(|error| Status::from_error(Box::new(error)))?;
             let response = grpc
                 .streaming(request, PathAndQuery::from_static(path), Envelopes(of))
                 .await?;
@@ -129,39 +129,17 @@ impl Stream {
         }
     }
 
-    /// A status that the server sent leaves the connection to its other streams; any other means that it is dead.
+    /// A status that the server sent leaves the connection to its other streams.
     fn broken(&self, status: &Status) -> Broken {
-        let mut source = std::error::Error::source(status);
-        if source.is_some() || status.code() == Code::Unknown {
+        if std::error::Error::source(status).is_some() {
             self.server.give_up(&self.connection);
         }
-        while let Some(error) = source {
-            if error.downcast_ref::<h2::Error>().and_then(h2::Error::reason) == Some(h2::Reason::ENHANCE_YOUR_CALM) {
-                self.server.ping_less();
-            }
-            source = error.source();
-        }
-        let (code, message) = (status.code(), status.message());
-        let source = std::error::Error::source(status)
-            .map(|error| format!(": {}", chain(error)))
-            .unwrap_or_default();
+        let (code, text) = (status.code(), chain(status));
         Broken {
-            reason: format!("gRPC status {} ({code:?}) {message}{source}", i32::from(code)),
+            reason: match self.connection.ended() {
+                Some(ended) => format!("the connection ended: {}", ended.reason),
+                None => format!("gRPC status {} ({code:?}): {text}", i32::from(code)),
+            },
         }
     }
-}
-
-/// An error with its causes, each said once.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let cause = error.to_string();
-        if !text.contains(&cause) {
-            text.push_str(": ");
-            text.push_str(&cause);
-        }
-        source = error.source();
-    }
-    text
 }

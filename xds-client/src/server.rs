@@ -1,9 +1,9 @@
 //! A management server and the HTTP/2 connection to it, which the streams of several clients share.
 
+use crate::connection::{Connection, Keepalive, chain};
 use crate::error::Error;
 use crate::target::{Io, Target};
 use http::Uri;
-use hyper_util::rt::TokioIo;
 use std::fmt;
 use std::future::Future;
 use std::io;
@@ -13,12 +13,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::OnceCell;
 use tonic::metadata::{AsciiMetadataKey, AsciiMetadataValue, MetadataMap};
-use tonic::transport::{Channel, Endpoint};
-
-/// What a server may send ahead of the reader on a stream, and on all streams together: enough to keep a link across a
-/// data centre full, small enough that a stalled reader costs little. Messages may be larger.
-const STREAM_WINDOW: u32 = 256 * 1024;
-const CONNECTION_WINDOW: u32 = 1024 * 1024;
 
 /// How often a ping interval is doubled for servers that complain about it: 30 s become more than the five minutes
 /// that Go's gRPC server insists on by default.
@@ -41,13 +35,6 @@ pub struct ServerOptions {
     /// HTTP/2 pings (`Http2ProtocolOptions.connection_keepalive`), which also find a peer that hangs. Default: every
     /// 30 s, 10 s to answer, for TCP; none for Unix sockets. Dropped packets are noticed sooner, see [`Target`].
     pub keepalive: Option<Keepalive>,
-}
-
-/// HTTP/2 pings on a connection from which nothing has come for `interval`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Keepalive {
-    pub interval: Duration,
-    pub timeout: Duration,
 }
 
 /// Opens a connection to a target; gives TLS to a crate that knows nothing of it.
@@ -84,15 +71,8 @@ struct Inner {
     origin: Uri,
     metadata: MetadataMap,
     /// Replaced when the connection is found dead; the cell makes clients that come together share one attempt.
-    current: Mutex<Arc<OnceCell<Channel>>>,
+    current: Mutex<Arc<OnceCell<Connection>>>,
     ping_doublings: AtomicU32,
-}
-
-/// A connection in use; says which one to give up.
-#[derive(Clone)]
-pub(crate) struct Connection {
-    pub(crate) channel: Channel,
-    cell: Arc<OnceCell<Channel>>,
 }
 
 impl ManagementServer {
@@ -140,6 +120,13 @@ impl ManagementServer {
         &self.0.options.target
     }
 
+    /// How often a quiet connection is pinged: the configured interval, doubled each time that the server closed a
+    /// connection because it wants fewer pings (gRPC's proposal A8).
+    pub fn ping_interval(&self) -> Option<Duration> {
+        let interval = self.0.options.keepalive?.interval;
+        Some(interval * (1 << self.0.ping_doublings.load(Ordering::Relaxed)))
+    }
+
     pub(crate) fn origin(&self) -> &Uri {
         &self.0.origin
     }
@@ -148,54 +135,58 @@ impl ManagementServer {
         &self.0.metadata
     }
 
-    /// The shared connection, opened now if there is none.
-    pub(crate) async fn connection(&self) -> Result<Connection, tonic::transport::Error> {
-        let cell = self.0.current.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let channel = cell.get_or_try_init(|| self.connect()).await?.clone();
-        Ok(Connection { channel, cell })
+    /// The shared connection, opened now if there is none that lives.
+    pub(crate) async fn connection(&self) -> Result<Connection, String> {
+        let cell = {
+            let mut current = self.0.current.lock().unwrap_or_else(PoisonError::into_inner);
+            if current.get().is_some_and(Connection::is_closed) {
+                *current = Arc::default();
+            }
+            current.clone()
+        };
+        cell.get_or_try_init(|| self.connect()).await.cloned()
     }
 
-    /// The connection failed: whoever comes next opens another. Streams that still live on it stay.
+    /// A stream on the connection failed other than by a status of the server: it may refuse new ones (GOAWAY) while
+    /// others still live on it, so whoever comes next opens another.
     pub(crate) fn give_up(&self, connection: &Connection) {
+        if connection.ended().is_some_and(|it| it.calm_asked_for) {
+            let doublings = self.0.ping_doublings.load(Ordering::Relaxed);
+            self.0
+                .ping_doublings
+                .store((doublings + 1).min(MAX_DOUBLINGS), Ordering::Relaxed);
+        }
         let mut current = self.0.current.lock().unwrap_or_else(PoisonError::into_inner);
-        if Arc::ptr_eq(&current, &connection.cell) {
+        if current.get().is_some_and(|it| it.is(connection)) {
             *current = Arc::default();
         }
     }
 
-    /// The server closed the connection because it wants fewer pings (gRPC's proposal A8 asks a client to double).
-    pub(crate) fn ping_less(&self) {
-        let doublings = self.0.ping_doublings.load(Ordering::Relaxed);
-        self.0
-            .ping_doublings
-            .store((doublings + 1).min(MAX_DOUBLINGS), Ordering::Relaxed);
-    }
-
-    async fn connect(&self) -> Result<Channel, tonic::transport::Error> {
-        let options = &self.0.options;
-        let mut endpoint = Endpoint::from(self.0.origin.clone())
-            .connect_timeout(options.connect_timeout)
-            .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW);
-        if let Some(Keepalive { interval, timeout }) = options.keepalive {
-            let interval = interval * (1 << self.0.ping_doublings.load(Ordering::Relaxed));
-            endpoint = endpoint
-                .http2_keep_alive_interval(interval)
-                .keep_alive_timeout(timeout)
-                .keep_alive_while_idle(true);
+    async fn connect(&self) -> Result<Connection, String> {
+        let ServerOptions {
+            target,
+            connector,
+            connect_timeout,
+            ..
+        } = &self.0.options;
+        let keepalive = self.ping_interval().zip(self.0.options.keepalive);
+        let keepalive = keepalive.map(|(interval, it)| Keepalive { interval, ..it });
+        let connect = async {
+            let io = match connector {
+                Some(connector) => connector(target.clone()).await,
+                None => target.connect().await,
+            };
+            let io = io.map_err(|error| format!("cannot connect: {}", chain(&error)))?;
+            Connection::open(io, keepalive)
+                .await
+                .map_err(|error| format!("no HTTP/2 at {target}: {}", chain(&error)))
+        };
+        match tokio::time::timeout(*connect_timeout, connect).await {
+            Ok(connected) => connected,
+            Err(_) => Err(format!(
+                "cannot connect: {target} did not answer within {connect_timeout:?}"
+            )),
         }
-        let (target, connector) = (options.target.clone(), options.connector.clone());
-        let connect = tower::service_fn(move |_: Uri| {
-            let (target, connector) = (target.clone(), connector.clone());
-            async move {
-                let io = match connector {
-                    Some(connector) => connector(target).await?,
-                    None => target.connect().await?,
-                };
-                Ok::<_, io::Error>(TokioIo::new(io))
-            }
-        });
-        endpoint.connect_with_connector(connect).await
     }
 }
 

@@ -1,0 +1,123 @@
+//! One HTTP/2 connection to a management server. It is hyper's own client and not tonic's `Channel`, because only who
+//! drives a connection learns why it ended (GOAWAY's reason, a ping without answer), and because `Channel` reconnects
+//! behind one's back.
+
+use crate::target::Io;
+use hyper::body::Incoming;
+use hyper::client::conn::http2::{Builder, SendRequest};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use std::error::Error as StdError;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tonic::body::Body;
+use tonic::codegen::Service;
+
+/// What a server may send ahead of the reader on a stream, and on all streams together: enough to keep a link across a
+/// data centre full, small enough that a stalled reader costs little. Messages may be larger.
+const STREAM_WINDOW: u32 = 256 * 1024;
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+
+/// HTTP/2 pings on a connection from which nothing has come for `interval`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keepalive {
+    pub interval: Duration,
+    pub timeout: Duration,
+}
+
+/// A connection, shared by streams.
+#[derive(Clone)]
+pub(crate) struct Connection {
+    requests: SendRequest<Body>,
+    ended: Arc<OnceLock<Ended>>,
+}
+
+/// Why a connection ended.
+pub(crate) struct Ended {
+    pub(crate) reason: String,
+    /// The server found the client too busy (ENHANCE_YOUR_CALM), which for gRPC servers means: too many pings.
+    pub(crate) calm_asked_for: bool,
+}
+
+impl Connection {
+    /// Says hello on `io`; the connection then lives in a task of its own until its last user is gone.
+    pub(crate) async fn open(io: Box<dyn Io>, keepalive: Option<Keepalive>) -> Result<Self, hyper::Error> {
+        let mut builder = Builder::new(TokioExecutor::new());
+        builder
+            .timer(TokioTimer::new())
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW);
+        if let Some(Keepalive { interval, timeout }) = keepalive {
+            builder
+                .keep_alive_interval(interval)
+                .keep_alive_timeout(timeout)
+                .keep_alive_while_idle(true);
+        }
+        let (requests, connection) = builder.handshake(TokioIo::new(io)).await?;
+        let ended = Arc::new(OnceLock::new());
+        let end = ended.clone();
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                _ = end.set(Ended {
+                    reason: chain(&error),
+                    calm_asked_for: asks_for_calm(&error),
+                });
+            }
+        });
+        Ok(Self { requests, ended })
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.requests.is_closed()
+    }
+
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.ended, &other.ended)
+    }
+
+    pub(crate) fn ended(&self) -> Option<&Ended> {
+        self.ended.get()
+    }
+}
+
+impl Service<http::Request<Body>> for Connection {
+    type Response = http::Response<Incoming>;
+    type Error = hyper::Error;
+    type Future = Pin<Box<dyn Future<Output = hyper::Result<Self::Response>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.requests.poll_ready(context)
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        Box::pin(self.requests.send_request(request))
+    }
+}
+
+fn asks_for_calm(error: &hyper::Error) -> bool {
+    let mut source = StdError::source(error);
+    while let Some(error) = source {
+        if error.downcast_ref::<h2::Error>().and_then(h2::Error::reason) == Some(h2::Reason::ENHANCE_YOUR_CALM) {
+            return true;
+        }
+        source = error.source();
+    }
+    false
+}
+
+/// An error with its causes, each said once.
+pub(crate) fn chain(error: &dyn StdError) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let cause = error.to_string();
+        if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+        source = error.source();
+    }
+    text
+}
