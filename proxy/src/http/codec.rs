@@ -4,6 +4,7 @@
 //! splitting, channels or boxes: `poll_*` registers the task's waker, `send_*` only queues bytes, `poll_flush` writes them.
 
 pub mod h1;
+pub mod h2;
 pub mod limits;
 
 /// Why a codec gave up on a message. The router or the connection turns it into a [`crate::failure::Failure`].

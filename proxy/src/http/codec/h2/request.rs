@@ -1,0 +1,342 @@
+//! Request heads: from a client in HTTP/2's terms to [`RequestHead`], and from it to a server.
+
+use ::h2::{Reason, ext::Protocol as ConnectProtocol};
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version,
+    header::{CONNECTION, CONTENT_LENGTH, COOKIE, HOST, TE, TRANSFER_ENCODING, UPGRADE},
+    request, uri,
+};
+
+use super::{
+    counters::{CodecCounters, count},
+    error::{End, HEADERS_TOO_LARGE, INVALID_FIELD, MESSAGING, TOO_MANY_HEADERS, UNDERSCORE},
+    settings::{HeadLimits, HeadersWithUnderscores},
+};
+use crate::http::{
+    codec::CodecError,
+    message::{Protocol, RequestHead, Spelling},
+};
+
+/// Fields of HTTP/1 that no HTTP/2 message may carry (RFC 9113 section 8.2.2), but for `TE`.
+const CONNECTION_FIELDS: [HeaderName; 5] = [
+    CONNECTION,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+];
+
+/// Between cookie crumbs (RFC 9113 section 8.2.3).
+const CRUMB_SEPARATOR: &[u8] = b"; ";
+
+/// How to refuse a head, and why: the sentence and the details are for the access log.
+#[derive(Debug)]
+pub(super) struct Rejection {
+    pub(super) reason: Reason,
+    pub(super) details: &'static str,
+    pub(super) sentence: String,
+}
+
+impl Rejection {
+    fn malformed(details: &'static str, sentence: impl Into<String>) -> Self {
+        Self {
+            reason: Reason::PROTOCOL_ERROR,
+            details,
+            sentence: sentence.into(),
+        }
+    }
+}
+
+/// Reads heads of one connection.
+pub(super) struct RequestReader {
+    pub(super) limits: HeadLimits,
+    pub(super) underscores: HeadersWithUnderscores,
+    /// The authority of the last request: clients send the same one again and again, so its bytes are shared.
+    last_authority: HeaderValue,
+}
+
+impl RequestReader {
+    pub(super) fn new(limits: HeadLimits, underscores: HeadersWithUnderscores) -> Self {
+        Self {
+            limits,
+            underscores,
+            last_authority: HeaderValue::from_static(""),
+        }
+    }
+
+    /// `h2` has checked pseudo-header fields, connection-level fields, `TE` and `Content-Length`; the rest is ours.
+    pub(super) fn read(&mut self, parts: request::Parts, counters: &CodecCounters) -> Result<RequestHead, Rejection> {
+        let request::Parts {
+            mut method,
+            uri,
+            mut headers,
+            mut extensions,
+            ..
+        } = parts;
+        check_limits(self.limits, &headers, pseudo_size(&method, &uri), counters)?;
+        let authority = self.authority(&uri, &mut headers)?;
+        let upgrade = extensions.remove::<ConnectProtocol>();
+        let path = path(&method, &uri, upgrade.is_some())?;
+        let upgrade = match upgrade {
+            Some(protocol) => {
+                method = Method::GET;
+                Some(HeaderValue::from_str(protocol.as_str()).map_err(|_| {
+                    Rejection::malformed(
+                        INVALID_FIELD,
+                        format!("the :protocol {:?} is not a token", protocol.as_str()),
+                    )
+                })?)
+            }
+            None => None,
+        };
+        self.check_underscores(&mut headers, counters)?;
+        join_cookies(&mut headers)?;
+        let scheme = match uri.scheme_str() {
+            Some("https") => HeaderValue::from_static("https"),
+            // `h2` drops :scheme where :authority is absent.
+            Some("http") | None => HeaderValue::from_static("http"),
+            Some(other) => HeaderValue::from_str(other)
+                .map_err(|_| Rejection::malformed(INVALID_FIELD, format!("the :scheme {other:?} is not valid")))?,
+        };
+        Ok(RequestHead {
+            method,
+            scheme,
+            authority,
+            path,
+            upgrade,
+            headers,
+            spelling: Spelling::default(),
+            protocol: Protocol::Http2,
+        })
+    }
+
+    /// `:authority`, or `Host` in its absence; with both, `Host` is discarded, as Envoy does.
+    fn authority(&mut self, uri: &Uri, headers: &mut HeaderMap) -> Result<HeaderValue, Rejection> {
+        let mut hosts = headers.get_all(HOST).iter();
+        let (host, more) = (hosts.next(), hosts.next().is_some());
+        let text = match uri.authority() {
+            Some(authority) => authority.as_str().as_bytes(),
+            None if more => {
+                return Err(Rejection::malformed(
+                    INVALID_FIELD,
+                    "the request has no :authority and several Host fields",
+                ));
+            }
+            None => host
+                .map(HeaderValue::as_bytes)
+                .filter(|host| !host.is_empty())
+                .ok_or_else(|| Rejection::malformed(MESSAGING, "the request has neither :authority nor Host"))?,
+        };
+        if self.last_authority.as_bytes() != text {
+            let parsed = uri::Authority::try_from(text)
+                .ok()
+                .filter(|authority| !authority.as_str().contains('@'));
+            let Some(parsed) = parsed else {
+                let text = String::from_utf8_lossy(text).into_owned();
+                return Err(Rejection::malformed(
+                    INVALID_FIELD,
+                    format!("{text:?} is not a host with an optional port"),
+                ));
+            };
+            self.last_authority = HeaderValue::from_str(parsed.as_str())
+                .map_err(|_| Rejection::malformed(INVALID_FIELD, "the :authority has bytes that no field may carry"))?;
+        }
+        if host.is_some() {
+            headers.remove(HOST);
+        }
+        Ok(self.last_authority.clone())
+    }
+
+    fn check_underscores(&self, headers: &mut HeaderMap, counters: &CodecCounters) -> Result<(), Rejection> {
+        if self.underscores == HeadersWithUnderscores::Allow {
+            return Ok(());
+        }
+        let offending: Vec<HeaderName> = headers
+            .keys()
+            .filter(|name| name.as_str().contains('_'))
+            .cloned()
+            .collect();
+        if let (Some(name), HeadersWithUnderscores::Reject) = (offending.first(), self.underscores) {
+            count(&counters.requests_rejected_with_underscores_in_headers);
+            return Err(Rejection::malformed(
+                UNDERSCORE,
+                format!("header {name} has an underscore, which headers_with_underscores_action rejects"),
+            ));
+        }
+        for name in offending {
+            count(&counters.dropped_headers_with_underscores);
+            headers.remove(name);
+        }
+        Ok(())
+    }
+}
+
+/// `:path` as it is; absolute form and a missing slash `h2` refuses, `*` is for OPTIONS only (RFC 9113 section 8.3.1).
+fn path(method: &Method, uri: &Uri, extended: bool) -> Result<HeaderValue, Rejection> {
+    if method == Method::CONNECT && !extended {
+        return Ok(HeaderValue::from_static(""));
+    }
+    let text = uri.path_and_query().map_or("", uri::PathAndQuery::as_str);
+    match text.as_bytes().first() {
+        Some(b'/') => {}
+        Some(b'*') if method == Method::OPTIONS => {}
+        _ => {
+            return Err(Rejection::malformed(
+                MESSAGING,
+                format!("the :path {text:?} does not start with a slash"),
+            ));
+        }
+    }
+    HeaderValue::from_str(text).map_err(|_| {
+        Rejection::malformed(
+            INVALID_FIELD,
+            format!("the :path {text:?} has bytes that no field may carry"),
+        )
+    })
+}
+
+/// HTTP/2 may split `Cookie` into crumbs; whoever reads it expects one field (RFC 9113 section 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) -> Result<(), Rejection> {
+    let crumbs = headers.get_all(COOKIE);
+    if crumbs.iter().nth(1).is_none() {
+        return Ok(());
+    }
+    let mut joined = Vec::with_capacity(crumbs.iter().map(|crumb| crumb.len() + CRUMB_SEPARATOR.len()).sum());
+    for crumb in crumbs {
+        if !joined.is_empty() {
+            joined.extend_from_slice(CRUMB_SEPARATOR);
+        }
+        joined.extend_from_slice(crumb.as_bytes());
+    }
+    let joined = HeaderValue::from_maybe_shared(Bytes::from(joined))
+        .map_err(|_| Rejection::malformed(INVALID_FIELD, "the cookie crumbs do not join to a field"))?;
+    headers.insert(COOKIE, joined);
+    Ok(())
+}
+
+/// Envoy resets what is over its limits rather than answer it.
+pub(super) fn check_limits(
+    limits: HeadLimits,
+    headers: &HeaderMap,
+    (pseudo_count, pseudo_bytes): (usize, usize),
+    counters: &CodecCounters,
+) -> Result<(), Rejection> {
+    let count_fields = headers.len() + pseudo_count;
+    let (details, sentence) = if count_fields > limits.count {
+        let sentence = format!(
+            "the head has {count_fields} fields, of which max_headers_count admits {}",
+            limits.count
+        );
+        (TOO_MANY_HEADERS, sentence)
+    } else {
+        let bytes = pseudo_bytes
+            + headers
+                .iter()
+                .map(|(name, value)| name.as_str().len() + value.len())
+                .sum::<usize>();
+        if bytes <= limits.bytes {
+            return Ok(());
+        }
+        (
+            HEADERS_TOO_LARGE,
+            format!("the head has {bytes} bytes, of which the limit admits {}", limits.bytes),
+        )
+    };
+    count(&counters.header_overflow);
+    Err(Rejection {
+        reason: Reason::INTERNAL_ERROR,
+        details,
+        sentence,
+    })
+}
+
+fn pseudo_size(method: &Method, uri: &Uri) -> (usize, usize) {
+    let present = [
+        Some((":method".len(), method.as_str().len())),
+        uri.scheme_str().map(|s| (":scheme".len(), s.len())),
+        uri.authority().map(|a| (":authority".len(), a.as_str().len())),
+        uri.path_and_query().map(|p| (":path".len(), p.as_str().len())),
+    ];
+    present
+        .into_iter()
+        .flatten()
+        .fold((0, 0), |(n, bytes), (name, value)| (n + 1, bytes + name + value))
+}
+
+/// The head in `h2`'s shape. The caller keeps its own for retries and logs, so fields are cloned (values share their bytes).
+///
+/// # Errors
+/// Where `http::Uri` cannot carry the authority or path: Envoy admits `<`, `>`, a backtick and bytes that are no UTF-8 in a path.
+pub(super) fn write(head: &RequestHead) -> Result<Request<()>, CodecError> {
+    let mut request = Request::new(());
+    *request.method_mut() = head.method.clone();
+    *request.headers_mut() = head.headers.clone();
+    strip_connection_fields(request.headers_mut());
+    if let Some(upgrade) = &head.upgrade {
+        let name = upgrade.to_str().unwrap_or_default();
+        *request.method_mut() = Method::CONNECT;
+        request.extensions_mut().insert(ConnectProtocol::from(name));
+        strip_empty_content_length(request.headers_mut());
+    }
+    *request.uri_mut() = uri(head)?;
+    // Without an authority `h2` sends a request only where it believes it to come from HTTP/1, as it does here.
+    *request.version_mut() = if head.authority.is_empty() {
+        Version::HTTP_11
+    } else {
+        Version::HTTP_2
+    };
+    Ok(request)
+}
+
+fn uri(head: &RequestHead) -> Result<Uri, CodecError> {
+    let mut parts = uri::Parts::default();
+    if !head.authority.is_empty() {
+        parts.authority = Some(
+            uri::Authority::try_from(head.authority.as_bytes())
+                .map_err(|e| inexpressible(":authority", &head.authority, &e.to_string()))?,
+        );
+    }
+    if !head.path.is_empty() {
+        parts.path_and_query = Some(
+            uri::PathAndQuery::try_from(head.path.as_bytes())
+                .map_err(|e| inexpressible(":path", &head.path, &e.to_string()))?,
+        );
+        if parts.authority.is_some() {
+            parts.scheme = Some(match head.scheme.as_bytes() {
+                b"http" => uri::Scheme::HTTP,
+                b"https" => uri::Scheme::HTTPS,
+                other => {
+                    uri::Scheme::try_from(other).map_err(|e| inexpressible(":scheme", &head.scheme, &e.to_string()))?
+                }
+            });
+        }
+    }
+    Uri::from_parts(parts).map_err(|e| inexpressible(":path", &head.path, &e.to_string()))
+}
+
+fn inexpressible(field: &str, value: &HeaderValue, why: &str) -> CodecError {
+    End::Server.violation(
+        INVALID_FIELD,
+        format!("an HTTP/2 upstream cannot be sent the {field} {value:?}: {why}"),
+    )
+}
+
+/// Filters may have added what an HTTP/1 message would carry; `h2` refuses the whole message for it.
+pub(super) fn strip_connection_fields(headers: &mut HeaderMap) {
+    for name in &CONNECTION_FIELDS {
+        if headers.contains_key(name) {
+            headers.remove(name);
+        }
+    }
+    if headers.get(TE).is_some_and(|te| te != "trailers") {
+        headers.remove(TE);
+    }
+}
+
+/// A tunnel has no content; Envoy drops the zero that an HTTP/1 peer may have sent with its upgrade.
+pub(super) fn strip_empty_content_length(headers: &mut HeaderMap) {
+    if headers.get(CONTENT_LENGTH).is_some_and(|length| length == "0") {
+        headers.remove(CONTENT_LENGTH);
+    }
+}

@@ -1,0 +1,180 @@
+//! A downstream connection.
+
+use std::{
+    cell::Cell,
+    rc::Rc,
+    task::{Context, Poll, ready},
+};
+
+use ::h2::{Reason, server};
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::{
+    counters::{CodecCounters, count},
+    error::{End, connection_error, count_error},
+    keepalive::Pinger,
+    request::RequestReader,
+    server_stream::ServerStream,
+    settings::ServerSettings,
+    wire::Wire,
+};
+use crate::http::{
+    codec::{CodecError, limits},
+    message::RequestHead,
+};
+
+/// The server's end of one HTTP/2 connection. Polling [`poll_accept`](Self::poll_accept) drives everything: reads, writes,
+/// windows, PINGs; its streams make no progress unless it is polled, and wake its task when they have something to write.
+pub struct ServerConnection<IO> {
+    h2: server::Connection<Wire<IO>, Bytes>,
+    reader: RequestReader,
+    pinger: Option<Pinger>,
+    shared: Rc<Shared>,
+    /// Closing because of floods, which is said once.
+    calmed: bool,
+    done: bool,
+}
+
+/// What the streams of a connection tell it.
+pub(super) struct Shared {
+    pub(super) counters: Rc<CodecCounters>,
+    /// Streams handed out and not yet dropped.
+    active: Cell<usize>,
+    closed: Cell<u32>,
+    premature: Cell<u32>,
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> ServerConnection<IO> {
+    /// Exchanges prefaces.
+    ///
+    /// # Errors
+    /// Where the client speaks something else or goes away. The wait for a silent client is unbounded: the caller has a timeout.
+    pub async fn handshake(io: IO, settings: &ServerSettings, counters: Rc<CodecCounters>) -> Result<Self, CodecError> {
+        let heard = Rc::new(Cell::new(false));
+        let mut h2 = match settings.builder().handshake(Wire::new(io, Rc::clone(&heard))).await {
+            Ok(h2) => h2,
+            Err(e) => return Err(connection_error(End::Server, &e)),
+        };
+        let pinger = settings
+            .keepalive
+            .and_then(|keepalive| Some(Pinger::new(keepalive, h2.ping_pong()?, heard)));
+        let reader = RequestReader::new(settings.head_limits(), settings.headers_with_underscores);
+        Ok(Self {
+            h2,
+            reader,
+            pinger,
+            shared: Rc::new(Shared::new(counters)),
+            calmed: false,
+            done: false,
+        })
+    }
+
+    /// The next request. `None` when the connection has ended; an error ends it too.
+    ///
+    /// A request that Envoy's codec would refuse is reset here, counted, and never seen by the caller.
+    pub fn poll_accept(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<(RequestHead, ServerStream), CodecError>>> {
+        if self.done {
+            return Poll::Ready(None);
+        }
+        if self.pinger.as_mut().is_some_and(|pinger| pinger.poll(cx).is_ready()) {
+            count(&self.shared.counters.keepalive_timeout);
+            return self.fail(CodecError::Io("the client left a keepalive PING unanswered".into()));
+        }
+        loop {
+            if !self.calmed && self.shared.floods() {
+                self.calmed = true;
+                count(&self.shared.counters.too_many_premature_resets);
+                self.shutdown(Reason::ENHANCE_YOUR_CALM);
+            }
+            match ready!(self.h2.poll_accept(cx)) {
+                None => {
+                    self.done = true;
+                    return Poll::Ready(None);
+                }
+                Some(Err(e)) => return self.fail(connection_error(End::Server, &e)),
+                Some(Ok((request, mut respond))) => {
+                    let (parts, body) = request.into_parts();
+                    match self.reader.read(parts, &self.shared.counters) {
+                        Ok(head) => {
+                            let stream = ServerStream::new(&head, body, respond, Rc::clone(&self.shared));
+                            return Poll::Ready(Some(Ok((head, stream))));
+                        }
+                        Err(rejection) => {
+                            tracing::debug!(details = rejection.details, "request refused: {}", rejection.sentence);
+                            if rejection.reason == Reason::PROTOCOL_ERROR {
+                                count(&self.shared.counters.rx_messaging_error);
+                            }
+                            count(&self.shared.counters.tx_reset);
+                            respond.send_reset(rejection.reason);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Starts to drain: GOAWAY for all streams, then, one round trip later, the final one. Streams run to their end, after which
+    /// [`poll_accept`](Self::poll_accept) returns `None`.
+    pub fn graceful_shutdown(&mut self) {
+        count(&self.shared.counters.goaway_sent);
+        self.h2.graceful_shutdown();
+    }
+
+    /// Ends all streams: GOAWAY with `reason`, then close. Keep polling until it is written.
+    pub fn shutdown(&mut self, reason: Reason) {
+        count(&self.shared.counters.goaway_sent);
+        self.h2.abrupt_shutdown(reason);
+    }
+
+    /// Requests that were handed out and are not over.
+    pub fn active_streams(&self) -> usize {
+        self.shared.active.get()
+    }
+
+    /// What this connection's streams are counted in.
+    pub fn counters(&self) -> Rc<CodecCounters> {
+        Rc::clone(&self.shared.counters)
+    }
+
+    fn fail<T>(&mut self, error: CodecError) -> Poll<Option<Result<T, CodecError>>> {
+        self.done = true;
+        count_error(&self.shared.counters, &error);
+        Poll::Ready(Some(Err(error)))
+    }
+}
+
+impl Shared {
+    fn new(counters: Rc<CodecCounters>) -> Self {
+        Self {
+            counters,
+            active: Cell::new(0),
+            closed: Cell::new(0),
+            premature: Cell::new(0),
+        }
+    }
+
+    pub(super) fn opened(&self) {
+        self.active.set(self.active.get() + 1);
+        count(&self.counters.streams_active);
+    }
+
+    pub(super) fn closed(&self, premature: bool) {
+        self.active.set(self.active.get().saturating_sub(1));
+        super::counters::discount(&self.counters.streams_active);
+        self.closed.set(self.closed.get().saturating_add(1));
+        if premature {
+            self.premature.set(self.premature.get().saturating_add(1));
+        }
+    }
+
+    /// Envoy's rule against rapid reset: more than half of the streams were reset early, of enough streams to tell. It fires
+    /// before that many have passed, once the rest could not change the verdict.
+    fn floods(&self) -> bool {
+        let total = self.closed.get().max(limits::H2_PREMATURE_RESET_TOTAL);
+        self.premature.get() > 0 && self.premature.get().saturating_mul(2) >= total
+    }
+}

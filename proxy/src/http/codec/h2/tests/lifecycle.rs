@@ -1,0 +1,215 @@
+//! Resets, GOAWAY, keepalive and limits of streams.
+
+use std::cell::Cell;
+
+use super::*;
+
+#[test]
+fn each_side_hears_of_the_others_reset() {
+    run(async {
+        let (server, client) = default_pair().await;
+        let (tx, rx) = tokio::sync::oneshot::channel();
+        let tx = Cell::new(Some(tx));
+        serve(server, move |head, mut stream| {
+            let tx = tx.take();
+            async move {
+                match head.path.as_bytes() {
+                    b"/server" => stream.reset(Reason::INTERNAL_ERROR),
+                    _ => {
+                        let _ = tx.unwrap().send(poll_fn(|cx| stream.poll_closed(cx)).await);
+                    }
+                }
+            }
+        });
+        let mut stream = client.start(&request(Method::POST, "/client"), false).unwrap();
+        // The request must be on its way before the reset, or both would cancel each other out.
+        tokio::task::yield_now().await;
+        stream.reset(Reason::CANCEL);
+        assert_eq!(rx.await.unwrap(), CodecError::Reset(Reason::CANCEL.into()));
+        let mut stream = client.start(&request(Method::GET, "/server"), true).unwrap();
+        assert_eq!(
+            head(&mut stream).await.unwrap_err(),
+            CodecError::Reset(Reason::INTERNAL_ERROR.into())
+        );
+    });
+}
+
+#[test]
+fn a_refused_stream_is_told_apart() {
+    run(async {
+        let (server, client) = default_pair().await;
+        serve(
+            server,
+            |_, mut stream| async move { stream.reset(Reason::REFUSED_STREAM) },
+        );
+        let mut stream = client.start(&request(Method::GET, "/"), true).unwrap();
+        assert_eq!(head(&mut stream).await.unwrap_err(), CodecError::Refused);
+    });
+}
+
+#[test]
+fn a_drain_lets_streams_finish_and_takes_no_new_ones() {
+    run(async {
+        let (mut server, client) = default_pair().await;
+        let mut stream = client.start(&request(Method::POST, "/"), false).unwrap();
+        let (_, mut accepted) = poll_fn(|cx| server.poll_accept(cx)).await.unwrap().unwrap();
+        server.graceful_shutdown();
+        let server = serve(server, echo);
+        while client.is_open() {
+            tokio::task::yield_now().await;
+        }
+        assert!(!client.has_capacity());
+        assert_eq!(
+            client.start(&request(Method::GET, "/"), true).err(),
+            Some(CodecError::Refused)
+        );
+        stream
+            .send_frame(Frame::Data(Bytes::from_static(b"late")), true)
+            .unwrap();
+        assert!(matches!(
+            poll_fn(|cx| accepted.poll_body(cx)).await,
+            Ok(Incoming::Frame(Frame::Data(_)))
+        ));
+        accepted.send_head(status(StatusCode::OK), true).unwrap();
+        assert_eq!(head(&mut stream).await.unwrap().0.status, StatusCode::OK);
+        drop((stream, accepted));
+        assert_eq!(server.await.unwrap(), Ok(()));
+    });
+}
+
+#[test]
+fn an_abrupt_end_fails_the_streams() {
+    run(async {
+        let (mut server, client) = default_pair().await;
+        let mut stream = client.start(&request(Method::GET, "/"), true).unwrap();
+        let (_, mut accepted) = poll_fn(|cx| server.poll_accept(cx)).await.unwrap().unwrap();
+        server.shutdown(Reason::NO_ERROR);
+        assert!(poll_fn(|cx| server.poll_accept(cx)).await.is_none());
+        assert!(accepted.send_head(status(StatusCode::OK), true).is_err());
+        drop(server);
+        assert_eq!(head(&mut stream).await.unwrap_err(), CodecError::Closed);
+        assert!(!client.is_open());
+    });
+}
+
+#[test]
+fn a_connection_that_drops_closes_its_streams() {
+    run(async {
+        let (mut server, client) = default_pair().await;
+        let mut stream = client.start(&request(Method::POST, "/"), false).unwrap();
+        let (_, mut accepted) = poll_fn(|cx| server.poll_accept(cx)).await.unwrap().unwrap();
+        drop(server);
+        assert_eq!(head(&mut stream).await.unwrap_err(), CodecError::Closed);
+        assert_eq!(
+            poll_fn(|cx| accepted.poll_body(cx)).await.unwrap_err(),
+            CodecError::Closed
+        );
+    });
+}
+
+#[test]
+fn capacity_follows_the_servers_settings_and_returns_with_streams() {
+    run(async {
+        let settings = ServerSettings {
+            max_concurrent_streams: 2,
+            ..Default::default()
+        };
+        let (server, client) = pair(&settings, &ClientSettings::default()).await;
+        serve(server, |_, mut stream| async move {
+            poll_fn(|cx| stream.poll_closed(cx)).await;
+        });
+        while client.max_streams() != 2 {
+            tokio::task::yield_now().await;
+        }
+        let one = client.start(&request(Method::GET, "/"), true).unwrap();
+        let _two = client.start(&request(Method::GET, "/"), true).unwrap();
+        assert!(!client.has_capacity());
+        let other = client.clone();
+        let waiting = spawn_local(async move { poll_fn(|cx| other.poll_ready(cx)).await });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        drop(one);
+        assert_eq!(waiting.await.unwrap(), Ok(()));
+        assert_eq!(client.active(), 1);
+    });
+}
+
+#[test]
+fn a_silent_peer_is_found_dead() {
+    run(async {
+        let keepalive = Keepalive {
+            interval: Duration::from_millis(20),
+            timeout: Duration::from_millis(20),
+            jitter: 0.0,
+            idle_interval: Duration::ZERO,
+        };
+        let settings = ServerSettings {
+            keepalive: Some(keepalive),
+            ..Default::default()
+        };
+        let (a, b) = duplex(PIPE);
+        let client = ClientSettings::default();
+        let (server, client) = tokio::join!(
+            ServerConnection::handshake(a, &settings, Rc::default()),
+            ClientConnection::handshake(b, &client, Rc::default())
+        );
+        let mut server = server.unwrap();
+        // The driver exists, so that the pipe stays open, but nobody polls it.
+        let (_client, _driver) = client.unwrap();
+        let error = poll_fn(|cx| server.poll_accept(cx)).await.unwrap().err().unwrap();
+        assert!(error.to_string().contains("PING"), "{error}");
+        assert_eq!(server.counters().keepalive_timeout.get(), 1);
+    });
+}
+
+#[test]
+fn an_answered_ping_keeps_the_connection() {
+    run(async {
+        let keepalive = Keepalive {
+            interval: Duration::from_millis(5),
+            timeout: DEADLINE,
+            jitter: 0.15,
+            idle_interval: Duration::from_millis(1),
+        };
+        let server = ServerSettings {
+            keepalive: Some(keepalive),
+            ..Default::default()
+        };
+        let client = ClientSettings {
+            keepalive: Some(keepalive),
+            ..Default::default()
+        };
+        let (server, client) = pair(&server, &client).await;
+        serve(server, echo);
+        for _ in 0..5 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            let mut stream = client.start(&request(Method::GET, "/"), true).unwrap();
+            assert_eq!(head(&mut stream).await.unwrap().0.status, StatusCode::OK);
+        }
+    });
+}
+
+#[test]
+fn rapid_resets_end_the_connection() {
+    run(async {
+        let (server, client) = default_pair().await;
+        let counters = server.counters();
+        let ended = serve(server, |_, mut stream| async move {
+            poll_fn(|cx| stream.poll_closed(cx)).await;
+        });
+        let mut started = 0;
+        while client.is_open() {
+            if let Ok(stream) = client.start(&request(Method::GET, "/"), true) {
+                started += 1;
+                for _ in 0..4 {
+                    tokio::task::yield_now().await;
+                }
+                drop(stream);
+            }
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(ended.await.unwrap(), Ok(()));
+        assert_eq!(counters.too_many_premature_resets.get(), 1);
+        assert!((250..300).contains(&started), "{started} streams");
+    });
+}
