@@ -1,0 +1,79 @@
+//! The same failures in the words of BoringSSL, as Envoy prints them.
+
+use super::HandshakeError;
+use crate::validation::{PeerRole, VerifyError};
+
+/// `ERR_PACK(ERR_LIB_SSL, reason)`: library 16 in the top byte.
+const ERR_LIB_SSL: u32 = 16 << 24;
+
+/// Reason codes of BoringSSL's ssl.h.
+const CERTIFICATE_VERIFY_FAILED: (u32, &str) = (125, "CERTIFICATE_VERIFY_FAILED");
+const HTTP_REQUEST: (u32, &str) = (156, "HTTP_REQUEST");
+const NO_SHARED_CIPHER: (u32, &str) = (184, "NO_SHARED_CIPHER");
+const PEER_DID_NOT_RETURN_A_CERTIFICATE: (u32, &str) = (192, "PEER_DID_NOT_RETURN_A_CERTIFICATE");
+const UNSUPPORTED_PROTOCOL: (u32, &str) = (240, "UNSUPPORTED_PROTOCOL");
+const WRONG_VERSION_NUMBER: (u32, &str) = (247, "WRONG_VERSION_NUMBER");
+
+/// An alert's reason code is this plus the alert (SSL_AD_REASON_OFFSET).
+const ALERT_OFFSET: u32 = 1000;
+
+/// Methods by which BoringSSL's server recognises an HTTP request, and says so.
+const HTTP_METHODS: [&[u8]; 5] = [b"GET ", b"POST ", b"HEAD ", b"PUT ", b"CONNECT "];
+
+pub(super) fn reason(error: &HandshakeError) -> String {
+    match error {
+        HandshakeError::PeerCertificate { error, .. } => {
+            format!(
+                "{}:{}:TLS_error_end",
+                ssl(CERTIFICATE_VERIFY_FAILED),
+                verify_detail(error)
+            )
+        }
+        HandshakeError::PlaintextPeer {
+            role: PeerRole::Client,
+            first_bytes,
+        } if HTTP_METHODS
+            .iter()
+            .any(|method| first_bytes.starts_with(&method[..method.len().min(first_bytes.len())])) =>
+        {
+            ended(HTTP_REQUEST)
+        }
+        HandshakeError::PlaintextPeer { .. } => ended(WRONG_VERSION_NUMBER),
+        HandshakeError::NoClientCertificate => ended(PEER_DID_NOT_RETURN_A_CERTIFICATE),
+        HandshakeError::NoCommonVersion { .. } => ended(UNSUPPORTED_PROTOCOL),
+        HandshakeError::NoCommonParameter { .. } => ended(NO_SHARED_CIPHER),
+        HandshakeError::PeerAlert { alert, .. } => ended((ALERT_OFFSET + u32::from(alert.0), alert.boringssl())),
+        HandshakeError::ClosedDuringHandshake { .. } | HandshakeError::Io(_) => String::new(),
+        other => format!("TLS_error:|{other}:TLS_error_end"),
+    }
+}
+
+fn ssl((reason, name): (u32, &str)) -> String {
+    format!(
+        "TLS_error:|{}:SSL routines:OPENSSL_internal:{name}",
+        ERR_LIB_SSL + reason
+    )
+}
+
+fn ended(reason: (u32, &str)) -> String {
+    format!("{}:TLS_error_end", ssl(reason))
+}
+
+fn verify_detail(error: &VerifyError) -> String {
+    let chain = |reason: &str| {
+        format!("verify cert failed: X509_verify_cert: certificate verification error at depth 0: {reason}")
+    };
+    match error {
+        VerifyError::UnknownIssuer { .. } => chain("unable to get local issuer certificate"),
+        VerifyError::Expired { .. } => chain("certificate has expired"),
+        VerifyError::NotYetValid { .. } => chain("certificate is not yet valid"),
+        VerifyError::Revoked { .. } => chain("certificate revoked"),
+        VerifyError::RevocationUnknown { .. } => chain("unable to get certificate CRL"),
+        VerifyError::SanMismatch { .. } => "verify cert failed: SAN matcher".into(),
+        VerifyError::NotPinned { .. } => "verify cert failed: cert hash and spki".into(),
+        VerifyError::NotSvid { .. } | VerifyError::UnknownTrustDomain { .. } => {
+            "verify cert failed: SPIFFE validator".into()
+        }
+        VerifyError::Unacceptable { reason, .. } => chain(reason),
+    }
+}

@@ -1,0 +1,257 @@
+//! Handshakes, from the first byte to a stream or a named failure.
+
+mod explain;
+
+use std::future::poll_fn;
+use std::io;
+use std::task::Poll;
+use std::time::SystemTime;
+
+use rustls::server::{Accepted, Acceptor, ClientHello};
+use rustls::{ClientConnection, Connection, HandshakeKind};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::peer::PeerInfo;
+use super::session::{Session, Socket, poll_receive};
+use super::stream::TlsStream;
+use super::{client, server};
+use crate::certificate::CertificateInfo;
+use crate::error::HandshakeError;
+use crate::validation::{PeerRole, Validation, VerifyError};
+use explain::Facts;
+pub(super) use explain::after;
+
+pub(super) async fn accept<IO: AsyncRead + AsyncWrite + Unpin>(
+    context: &server::Parts,
+    mut io: IO,
+) -> Result<TlsStream<IO>, HandshakeError> {
+    let mut facts = Facts::new(PeerRole::Client, &context.settings.params);
+    let (accepted, rest) = receive_hello(&mut io, &mut facts).await?;
+    let hello = accepted.client_hello();
+    facts.note(&hello);
+    let sni: Option<Box<str>> = hello.server_name().map(Into::into);
+    if context.settings.require_sni && sni.is_none() {
+        return Err(HandshakeError::NoSni);
+    }
+    let config = match speaks_one_of(&hello, &context.settings.alpn) {
+        true => &context.config,
+        false => &context.without_alpn,
+    };
+    let connection = match accepted.into_connection(config.clone()) {
+        Ok(connection) => connection,
+        Err((error, mut alert)) => {
+            let explained = facts.explain(error);
+            last_words(&mut io, |socket| alert.write(socket)).await;
+            return Err(explained);
+        }
+    };
+    let mut session = Session::new(Connection::Server(connection));
+    session.sni = sni;
+    session.our_certificate = context
+        .settings
+        .identities
+        .first()
+        .map(|i| i.certificate().display_name().into());
+    if let Err(error) = feed_some(&mut session, &rest) {
+        return Err(refuse(&mut io, &mut session, &facts, error).await);
+    }
+    finish_negotiation(&mut io, &mut session, &mut facts).await?;
+    learn_peer(&mut session, PeerRole::Client, context.settings.validation.as_deref())?;
+    Ok(TlsStream::new(io, session))
+}
+
+pub(super) async fn connect<IO: AsyncRead + AsyncWrite + Unpin>(
+    context: &client::Parts,
+    mut io: IO,
+    options: client::ConnectOptions<'_>,
+) -> Result<TlsStream<IO>, HandshakeError> {
+    let mut facts = Facts::new(PeerRole::Server, &context.settings.params);
+    let name = context.server_name(options)?;
+    let alpn = options
+        .alpn
+        .map_or_else(|| context.settings.alpn.clone(), <[_]>::to_vec);
+    let connection = ClientConnection::new_with_alpn(context.config.clone(), name, alpn);
+    let mut session = Session::new(Connection::Client(connection.map_err(|error| facts.explain(error))?));
+    session.sni = options.sni.or(context.settings.sni.as_deref()).map(Into::into);
+    session.our_certificate = context
+        .settings
+        .identity
+        .as_ref()
+        .map(|i| i.certificate().display_name().into());
+    facts.our_certificate = session.our_certificate.clone();
+    finish_negotiation(&mut io, &mut session, &mut facts).await?;
+    learn_peer(&mut session, PeerRole::Server, context.settings.validation.as_deref())?;
+    if !options.verify_sans.is_empty() {
+        let expected = Validation {
+            san_matchers: options.verify_sans.to_vec(),
+            ..Validation::default()
+        };
+        check(&session, PeerRole::Server, &expected)?;
+    }
+    Ok(TlsStream::new(io, session))
+}
+
+/// Reads until the ClientHello is whole, however many records and packets it comes in.
+async fn receive_hello<IO: AsyncRead + AsyncWrite + Unpin>(
+    io: &mut IO,
+    facts: &mut Facts<'_>,
+) -> Result<Hello, HandshakeError> {
+    // Boxed, as is what it yields: each is a kilobyte that the future would carry to its end.
+    let mut acceptor = Box::new(Acceptor::default());
+    loop {
+        let step = poll_fn(|cx| {
+            poll_receive(io, cx, |bytes| {
+                facts.received(bytes);
+                offer(&mut acceptor, bytes)
+            })
+        });
+        match step.await.map_err(HandshakeError::Io)? {
+            Ok(None) if facts.ended => return Err(facts.closed()),
+            Ok(None) => {}
+            Ok(Some(hello)) => return Ok(hello),
+            Err((error, mut alert)) => {
+                let explained = facts.explain(error);
+                last_words(io, |socket| alert.write(socket)).await;
+                return Err(explained);
+            }
+        }
+    }
+}
+
+/// A whole hello and what came after it.
+type Hello = (Box<Accepted>, Vec<u8>);
+type Refused = (rustls::Error, rustls::server::AcceptedAlert);
+
+fn offer(acceptor: &mut Acceptor, mut bytes: &[u8]) -> Result<Option<Hello>, Refused> {
+    while !bytes.is_empty() {
+        // A reader of bytes never fails; a hello too large for rustls shows as an error of accept.
+        if acceptor.read_tls(&mut bytes).is_err() {
+            break;
+        }
+        if let Some(accepted) = acceptor.accept()? {
+            return Ok(Some((Box::new(accepted), bytes.to_vec())));
+        }
+    }
+    Ok(None)
+}
+
+fn speaks_one_of(hello: &ClientHello<'_>, ours: &[Vec<u8>]) -> bool {
+    hello
+        .alpn()
+        .is_some_and(|mut theirs| theirs.any(|protocol| ours.iter().any(|our| our == protocol)))
+}
+
+/// [`Session::feed`] takes no bytes for the end of the stream.
+fn feed_some(session: &mut Session, bytes: &[u8]) -> Result<(), rustls::Error> {
+    if bytes.is_empty() { Ok(()) } else { session.feed(bytes) }
+}
+
+/// Exchanges messages until both sides are done and all of ours are sent.
+async fn finish_negotiation<IO: AsyncRead + AsyncWrite + Unpin>(
+    io: &mut IO,
+    session: &mut Session,
+    facts: &mut Facts<'_>,
+) -> Result<(), HandshakeError> {
+    loop {
+        let sent = poll_fn(|cx| session.poll_send(io, cx)).await;
+        if !session.tls.is_handshaking() {
+            // A client that has gone by now ended well as far as the handshake goes; reading will tell.
+            return Ok(());
+        }
+        // A failed write often means that the peer refused and left: its alert, if there is one, says why.
+        let received = poll_fn(|cx| {
+            poll_receive(io, cx, |bytes| {
+                facts.received(bytes);
+                session.feed(bytes)
+            })
+        });
+        match (received.await, sent) {
+            (Ok(Err(error)), _) => return Err(refuse(io, session, facts, error).await),
+            (Err(error), _) | (Ok(Ok(())), Err(error)) => return Err(HandshakeError::Io(error)),
+            (Ok(Ok(())), Ok(())) if facts.ended => return Err(facts.closed()),
+            (Ok(Ok(())), Ok(())) => {}
+        }
+    }
+}
+
+/// Sends the alert that rustls has prepared and names the failure.
+async fn refuse<IO: AsyncRead + AsyncWrite + Unpin>(
+    io: &mut IO,
+    session: &mut Session,
+    facts: &Facts<'_>,
+    error: rustls::Error,
+) -> HandshakeError {
+    // First of all: the refusal waits in a thread-local, and this future may yet move to another thread.
+    let explained = facts.explain(error);
+    last_words(io, |socket| session.tls.write_tls(socket)).await;
+    explained
+}
+
+/// How much of what a refused peer still sends is read away before the connection is dropped.
+const DRAINED: usize = 64 << 10;
+
+/// Writes an alert as far as the socket takes it at once, and reads away what has already come: a socket closed with
+/// unread data is reset, and the reset overtakes the alert that says why.
+async fn last_words<IO: AsyncRead + AsyncWrite + Unpin>(
+    io: &mut IO,
+    mut write: impl FnMut(&mut dyn io::Write) -> io::Result<usize>,
+) {
+    poll_fn(|cx| {
+        while write(&mut Socket {
+            io: &mut *io,
+            cx: &mut *cx,
+        })
+        .is_ok_and(|written| written > 0)
+        {}
+        let mut drained = 0;
+        while let Poll::Ready(Ok(length)) = poll_receive(io, cx, <[u8]>::len) {
+            drained += length;
+            if length == 0 || drained > DRAINED {
+                break;
+            }
+        }
+        let _ = std::pin::Pin::new(&mut *io).poll_shutdown(cx);
+        Poll::Ready(())
+    })
+    .await;
+}
+
+/// Notes who the peer is. A resumed session was not verified by rustls, so names and expiry are checked here.
+fn learn_peer(session: &mut Session, role: PeerRole, validation: Option<&Validation>) -> Result<(), HandshakeError> {
+    let Some(leaf) = session.tls.peer_certificates().and_then(<[_]>::first) else {
+        return Ok(());
+    };
+    let fail = |error| HandshakeError::PeerCertificate { role, error };
+    let certificate = CertificateInfo::from_der(leaf).map_err(|reason| {
+        fail(VerifyError::Unacceptable {
+            subject: "of the peer".into(),
+            reason,
+        })
+    })?;
+    let mut validated = validation.is_some_and(Validation::checks_anything);
+    if let Some(validation) = validation {
+        let now = SystemTime::now();
+        let chain = session.tls.peer_certificates().unwrap_or_default();
+        let sni = session.sni.as_deref().filter(|_| role == PeerRole::Server);
+        if validation.accept_untrusted {
+            validated &= validation.verify(role, leaf, &chain[1..], sni, now).is_ok();
+        } else if session.tls.handshake_kind() == Some(HandshakeKind::Resumed) {
+            validation.reauthorize(&certificate, sni, now).map_err(fail)?;
+        }
+    }
+    let spiffe_id = certificate.spiffe_id();
+    session.peer = Some(PeerInfo {
+        certificate: certificate.into(),
+        spiffe_id,
+        validated,
+    });
+    Ok(())
+}
+
+fn check(session: &Session, role: PeerRole, expected: &Validation) -> Result<(), HandshakeError> {
+    let refused = match &session.peer {
+        Some(peer) => expected.authorize(&peer.certificate, None),
+        None => Ok(()),
+    };
+    refused.map_err(|error| HandshakeError::PeerCertificate { role, error })
+}
