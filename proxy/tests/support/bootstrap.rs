@@ -1,0 +1,94 @@
+//! One bootstrap text for two proxies: what must differ between two processes on one machine stands in it by name.
+//!
+//! `{{port:NAME}}` is a port that the proxy listens on, `{{h1:NAME}}` and `{{h2:NAME}}` are ports of upstreams that the
+//! test serves, `{{dead:NAME}}` is one that refuses connections, `{{dir}}` a folder, `{{admin}}` the admin block (port
+//! 0: `--admin-address-path` tells which) and `{{access_log}}` a file access log in the folder. All on 127.0.0.1.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::path::Path;
+
+use socket2::{Domain, Socket, Type};
+
+/// The text with its names filled in, and who has which port.
+pub struct Bootstrap {
+    pub text: String,
+    /// Keyed by what stands in the braces (`port:main`, `h1:up`).
+    pub ports: BTreeMap<String, u16>,
+    /// Bound and never listening: the kernel gives these ports to nobody else, and lets a proxy that binds with
+    /// SO_REUSEPORT, as both do, listen on them.
+    reserved: Vec<Socket>,
+}
+
+impl Bootstrap {
+    /// Fills in `template`; `log_format` is for `{{access_log}}`.
+    pub fn new(template: &str, dir: &Path, log_format: &str) -> Self {
+        let mut made = Self {
+            text: String::new(),
+            ports: BTreeMap::new(),
+            reserved: Vec::new(),
+        };
+        let mut rest = template;
+        while let Some((before, after)) = rest.split_once("{{") {
+            let (name, after) = after.split_once("}}").expect("a name in a bootstrap ends with }}");
+            made.text.push_str(before);
+            let value = made.value(name, dir, log_format);
+            made.text.push_str(&value);
+            rest = after;
+        }
+        made.text.push_str(rest);
+        made
+    }
+
+    pub fn port(&self, name: &str) -> u16 {
+        *self
+            .ports
+            .get(name)
+            .unwrap_or_else(|| panic!("the bootstrap has no {{{{{name}}}}}: it has {:?}", self.ports))
+    }
+
+    pub fn listener(&self, name: &str) -> SocketAddr {
+        SocketAddr::V4(SocketAddrV4::new(
+            Ipv4Addr::LOCALHOST,
+            self.port(&format!("port:{name}")),
+        ))
+    }
+
+    fn value(&mut self, name: &str, dir: &Path, log_format: &str) -> String {
+        match name {
+            "dir" => dir.display().to_string(),
+            "admin" => "{address: {socket_address: {address: 127.0.0.1, port_value: 0}}}".to_owned(),
+            "access_log" => format!(
+                "[{{name: file, typed_config: {{'@type': type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog, \
+                 path: {}, log_format: {{text_format_source: {{inline_string: \"{log_format}\\n\"}}}}}}}}]",
+                access_log(dir).display()
+            ),
+            _ => {
+                let (reserved, ports) = (&mut self.reserved, &mut self.ports);
+                let port = ports.entry(name.to_owned()).or_insert_with(|| {
+                    let (socket, port) = reserve();
+                    reserved.push(socket);
+                    port
+                });
+                port.to_string()
+            }
+        }
+    }
+}
+
+pub fn access_log(dir: &Path) -> std::path::PathBuf {
+    dir.join("access.log")
+}
+
+fn reserve() -> (Socket, u16) {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket.set_reuse_port(true).expect("SO_REUSEPORT");
+    let any: SocketAddr = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0).into();
+    socket.bind(&any.into()).expect("a free port");
+    let bound = socket
+        .local_addr()
+        .ok()
+        .and_then(|bound| bound.as_socket())
+        .expect("an IPv4 address");
+    (socket, bound.port())
+}
