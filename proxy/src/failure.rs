@@ -39,15 +39,22 @@ pub enum ResetReason {
     ProtocolError,
 }
 
-/// Envoy's response flags, a set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct ResponseFlags(u32);
+/// Envoy's response flags: a set that remembers the order of insertion, in which Envoy prints it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ResponseFlags {
+    bits: u32,
+    /// Bit numbers plus one, five bits each, oldest lowest. Twelve fit; a stream that sets more than twelve loses only order.
+    order: u64,
+}
+
+/// Width of one entry of [`ResponseFlags::order`].
+const ORDER_BITS: u32 = 5;
 
 macro_rules! flags {
     ($($bit:literal $name:ident $short:literal $long:literal;)*) => {
         impl ResponseFlags {
-            $(pub const $name: Self = Self(1 << $bit);)*
-            /// (flag, short form, long form), in the order in which Envoy prints them.
+            $(pub const $name: Self = Self { bits: 1 << $bit, order: $bit + 1 };)*
+            /// (flag, short form, long form), by bit.
             const TABLE: &'static [(Self, &'static str, &'static str)] = &[$((Self::$name, $short, $long)),*];
         }
     };
@@ -88,15 +95,22 @@ flags! {
 
 impl ResponseFlags {
     pub fn insert(&mut self, other: Self) {
-        self.0 |= other.0;
+        let new = other.bits & !self.bits;
+        self.bits |= new;
+        for bit in (0..u32::BITS).filter(|bit| new & (1 << bit) != 0) {
+            let at = self.order.checked_ilog2().map_or(0, |top| top / ORDER_BITS + 1) * ORDER_BITS;
+            if at + ORDER_BITS <= u64::BITS {
+                self.order |= u64::from(bit + 1) << at;
+            }
+        }
     }
 
     pub fn contains(self, other: Self) -> bool {
-        self.0 & other.0 != 0
+        self.bits & other.bits != 0
     }
 
     pub fn is_empty(self) -> bool {
-        self.0 == 0
+        self.bits == 0
     }
 
     /// The flag of a short name (`UH`), as access-log filters spell it.
@@ -127,11 +141,16 @@ impl fmt::Display for Names {
         if self.0.is_empty() {
             return f.write_str("-");
         }
-        let set = ResponseFlags::TABLE.iter().filter(|(flag, ..)| self.0.contains(*flag));
-        for (i, (_, short, long)) in set.enumerate() {
-            if i > 0 {
+        let mut order = self.0.order;
+        let mut first = true;
+        while order != 0 {
+            let bit = (order & ((1 << ORDER_BITS) - 1)) as usize - 1;
+            order >>= ORDER_BITS;
+            if !first {
                 f.write_str(",")?;
             }
+            first = false;
+            let (_, short, long) = ResponseFlags::TABLE[bit];
             f.write_str(if self.1 { long } else { short })?;
         }
         Ok(())

@@ -1,4 +1,41 @@
 //! The router: the last filter. Picks route, cluster and endpoint, and drives the upstream exchange.
+//!
+//! `attempt` makes one try at the upstream, `relay` carries bodies both ways, `replay` keeps the request for another try,
+//! `deadline` is the stream's one timer, `reply` words what the client is told when no upstream answers.
+
+use std::{rc::Rc, sync::Arc};
+
+use http::StatusCode;
+
+mod attempt;
+mod deadline;
+mod relay;
+mod replay;
+mod reply;
+
+use self::{
+    attempt::{Attempt, Outcome},
+    deadline::Deadlines,
+    replay::Replay,
+};
+use super::super::{
+    local_reply::LocalReply,
+    message::ResponseHead,
+    response,
+    stream::{Stream, StreamEnd},
+};
+use crate::{
+    cluster::{Cluster, Endpoint},
+    failure::ResponseFlags,
+    route::{
+        self, Action, Route, RouteAction, RouteConfiguration, RouteFacts, Selection, VirtualHost,
+        retry::{RetryDecision, RetryState},
+        timeout::Timeouts,
+    },
+    snapshot::Snapshot,
+    stats::{ClusterStat, HttpStat},
+    upstream::LocalCluster,
+};
 
 /// `envoy.extensions.filters.http.router.v3.Router`, parsed.
 #[derive(Debug, Clone, Default)]
@@ -7,8 +44,227 @@ pub struct Router {
     pub suppress_envoy_headers: bool,
     pub respect_expected_rq_timeout: bool,
     pub suppress_grpc_request_failure_code_stats: bool,
-    /// Count the upstream's response also where the proxy answered.
+    /// Statistics by response code, cluster and zone. Envoy's default: true.
     pub dynamic_stats: bool,
     /// Names of headers that must be valid: an invalid `x-envoy-*` value is answered 400.
     pub strict_check_headers: Vec<http::HeaderName>,
+}
+
+/// What was decided for a request before its first attempt; no attempt changes it.
+pub(super) struct Plan {
+    pub(super) virtual_host: Arc<VirtualHost>,
+    pub(super) route: Arc<Route>,
+    pub(super) cluster: Arc<Cluster>,
+    pub(super) local: Rc<LocalCluster>,
+    /// Index of the chosen weighted cluster, whose header edits apply.
+    pub(super) weighted: Option<usize>,
+    pub(super) timeouts: Timeouts,
+}
+
+impl Plan {
+    pub(super) fn action(&self) -> &RouteAction {
+        match &self.route.action {
+            Action::Route(action) => action,
+            // A plan is made from a forwarding route only.
+            _ => unreachable!("a plan holds a forwarding route"),
+        }
+    }
+}
+
+/// Routes the request and answers it.
+pub async fn run(router: &Router, stream: &mut Stream<'_>) -> StreamEnd {
+    let snapshot = stream.worker.snapshot();
+    let plan = match plan(router, stream, &snapshot) {
+        Ok(plan) => plan,
+        Err(reply) => {
+            drop(snapshot);
+            return stream.reply(*reply).await;
+        }
+    };
+    // Attempts may last: they must not pin a snapshot that has been replaced.
+    drop(snapshot);
+    forward(router, stream, plan).await
+}
+
+/// Everything that is decided before an endpoint is chosen.
+fn plan(router: &Router, stream: &mut Stream<'_>, snapshot: &Snapshot) -> Result<Plan, Box<LocalReply>> {
+    let stats = &stream.manager.stats;
+    stats.inc(HttpStat::RqTotal);
+    let Some(config) = route_configuration(stream, snapshot) else {
+        stats.inc(HttpStat::NoRoute);
+        return Err(Box::new(reply::no_route()));
+    };
+    let facts = RouteFacts {
+        request: &stream.request,
+        tls: stream.info.connection.tls.as_deref(),
+        random: stream.worker.random(),
+        runtime: &snapshot.runtime,
+        dynamic_metadata: stream.info.dynamic_metadata.as_deref(),
+    };
+    let (virtual_host, route) = match route::select(&config, &facts, &mut ()) {
+        Selection::Route(virtual_host, route) => (virtual_host.clone(), route.clone()),
+        Selection::TlsRedirect => {
+            stats.inc(HttpStat::RqRedirect);
+            return Err(Box::new(reply::tls_redirect(&stream.request)));
+        }
+        Selection::None => {
+            stats.inc(HttpStat::NoRoute);
+            return Err(Box::new(reply::no_route()));
+        }
+    };
+    stream.info.route_configuration = Some(config);
+    stream.info.virtual_host = Some(virtual_host.clone());
+    stream.info.route = Some(route.clone());
+    let action = match &route.action {
+        Action::Route(action) => action,
+        Action::Redirect(redirect) => {
+            stats.inc(HttpStat::RqRedirect);
+            let location = route::redirect::location(redirect, &route.matches, &stream.request);
+            return Err(Box::new(reply::redirect(redirect.code, location)));
+        }
+        Action::DirectResponse(direct) => {
+            stats.inc(HttpStat::RqDirectResponse);
+            return Err(Box::new(reply::direct_response(direct)));
+        }
+        Action::NonForwarding => return Err(Box::new(reply::no_route())),
+    };
+    let target = route::target(action, &facts);
+    let Some(cluster) = target.as_ref().and_then(|t| snapshot.clusters.get(&*t.cluster)).cloned() else {
+        stats.inc(HttpStat::NoCluster);
+        let name = target.map_or_else(|| Arc::from(""), |t| t.cluster);
+        return Err(Box::new(reply::no_cluster(action.cluster_not_found, &name)));
+    };
+    if let Some(upgrade) = &stream.request.upgrade {
+        let allowed = route::upgrade_allowed(upgrade.as_bytes(), &action.upgrades, &stream.manager.upgrades);
+        if !allowed {
+            return Err(Box::new(LocalReply::new(StatusCode::FORBIDDEN, "", "upgrade_failed")));
+        }
+    }
+    let weighted = target.and_then(|t| t.weighted);
+    let timeouts = route::timeout::effective(action, &mut stream.request, router, stream.manager.stream_idle_timeout);
+    let local = stream.worker.local_cluster(&cluster);
+    stream.info.upstream.cluster = Some(cluster.clone());
+    Ok(Plan { virtual_host, route, cluster, local, weighted, timeouts })
+}
+
+fn route_configuration(stream: &Stream<'_>, snapshot: &Snapshot) -> Option<Arc<RouteConfiguration>> {
+    match &stream.manager.routes {
+        super::super::RouteSource::Inline(config) => Some(config.clone()),
+        super::super::RouteSource::Rds(name) => snapshot.routes.get(name).cloned(),
+    }
+}
+
+/// Tries the upstream until an answer is good enough, and relays it.
+async fn forward(router: &Router, stream: &mut Stream<'_>, plan: Plan) -> StreamEnd {
+    let action = plan.action();
+    if plan.cluster.state.in_maintenance(stream.worker.random()) {
+        return stream.reply(reply::maintenance()).await;
+    }
+    let mut retry = RetryState::new(action.retry.as_deref(), &mut stream.request, plan.action().priority);
+    route::finalize_request(stream, &plan.virtual_host, &plan.route, plan.weighted, router);
+    let mut replay = Replay::new(retry.is_some().then(|| replay_limit(&plan)));
+    let deadlines = &mut Deadlines::new(&plan.timeouts);
+    let mut tried: Vec<Arc<Endpoint>> = Vec::new();
+    loop {
+        stream.info.upstream.attempts += 1;
+        let attempt = Attempt { plan: &plan, stream, replay: &mut replay, tried: &tried };
+        let outcome = attempt.run(deadlines).await;
+        if let Some(endpoint) = &stream.info.upstream.endpoint {
+            if retry.is_some() {
+                tried.push(endpoint.clone());
+            }
+        }
+        let decision = match &mut retry {
+            Some(state) if replay.is_whole() => state.decide(&outcome.for_retry(), &plan.cluster, stream.worker.random()),
+            _ => RetryDecision::No,
+        };
+        match decision {
+            RetryDecision::Retry(back_off) => {
+                plan.cluster.state.stats.inc(ClusterStat::UpstreamRqRetry);
+                drop(outcome);
+                if let Some(end) = pause(stream, deadlines, back_off, &mut replay).await {
+                    return end;
+                }
+                continue;
+            }
+            RetryDecision::LimitExceeded => {
+                plan.cluster.state.stats.inc(ClusterStat::UpstreamRqRetryLimitExceeded);
+                stream.info.flags.insert(ResponseFlags::UPSTREAM_RETRY_LIMIT_EXCEEDED);
+            }
+            RetryDecision::Overflow | RetryDecision::No => {}
+        }
+        return match outcome {
+            Outcome::Head(head, end, exchange) => {
+                if let Some(state) = &retry {
+                    state.count_success(&plan.cluster, head.status);
+                }
+                respond(router, stream, &plan, head, end, *exchange, deadlines).await
+            }
+            Outcome::Failed(failure) => {
+                let reply = reply::upstream_failure(stream, &plan, failure);
+                stream.reply(reply).await
+            }
+            Outcome::Downstream(error) => stream.downstream_failed(&error),
+        };
+    }
+}
+
+/// The retry's back-off, during which the client may leave or a deadline may pass.
+async fn pause(
+    stream: &mut Stream<'_>,
+    deadlines: &mut Deadlines,
+    back_off: std::time::Duration,
+    replay: &mut Replay,
+) -> Option<StreamEnd> {
+    let sleep = tokio::time::sleep(back_off);
+    tokio::pin!(sleep);
+    enum Woken {
+        Slept,
+        Closed(super::super::codec::CodecError),
+        Expired(deadline::Expired),
+    }
+    let woken = std::future::poll_fn(|cx| {
+        use std::{future::Future, task::Poll};
+        if sleep.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Woken::Slept);
+        }
+        if stream.request_done {
+            if let Poll::Ready(error) = stream.down.poll_closed(cx) {
+                return Poll::Ready(Woken::Closed(error));
+            }
+        }
+        deadlines.poll_expired(cx).map(Woken::Expired)
+    })
+    .await;
+    let _ = replay;
+    match woken {
+        Woken::Slept => None,
+        Woken::Closed(error) => Some(stream.downstream_failed(&error)),
+        Woken::Expired(expired) => {
+            let reply = reply::timed_out(expired, stream.request_done);
+            Some(stream.reply(reply).await)
+        }
+    }
+}
+
+async fn respond(
+    router: &Router,
+    stream: &mut Stream<'_>,
+    plan: &Plan,
+    mut head: ResponseHead,
+    end: bool,
+    exchange: crate::upstream::Exchange,
+    deadlines: &mut Deadlines,
+) -> StreamEnd {
+    stream.info.response_code = Some(head.status.as_u16());
+    stream.info.response_code_details.get_or_insert("via_upstream".into());
+    response::from_upstream(stream, &mut head, plan.weighted, router.suppress_envoy_headers);
+    response::count_upstream(plan, &head, stream.info.start.elapsed());
+    relay::run(stream, plan, head, end, exchange, deadlines).await
+}
+
+/// The request can be sent again while its body fits the smallest buffer limit that applies.
+fn replay_limit(plan: &Plan) -> usize {
+    let limit = plan.route.per_request_buffer_limit.or(plan.virtual_host.per_request_buffer_limit);
+    limit.unwrap_or(plan.cluster.per_connection_buffer_limit) as usize
 }

@@ -1,0 +1,119 @@
+//! What happens to a request before any filter sees it: it becomes the one canonical request, or is refused.
+//!
+//! Envoy's connection manager does the same in the same order: host, path, then who the client is (`forwarded`), what it
+//! may not say about itself, its certificate (`client_cert`) and the request id (`request_id`). Sources: Envoy's docs,
+//! "HTTP header manipulation" and "HTTP connection manager".
+
+use http::{HeaderValue, Method, StatusCode};
+
+mod client_cert;
+mod forwarded;
+pub mod path;
+mod request_id;
+
+use super::{EscapedSlashes, local_reply::LocalReply, stream::Stream};
+use crate::stats::HttpStat;
+
+/// Makes the request canonical.
+///
+/// # Errors
+/// The reply that refuses it.
+pub fn admit(stream: &mut Stream<'_>) -> Result<(), LocalReply> {
+    admit_host(stream)?;
+    admit_path(stream)?;
+    let manager = stream.manager;
+    let edge = forwarded::identify(manager, &mut stream.request, &mut stream.info);
+    client_cert::forward(manager, &stream.info.connection, &mut stream.request);
+    request_id::set(manager, &mut stream.request, &mut stream.info, edge, || stream.worker.random());
+    admit_upgrade(stream)
+}
+
+fn admit_host(stream: &mut Stream<'_>) -> Result<(), LocalReply> {
+    let manager = stream.manager;
+    if stream.request.authority.is_empty() {
+        return Err(LocalReply::new(StatusCode::BAD_REQUEST, "", "missing_host_header"));
+    }
+    let host = stream.request.authority_str();
+    let mut kept = host;
+    if manager.strip_any_host_port {
+        kept = host_without_port(kept);
+    } else if manager.strip_matching_host_port {
+        let port = stream.info.connection.local_address.port();
+        kept = kept.strip_suffix(&format!(":{port}")).unwrap_or(kept);
+    }
+    if manager.strip_trailing_host_dot {
+        kept = kept.strip_suffix('.').unwrap_or(kept);
+    }
+    if kept.len() != host.len() {
+        if let Ok(value) = HeaderValue::from_str(kept) {
+            stream.request.authority = value;
+        }
+    }
+    Ok(())
+}
+
+/// `host` of `host:port`, `[::1]` of `[::1]:port`.
+pub fn host_without_port(authority: &str) -> &str {
+    match authority.rfind(':') {
+        Some(colon) if !authority[colon..].contains(']') => {
+            let (host, port) = authority.split_at(colon);
+            let is_port = port[1..].bytes().all(|b| b.is_ascii_digit());
+            // A bare IPv6 address has colons of its own.
+            if is_port && (!host.contains(':') || host.ends_with(']')) { host } else { authority }
+        }
+        _ => authority,
+    }
+}
+
+fn admit_path(stream: &mut Stream<'_>) -> Result<(), LocalReply> {
+    let manager = stream.manager;
+    let request = &mut stream.request;
+    if request.path.is_empty() {
+        if request.method == Method::CONNECT {
+            return Ok(());
+        }
+        return Err(LocalReply::new(StatusCode::NOT_FOUND, "", "missing_path_rejected"));
+    }
+    // Envoy refuses fragments: what RBAC matched must be what the application sees (CVE-2021-39156).
+    if request.path.as_bytes().contains(&b'#') {
+        stream.manager.stats.inc(HttpStat::DownstreamRqFailedPathNormalization);
+        return Err(LocalReply::new(StatusCode::BAD_REQUEST, "", "path_normalization_failed"));
+    }
+    if !manager.normalize_path && !manager.merge_slashes && manager.escaped_slashes == EscapedSlashes::KeepUnchanged {
+        return Ok(());
+    }
+    match path::normalize(request.path_str(), manager.normalize_path, manager.merge_slashes, manager.escaped_slashes) {
+        path::Normalized::Unchanged => Ok(()),
+        path::Normalized::Changed(path) => {
+            request.path = HeaderValue::from_str(&path)
+                .map_err(|_| LocalReply::new(StatusCode::BAD_REQUEST, "", "path_normalization_failed"))?;
+            Ok(())
+        }
+        path::Normalized::Rejected => {
+            stream.manager.stats.inc(HttpStat::DownstreamRqFailedPathNormalization);
+            Err(LocalReply::new(StatusCode::BAD_REQUEST, "", "path_normalization_failed"))
+        }
+        path::Normalized::Redirect(path) => {
+            stream.manager.stats.inc(HttpStat::DownstreamRqRedirectedWithNormalizedPath);
+            let mut reply =
+                LocalReply::new(StatusCode::TEMPORARY_REDIRECT, "", "redirect_for_normalized_path");
+            if let Ok(location) = HeaderValue::from_str(&path) {
+                reply.headers.push((http::header::LOCATION, location));
+            }
+            Err(reply)
+        }
+    }
+}
+
+/// Upgrades need the connection manager's or the route's leave; CONNECT needs a `connect_matcher` route, checked there.
+fn admit_upgrade(stream: &Stream<'_>) -> Result<(), LocalReply> {
+    let Some(upgrade) = &stream.request.upgrade else { return Ok(()) };
+    let known = |(kind, _): &&(Box<str>, bool)| kind.as_bytes().eq_ignore_ascii_case(upgrade.as_bytes());
+    match stream.manager.upgrades.iter().find(known) {
+        Some(_) => Ok(()),
+        None => {
+            stream.manager.stats.inc(HttpStat::DownstreamRqWsOnNonWsRoute);
+            Err(LocalReply::new(StatusCode::FORBIDDEN, "", "upgrade_failed"))
+        }
+    }
+}

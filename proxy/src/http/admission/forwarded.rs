@@ -1,0 +1,158 @@
+//! Who the client is: `x-forwarded-for`, `-proto`, `-port`, and which `x-envoy-*` headers it may send.
+
+use std::net::{IpAddr, SocketAddr};
+
+use http::{HeaderName, HeaderValue};
+
+use crate::{
+    address::Address,
+    http::{HttpConnectionManager, message::RequestHead},
+    stream_info::StreamInfo,
+};
+
+const XFF: HeaderName = HeaderName::from_static("x-forwarded-for");
+const XFP: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+const EXTERNAL_ADDRESS: HeaderName = HeaderName::from_static("x-envoy-external-address");
+const INTERNAL: HeaderName = HeaderName::from_static("x-envoy-internal");
+
+/// Headers that only internal clients may set; Envoy's docs, "HTTP header sanitizing" (CVE-2024-45806).
+const INTERNAL_ONLY: [HeaderName; 15] = [
+    HeaderName::from_static("x-envoy-retriable-status-codes"),
+    HeaderName::from_static("x-envoy-retriable-header-names"),
+    HeaderName::from_static("x-envoy-retry-on"),
+    HeaderName::from_static("x-envoy-retry-grpc-on"),
+    HeaderName::from_static("x-envoy-max-retries"),
+    HeaderName::from_static("x-envoy-upstream-alt-stat-name"),
+    HeaderName::from_static("x-envoy-upstream-rq-timeout-alt-response"),
+    HeaderName::from_static("x-envoy-upstream-rq-timeout-ms"),
+    HeaderName::from_static("x-envoy-upstream-rq-per-try-timeout-ms"),
+    HeaderName::from_static("x-envoy-expected-rq-timeout-ms"),
+    HeaderName::from_static("x-envoy-force-trace"),
+    HeaderName::from_static("x-envoy-ip-tags"),
+    HeaderName::from_static("x-envoy-original-url"),
+    HeaderName::from_static("x-envoy-hedge-on-per-try-timeout"),
+    HeaderName::from_static("x-envoy-upstream-stream-duration-ms"),
+];
+
+/// Headers that no client at the edge may set.
+const EDGE_ONLY: [HeaderName; 3] = [
+    HeaderName::from_static("x-envoy-decorator-operation"),
+    HeaderName::from_static("x-envoy-downstream-service-cluster"),
+    HeaderName::from_static("x-envoy-downstream-service-node"),
+];
+
+/// Sets the client's address in `info` and the forwarding headers; whether this is an edge request (external, and the
+/// proxy is the first hop).
+pub(super) fn identify(manager: &HttpConnectionManager, request: &mut RequestHead, info: &mut StreamInfo) -> bool {
+    let connection = info.connection.clone();
+    let peer = connection.remote_address.ip().map(|a| a.ip());
+    let scheme = if connection.tls.is_some() { "https" } else { "http" };
+    let trusted = manager.xff_num_trusted_hops as usize;
+    let mut client = None;
+    let single;
+    if manager.use_remote_address {
+        single = !request.headers.contains_key(XFF);
+        if trusted > 0 {
+            client = nth_from_right(request, trusted - 1).map(|(ip, _)| ip);
+        }
+        if !manager.skip_xff_append {
+            if let Some(peer) = peer {
+                append(request, peer);
+            }
+        }
+        if trusted == 0 || !request.headers.contains_key(XFP) {
+            request.headers.insert(XFP, HeaderValue::from_static(scheme));
+        }
+    } else {
+        let found = nth_from_right(request, trusted);
+        single = found.is_some_and(|(_, single)| single);
+        client = found.map(|(ip, _)| ip);
+        if !request.headers.contains_key(XFP) {
+            request.headers.insert(XFP, HeaderValue::from_static(scheme));
+        }
+    }
+    if let Some(ip) = client {
+        info.remote_address = Address::Ip(SocketAddr::new(ip, 0));
+    }
+    if manager.append_x_forwarded_port && !request.headers.contains_key(X_FORWARDED_PORT) {
+        request.headers.insert(X_FORWARDED_PORT, HeaderValue::from(connection.local_address.port()));
+    }
+    set_scheme(manager, request, scheme);
+    let internal = single
+        && match &info.remote_address {
+            Address::Ip(a) => manager.internal_address.contains(a.ip()),
+            Address::Pipe(_) => manager.internal_address.unix_sockets,
+            Address::Internal(_) => false,
+        };
+    let edge = !internal && manager.use_remote_address;
+    sanitize(request, internal, edge);
+    if edge {
+        if let Some(ip) = info.remote_address.ip() {
+            if let Ok(value) = HeaderValue::try_from(ip.ip().to_string()) {
+                request.headers.insert(EXTERNAL_ADDRESS, value);
+            }
+        }
+    } else if internal && manager.use_remote_address {
+        request.headers.remove(EXTERNAL_ADDRESS);
+    }
+    edge
+}
+
+/// `:scheme` is what the connection is, or what a trusted `x-forwarded-proto` says.
+fn set_scheme(manager: &HttpConnectionManager, request: &mut RequestHead, scheme: &'static str) {
+    if let Some(overwrite) = &manager.scheme_to_overwrite {
+        request.scheme = overwrite.clone();
+        return;
+    }
+    let forwarded = request.headers.get(XFP).filter(|v| v.as_bytes() == b"http" || v.as_bytes() == b"https");
+    request.scheme = forwarded.cloned().unwrap_or(HeaderValue::from_static(scheme));
+}
+
+fn sanitize(request: &mut RequestHead, internal: bool, edge: bool) {
+    // Most requests carry no x-envoy-* header at all: one pass over the names is cheaper than fifteen look-ups.
+    let suspicious = request.headers.keys().any(|name| name.as_str().starts_with("x-envoy-"));
+    if suspicious {
+        if edge {
+            for name in &EDGE_ONLY {
+                request.headers.remove(name);
+            }
+        }
+        if !internal {
+            request.headers.remove(INTERNAL);
+            for name in &INTERNAL_ONLY {
+                request.headers.remove(name);
+            }
+        }
+    }
+    if internal {
+        request.headers.insert(INTERNAL, HeaderValue::from_static("true"));
+    }
+}
+
+/// The address `skip` places from the right end of `x-forwarded-for`, and whether it is the only one.
+fn nth_from_right(request: &RequestHead, skip: usize) -> Option<(IpAddr, bool)> {
+    let mut values = request.headers.get_all(XFF).iter().rev();
+    let single = request.headers.get_all(XFF).iter().map(|v| v.as_bytes().split(|b| *b == b',').count()).sum::<usize>() == 1;
+    let entry = values.try_fold(skip, |left, value| {
+        let mut parts = value.to_str().unwrap_or("").rsplit(',');
+        let count = parts.clone().count();
+        if left < count { Err(parts.nth(left).unwrap_or("").trim().to_owned()) } else { Ok(left - count) }
+    });
+    let text = entry.err()?;
+    text.parse().ok().map(|ip| (ip, single))
+}
+
+fn append(request: &mut RequestHead, peer: IpAddr) {
+    let peer = peer.to_string();
+    let joined = request.headers.get(XFF).map(|v| {
+        let mut joined = Vec::with_capacity(v.len() + 1 + peer.len());
+        joined.extend_from_slice(v.as_bytes());
+        joined.push(b',');
+        joined.extend_from_slice(peer.as_bytes());
+        joined
+    });
+    if let Ok(value) = HeaderValue::try_from(joined.unwrap_or_else(|| peer.into_bytes())) {
+        request.headers.insert(XFF, value);
+    }
+}

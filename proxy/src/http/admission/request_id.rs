@@ -1,0 +1,60 @@
+//! `x-request-id`: a UUID whose 15th character carries the trace decision, as Envoy's `UuidRequestIdConfig`.
+
+use http::{HeaderName, HeaderValue};
+
+use crate::{
+    http::{HttpConnectionManager, message::RequestHead},
+    stream_info::StreamInfo,
+};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+pub(super) fn set(
+    manager: &HttpConnectionManager,
+    request: &mut RequestHead,
+    info: &mut StreamInfo,
+    edge: bool,
+    random: impl Fn() -> u64,
+) {
+    if manager.generate_request_id {
+        // An id from outside is replaced at the edge, so that nobody can collide with another's traces.
+        let replace = edge && !manager.preserve_external_request_id;
+        if replace || !request.headers.contains_key(REQUEST_ID) {
+            request.headers.insert(REQUEST_ID, uuid(random(), random()));
+        }
+    }
+    info.request_id = request.headers.get(REQUEST_ID).cloned();
+}
+
+/// A version 4 UUID (RFC 9562, 5.4) of 122 random bits.
+fn uuid(a: u64, b: u64) -> HeaderValue {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    /// Places of the dashes in the text form.
+    const DASHES: [usize; 4] = [8, 13, 18, 23];
+    const LEN: usize = 36;
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&a.to_le_bytes());
+    bytes[8..].copy_from_slice(&b.to_le_bytes());
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let mut text = [b'-'; LEN];
+    let mut digits = bytes.iter().flat_map(|b| [HEX[usize::from(b >> 4)], HEX[usize::from(b & 0xf)]]);
+    for (i, slot) in text.iter_mut().enumerate() {
+        if !DASHES.contains(&i) {
+            *slot = digits.next().unwrap_or(b'0');
+        }
+    }
+    HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static(""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_uuid_has_version_4_and_the_rfc_variant() {
+        let id = uuid(u64::MAX, u64::MAX);
+        assert_eq!(id, "ffffffff-ffff-4fff-bfff-ffffffffffff");
+        assert_eq!(uuid(0, 0), "00000000-0000-4000-8000-000000000000");
+    }
+}

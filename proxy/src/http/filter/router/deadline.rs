@@ -1,0 +1,114 @@
+//! The deadlines of one stream, behind one timer.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use tokio::time::Sleep;
+
+use crate::route::timeout::Timeouts;
+
+/// Which limit was reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Expired {
+    /// The route's `timeout`.
+    Global,
+    PerTry,
+    PerTryIdle,
+    /// `stream_idle_timeout` or the route's `idle_timeout`.
+    Idle,
+    MaxStreamDuration,
+}
+
+#[derive(Debug)]
+pub(super) struct Deadlines {
+    sleep: Option<Pin<Box<Sleep>>>,
+    global: Option<Duration>,
+    per_try: Option<Duration>,
+    per_try_idle: Option<Duration>,
+    idle: Option<Duration>,
+    global_at: Option<Instant>,
+    per_try_at: Option<Instant>,
+    max_stream_at: Option<Instant>,
+    last_activity: Instant,
+}
+
+impl Deadlines {
+    pub(super) fn new(timeouts: &Timeouts) -> Self {
+        let now = Instant::now();
+        Self {
+            sleep: None,
+            global: timeouts.global,
+            per_try: timeouts.per_try,
+            per_try_idle: timeouts.per_try_idle,
+            idle: timeouts.idle,
+            global_at: None,
+            per_try_at: None,
+            max_stream_at: timeouts.max_stream.map(|d| now + d),
+            last_activity: now,
+        }
+    }
+
+    /// The request has been read to its end: the route's timeout runs from here (Envoy: "timeout" of a route).
+    pub(super) fn request_complete(&mut self, now: Instant) {
+        if self.global_at.is_none() {
+            self.global_at = self.global.map(|d| now + d);
+        }
+    }
+
+    /// An attempt begins, or the request became complete during one: the per-try timeout runs from here.
+    pub(super) fn attempt_started(&mut self, now: Instant) {
+        self.per_try_at = self.per_try.map(|d| now + d);
+    }
+
+    /// The response head has arrived: the attempt can no longer time out.
+    pub(super) fn attempt_answered(&mut self) {
+        self.per_try_at = None;
+        self.per_try = None;
+    }
+
+    /// The stream became a tunnel: the route's timeout no longer applies.
+    pub(super) fn tunnelled(&mut self) {
+        self.global = None;
+        self.global_at = None;
+    }
+
+    /// Bytes moved in either direction.
+    pub(super) fn active(&mut self, now: Instant) {
+        self.last_activity = now;
+    }
+
+    fn next(&self) -> Option<(Instant, Expired)> {
+        let idle = self.idle.map(|d| (self.last_activity + d, Expired::Idle));
+        let per_try_idle = self.per_try_idle.map(|d| (self.last_activity + d, Expired::PerTryIdle));
+        let fixed = [
+            self.global_at.map(|at| (at, Expired::Global)),
+            self.per_try_at.map(|at| (at, Expired::PerTry)),
+            self.max_stream_at.map(|at| (at, Expired::MaxStreamDuration)),
+        ];
+        fixed.into_iter().chain([idle, per_try_idle]).flatten().min_by_key(|(at, _)| *at)
+    }
+
+    /// Ready with the first limit that has passed; otherwise the task wakes when the next one does.
+    pub(super) fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<Expired> {
+        loop {
+            let Some((at, which)) = self.next() else { return Poll::Pending };
+            let deadline = at.into();
+            let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+            // An earlier wake-up only looks again; re-arming for every byte would cost more.
+            if sleep.deadline() > deadline {
+                sleep.as_mut().reset(deadline);
+            }
+            if sleep.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            if sleep.deadline() >= deadline {
+                return Poll::Ready(which);
+            }
+            sleep.as_mut().reset(deadline);
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! Carries the response down, and what is left of the request up, until both are done.
+
+use std::{future::poll_fn, task::Poll, time::Instant};
+
+use super::{
+    Plan,
+    attempt::{BodyError, HIGH_WATERMARK_BYTES, poll_request_body},
+    deadline::{Deadlines, Expired},
+};
+use crate::{
+    failure::ResponseFlags,
+    http::{
+        codec::CodecError,
+        message::{Frame, Incoming, ResponseHead},
+        stream::{Stream, StreamEnd},
+    },
+    stats::ClusterStat,
+    upstream::Exchange,
+};
+
+enum Event {
+    Done,
+    Upstream(CodecError),
+    Downstream(CodecError),
+    Expired(Expired),
+}
+
+/// Sends `head` to the client and relays the bodies.
+pub(super) async fn run(
+    stream: &mut Stream<'_>,
+    plan: &Plan,
+    head: ResponseHead,
+    end: bool,
+    mut exchange: Exchange,
+    deadlines: &mut Deadlines,
+) -> StreamEnd {
+    let upgraded = head.status == http::StatusCode::SWITCHING_PROTOCOLS;
+    if upgraded {
+        // A tunnel lives as long as its ends want: only idleness and duration limits remain (Envoy: the route's timeout
+        // does not apply to upgrades).
+        deadlines.tunnelled();
+    }
+    if let Err(e) = stream.down.send_head(&head, end) {
+        return stream.downstream_failed(&e);
+    }
+    stream.response = Some(head);
+    stream.info.times.first_downstream_tx = Some(Instant::now());
+    let mut response_done = end;
+    let event = poll_fn(|cx| {
+        loop {
+            let body = poll_request_body(cx, stream, &mut exchange, None, deadlines);
+            match body {
+                Poll::Ready(Err(BodyError::Downstream(e))) => return Poll::Ready(Event::Downstream(e)),
+                // The upstream may answer in full without reading the whole request.
+                Poll::Ready(Err(BodyError::Upstream(e))) if !response_done => return Poll::Ready(Event::Upstream(e)),
+                _ => {}
+            }
+            if let Poll::Ready(Err(e)) = exchange.poll_flush(cx) {
+                if !response_done && upgraded {
+                    return Poll::Ready(Event::Upstream(e));
+                }
+            }
+            while !response_done && stream.down.queued() < HIGH_WATERMARK_BYTES {
+                match exchange.poll_body(cx) {
+                    Poll::Ready(Ok(incoming)) => {
+                        deadlines.active(Instant::now());
+                        match pass_down(stream, incoming) {
+                            Ok(ended) => response_done = ended,
+                            Err(e) => return Poll::Ready(Event::Downstream(e)),
+                        }
+                    }
+                    Poll::Ready(Err(e)) => return Poll::Ready(Event::Upstream(e)),
+                    Poll::Pending => break,
+                }
+            }
+            match stream.down.poll_flush(cx) {
+                Poll::Ready(Ok(())) if response_done => return Poll::Ready(Event::Done),
+                // Room again: the upstream may have more.
+                Poll::Ready(Ok(())) if stream.down.queued() < HIGH_WATERMARK_BYTES => {}
+                Poll::Ready(Ok(())) => continue,
+                Poll::Ready(Err(e)) => return Poll::Ready(Event::Downstream(e)),
+                Poll::Pending => {}
+            }
+            if stream.request_done && !response_done {
+                if let Poll::Ready(e) = stream.down.poll_closed(cx) {
+                    return Poll::Ready(Event::Downstream(e));
+                }
+            }
+            return deadlines.poll_expired(cx).map(Event::Expired);
+        }
+    })
+    .await;
+    let now = Instant::now();
+    stream.info.times.last_downstream_tx = Some(now);
+    stream.info.times.last_upstream_rx = Some(now);
+    match event {
+        Event::Done => StreamEnd::Complete,
+        Event::Downstream(e) => {
+            plan.cluster.state.stats.inc(ClusterStat::UpstreamRqTxReset);
+            stream.downstream_failed(&e)
+        }
+        Event::Upstream(e) => {
+            plan.cluster.state.stats.inc(ClusterStat::UpstreamRqRxReset);
+            upstream_broke(stream, &e)
+        }
+        Event::Expired(expired) => timed_out(stream, plan, expired),
+    }
+}
+
+/// Passes one piece of the response on; whether it was the last.
+fn pass_down(stream: &mut Stream<'_>, incoming: Incoming) -> Result<bool, CodecError> {
+    let (frame, end) = match incoming {
+        Incoming::Frame(Frame::Trailers(trailers)) => {
+            if !stream.manager.access_log.is_empty() {
+                stream.response_trailers = Some(trailers.clone());
+            }
+            (Frame::Trailers(trailers), true)
+        }
+        Incoming::Frame(data) => (data, false),
+        Incoming::End => (Frame::Data(bytes::Bytes::new()), true),
+    };
+    if let Frame::Data(data) = &frame {
+        stream.info.bytes.sent += data.len() as u64;
+    }
+    stream.down.send_frame(frame, end)?;
+    Ok(end)
+}
+
+/// The response was cut after its head: the client can only be told by a reset.
+fn upstream_broke(stream: &mut Stream<'_>, error: &CodecError) -> StreamEnd {
+    let (flag, details) = match error {
+        CodecError::Protocol { .. } => {
+            (ResponseFlags::UPSTREAM_PROTOCOL_ERROR, "upstream_reset_after_response_started{protocol_error}")
+        }
+        CodecError::Reset(_) | CodecError::Refused => {
+            (ResponseFlags::UPSTREAM_REMOTE_RESET, "upstream_reset_after_response_started{remote_reset}")
+        }
+        CodecError::Closed | CodecError::Io(_) => (
+            ResponseFlags::UPSTREAM_CONNECTION_TERMINATION,
+            "upstream_reset_after_response_started{connection_termination}",
+        ),
+    };
+    stream.info.flags.insert(flag);
+    stream.info.response_code_details = Some(details.into());
+    stream.info.failure = Some(format!("the response was cut: {error}").into());
+    stream.down.reset();
+    StreamEnd::Broken
+}
+
+fn timed_out(stream: &mut Stream<'_>, plan: &Plan, expired: Expired) -> StreamEnd {
+    let (flag, details) = match expired {
+        Expired::Global | Expired::PerTry | Expired::PerTryIdle => {
+            plan.cluster.state.stats.inc(ClusterStat::UpstreamRqTimeout);
+            (ResponseFlags::UPSTREAM_REQUEST_TIMEOUT, "response_timeout")
+        }
+        Expired::Idle => (ResponseFlags::STREAM_IDLE_TIMEOUT, "stream_idle_timeout"),
+        Expired::MaxStreamDuration => (ResponseFlags::DURATION_TIMEOUT, "max_duration_timeout"),
+    };
+    stream.info.flags.insert(flag);
+    stream.info.response_code_details = Some(details.into());
+    stream.down.reset();
+    StreamEnd::Broken
+}

@@ -1,0 +1,156 @@
+//! What the client is told when no upstream answers: Envoy's statuses, bodies, flags and details.
+
+use std::{borrow::Cow, fmt::Write};
+
+use http::{HeaderName, HeaderValue, StatusCode, header};
+
+use super::{Plan, attempt::AttemptFailure, deadline::Expired};
+use crate::{
+    failure::{ResetReason, ResponseFlags},
+    http::{local_reply::LocalReply, message::RequestHead, stream::Stream},
+    route::action::DirectResponse,
+    stats::ClusterStat,
+};
+
+pub(super) fn no_route() -> LocalReply {
+    LocalReply::new(StatusCode::NOT_FOUND, "", "route_not_found").with_flags(ResponseFlags::NO_ROUTE_FOUND)
+}
+
+pub(super) fn no_cluster(status: StatusCode, name: &str) -> LocalReply {
+    let mut reply =
+        LocalReply::new(status, "", "cluster_not_found").with_flags(ResponseFlags::NO_CLUSTER_FOUND);
+    reply.sentence = Some(format!("cluster {name:?} is not known: has the control plane sent it?"));
+    reply
+}
+
+pub(super) fn redirect(status: StatusCode, location: String) -> LocalReply {
+    let mut reply = LocalReply::new(status, "", "direct_response");
+    if let Ok(value) = HeaderValue::try_from(location) {
+        reply.headers.push((header::LOCATION, value));
+    }
+    reply
+}
+
+/// `require_tls`: the same URL over https.
+pub(super) fn tls_redirect(request: &RequestHead) -> LocalReply {
+    let location = format!("https://{}{}", request.authority_str(), request.path_str());
+    redirect(StatusCode::MOVED_PERMANENTLY, location)
+}
+
+pub(super) fn direct_response(direct: &DirectResponse) -> LocalReply {
+    let body = String::from_utf8_lossy(&direct.body).into_owned();
+    LocalReply::new(direct.status, body, "direct_response")
+}
+
+pub(super) fn maintenance() -> LocalReply {
+    let mut reply = LocalReply::new(StatusCode::SERVICE_UNAVAILABLE, "maintenance mode", "maintenance_mode")
+        .with_flags(ResponseFlags::UPSTREAM_OVERFLOW);
+    reply.headers.push((OVERLOADED, HeaderValue::from_static("true")));
+    reply
+}
+
+/// A deadline passed before a response head came.
+pub(super) fn timed_out(expired: Expired, request_done: bool) -> LocalReply {
+    match expired {
+        Expired::Global => LocalReply::new(StatusCode::GATEWAY_TIMEOUT, "upstream request timeout", "response_timeout")
+            .with_flags(ResponseFlags::UPSTREAM_REQUEST_TIMEOUT),
+        Expired::PerTry => {
+            LocalReply::new(StatusCode::GATEWAY_TIMEOUT, "upstream request timeout", "upstream_per_try_timeout")
+                .with_flags(ResponseFlags::UPSTREAM_REQUEST_TIMEOUT)
+        }
+        Expired::PerTryIdle => {
+            LocalReply::new(StatusCode::GATEWAY_TIMEOUT, "upstream request timeout", "upstream_per_try_idle_timeout")
+                .with_flags(ResponseFlags::STREAM_IDLE_TIMEOUT)
+        }
+        Expired::Idle => {
+            let status = if request_done { StatusCode::GATEWAY_TIMEOUT } else { StatusCode::REQUEST_TIMEOUT };
+            LocalReply::new(status, "stream timeout", "stream_idle_timeout")
+                .with_flags(ResponseFlags::STREAM_IDLE_TIMEOUT)
+        }
+        Expired::MaxStreamDuration => {
+            let status = if request_done { StatusCode::GATEWAY_TIMEOUT } else { StatusCode::REQUEST_TIMEOUT };
+            LocalReply::new(status, "downstream duration timeout", "max_duration_timeout")
+                .with_flags(ResponseFlags::DURATION_TIMEOUT)
+        }
+    }
+}
+
+/// No attempt brought a response head.
+pub(super) fn upstream_failure(stream: &mut Stream<'_>, plan: &Plan, failure: AttemptFailure) -> LocalReply {
+    let stats = &plan.cluster.state.stats;
+    match failure {
+        AttemptFailure::NoHealthyEndpoint => {
+            let mut reply =
+                LocalReply::new(StatusCode::SERVICE_UNAVAILABLE, "no healthy upstream", "no_healthy_upstream")
+                    .with_flags(ResponseFlags::NO_HEALTHY_UPSTREAM);
+            reply.sentence = Some(format!("cluster {}: no endpoint can take the request", plan.cluster.name));
+            reply
+        }
+        AttemptFailure::TimedOut(expired) => {
+            match expired {
+                Expired::PerTry | Expired::PerTryIdle => stats.inc(ClusterStat::UpstreamRqPerTryTimeout),
+                _ => stats.inc(ClusterStat::UpstreamRqTimeout),
+            }
+            timed_out(expired, stream.request_done)
+        }
+        AttemptFailure::Reset { reason, transport, sentence } => {
+            stream.info.upstream.transport_failure.clone_from(&transport);
+            reset(stream, reason, transport, sentence)
+        }
+    }
+}
+
+const OVERLOADED: HeaderName = HeaderName::from_static("x-envoy-overloaded");
+
+fn reset(
+    stream: &Stream<'_>,
+    reason: ResetReason,
+    transport: Option<Box<str>>,
+    sentence: String,
+) -> LocalReply {
+    let words = words(reason);
+    let retried = if stream.info.upstream.attempts > 1 { "retried and the latest " } else { "" };
+    let body = format!("upstream connect error or disconnect/reset before headers. {retried}reset reason: {words}");
+    let mut details = format!("upstream_reset_before_response_started{{{}", words.replace(' ', "_"));
+    if let Some(transport) = transport {
+        // Writing to a String cannot fail.
+        let _ = write!(details, "|{}", transport.replace(' ', "_"));
+    }
+    details.push('}');
+    let status = match reason {
+        ResetReason::ProtocolError => StatusCode::BAD_GATEWAY,
+        _ => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    let mut reply = LocalReply::new(status, body, "").with_flags(flag(reason));
+    reply.details = Cow::Owned(details);
+    reply.sentence = Some(sentence);
+    if reason == ResetReason::Overflow {
+        reply.headers.push((OVERLOADED, HeaderValue::from_static("true")));
+    }
+    reply
+}
+
+/// Envoy's words for a reset reason.
+fn words(reason: ResetReason) -> &'static str {
+    match reason {
+        ResetReason::ConnectFailure => "remote connection failure",
+        ResetReason::ConnectTimeout => "connection timeout",
+        ResetReason::ConnectionTermination => "connection termination",
+        ResetReason::RemoteReset => "remote reset",
+        ResetReason::RemoteRefused => "remote refused stream reset",
+        ResetReason::LocalReset => "local reset",
+        ResetReason::Overflow => "overflow",
+        ResetReason::ProtocolError => "protocol error",
+    }
+}
+
+fn flag(reason: ResetReason) -> ResponseFlags {
+    match reason {
+        ResetReason::ConnectFailure | ResetReason::ConnectTimeout => ResponseFlags::UPSTREAM_CONNECTION_FAILURE,
+        ResetReason::ConnectionTermination => ResponseFlags::UPSTREAM_CONNECTION_TERMINATION,
+        ResetReason::RemoteReset | ResetReason::RemoteRefused => ResponseFlags::UPSTREAM_REMOTE_RESET,
+        ResetReason::LocalReset => ResponseFlags::LOCAL_RESET,
+        ResetReason::Overflow => ResponseFlags::UPSTREAM_OVERFLOW,
+        ResetReason::ProtocolError => ResponseFlags::UPSTREAM_PROTOCOL_ERROR,
+    }
+}

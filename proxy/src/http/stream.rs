@@ -1,0 +1,176 @@
+//! One request, from its head to its access-log line.
+
+use std::{
+    rc::Rc,
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
+
+use http::StatusCode;
+
+use super::{
+    HttpConnectionManager, admission,
+    codec::{CodecError, ServerStream},
+    filter::{self, HttpFilter},
+    local_reply::LocalReply,
+    message::{Frame, RequestHead, ResponseHead},
+    response,
+};
+use crate::{
+    failure::ResponseFlags,
+    format::Facts,
+    stats::HttpStat,
+    stream_info::{ConnectionInfo, StreamInfo},
+    worker::Worker,
+};
+
+/// How a stream left its connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StreamEnd {
+    /// Response complete; an HTTP/1 connection may carry another request.
+    Complete,
+    /// The codec must not be used further.
+    Broken,
+}
+
+/// A request in progress and everything around it. Lives in the task that serves it.
+pub struct Stream<'a> {
+    pub worker: &'a Rc<Worker>,
+    pub manager: &'a Arc<HttpConnectionManager>,
+    pub down: ServerStream<'a>,
+    pub request: RequestHead,
+    /// The request's body has been read to its end (or there is none).
+    pub request_done: bool,
+    pub response: Option<ResponseHead>,
+    pub response_trailers: Option<http::HeaderMap>,
+    pub info: StreamInfo,
+    /// The connection is draining: tell the client to go.
+    pub draining: bool,
+}
+
+impl<'a> Stream<'a> {
+    pub fn new(
+        worker: &'a Rc<Worker>,
+        manager: &'a Arc<HttpConnectionManager>,
+        connection: &Rc<ConnectionInfo>,
+        down: ServerStream<'a>,
+        request: RequestHead,
+        request_done: bool,
+    ) -> Self {
+        let mut info = StreamInfo::new(connection.clone());
+        info.protocol = Some(request.protocol);
+        Self {
+            worker,
+            manager,
+            down,
+            request,
+            request_done,
+            response: None,
+            response_trailers: None,
+            info,
+            draining: false,
+        }
+    }
+
+    /// Serves the request.
+    pub async fn serve(mut self) -> StreamEnd {
+        let stats = &self.manager.stats;
+        stats.inc(HttpStat::DownstreamRqTotal);
+        stats.gauge_add(HttpStat::DownstreamRqActive, 1);
+        let end = match admission::admit(&mut self) {
+            Ok(()) => self.run_filters().await,
+            Err(reply) => self.reply(reply).await,
+        };
+        self.finish(end)
+    }
+
+    async fn run_filters(&mut self) -> StreamEnd {
+        let manager = self.manager.clone();
+        for f in &manager.filters {
+            match f {
+                HttpFilter::Router(router) => return filter::router::run(router, self).await,
+            }
+        }
+        // Config parsing admits no connection manager without a router at its end.
+        self.reply(LocalReply::new(StatusCode::NOT_FOUND, "", "filter_chain_not_found")).await
+    }
+
+    /// Sends a reply of the proxy's own and ends the stream.
+    pub async fn reply(&mut self, reply: LocalReply) -> StreamEnd {
+        self.info.flags.insert(reply.flags);
+        self.info.response_code_details = Some(reply.details.clone());
+        self.info.failure = reply.sentence.clone().map(Into::into);
+        if reply.close {
+            self.down.close_after_response();
+        }
+        let (mut head, body) = reply.render(Some(&self.request), self.request.protocol);
+        let bare = body.is_empty() || self.request.method == http::Method::HEAD;
+        response::finish_head(self, &mut head);
+        self.info.response_code = Some(head.status.as_u16());
+        let sent = self.send(head, body, bare).await;
+        if let Err(e) = sent {
+            return self.downstream_failed(&e);
+        }
+        StreamEnd::Complete
+    }
+
+    async fn send(
+        &mut self,
+        head: ResponseHead,
+        body: std::borrow::Cow<'static, str>,
+        bare: bool,
+    ) -> Result<(), CodecError> {
+        self.down.send_head(&head, bare)?;
+        self.response = Some(head);
+        if !bare {
+            let data = match body {
+                std::borrow::Cow::Borrowed(s) => bytes::Bytes::from_static(s.as_bytes()),
+                std::borrow::Cow::Owned(s) => bytes::Bytes::from(s),
+            };
+            self.info.bytes.sent += data.len() as u64;
+            self.down.send_frame(Frame::Data(data), true)?;
+        }
+        std::future::poll_fn(|cx| self.down.poll_flush(cx)).await
+    }
+
+    /// The downstream went away, or broke the protocol, before the response was complete.
+    pub fn downstream_failed(&mut self, error: &CodecError) -> StreamEnd {
+        let (flag, details) = match error {
+            CodecError::Protocol { details, .. } => (ResponseFlags::DOWNSTREAM_PROTOCOL_ERROR, *details),
+            CodecError::Reset(_) => (ResponseFlags::DOWNSTREAM_REMOTE_RESET, "downstream_remote_reset"),
+            _ => (ResponseFlags::DOWNSTREAM_CONNECTION_TERMINATION, "downstream_remote_disconnect"),
+        };
+        self.info.flags.insert(flag);
+        self.info.response_code_details = Some(details.into());
+        if self.response.is_none() {
+            self.info.response_code = Some(0);
+        }
+        self.manager.stats.inc(HttpStat::DownstreamRqRxReset);
+        StreamEnd::Broken
+    }
+
+    fn finish(mut self, end: StreamEnd) -> StreamEnd {
+        let now = Instant::now();
+        self.info.times.end = Some(now);
+        let stats = &self.manager.stats;
+        stats.gauge_add(HttpStat::DownstreamRqActive, -1);
+        if let Some(code) = self.info.response_code.filter(|code| *code != 0) {
+            response::count_code(stats, code);
+            stats.inc(HttpStat::DownstreamRqCompleted);
+        }
+        stats.record(HttpStat::DownstreamRqTime, (now - self.info.start).as_millis() as u64);
+        if !self.manager.access_log.is_empty() {
+            let facts = Facts {
+                info: &self.info,
+                request: Some(&self.request),
+                response: self.response.as_ref(),
+                response_trailers: self.response_trailers.as_ref(),
+                local_reply_body: "",
+            };
+            for log in &self.manager.access_log {
+                log.write(&facts, self.worker, SystemTime::now());
+            }
+        }
+        end
+    }
+}

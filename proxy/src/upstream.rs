@@ -1,0 +1,56 @@
+//! Upstream connections: from a chosen endpoint to an exchange over a connection, new or pooled.
+//!
+//! `connect` opens a socket and its TLS, `pool` keeps connections of one endpoint for reuse, `exchange` is one request
+//! and its response over either protocol, `permit` counts what circuit breakers limit.
+
+use std::{cell::RefCell, rc::Rc, sync::Arc};
+
+use hashbrown::HashMap;
+
+pub mod connect;
+pub mod exchange;
+pub mod permit;
+pub mod pool;
+
+pub use exchange::Exchange;
+
+use crate::cluster::{Cluster, ClusterState, balance::Balancer};
+use pool::{Pool, PoolKey};
+
+/// One worker's part of a cluster: the balancer's state and the connection pools. Outlives config updates.
+#[derive(Debug)]
+pub struct LocalCluster {
+    pub state: Arc<ClusterState>,
+    pub balancer: RefCell<Balancer>,
+    pools: RefCell<HashMap<PoolKey, Rc<Pool>, foldhash::fast::RandomState>>,
+}
+
+impl LocalCluster {
+    pub fn new(cluster: &Arc<Cluster>) -> Rc<Self> {
+        Rc::new(Self {
+            state: cluster.state.clone(),
+            balancer: RefCell::new(Balancer::default()),
+            pools: RefCell::default(),
+        })
+    }
+
+    /// The pool of an endpoint, made at first use.
+    pub fn pool(&self, key: PoolKey) -> Rc<Pool> {
+        self.pools.borrow_mut().entry(key).or_insert_with_key(|key| Pool::new(key.clone())).clone()
+    }
+
+    /// Closes idle connections that are dead, expired or whose endpoint left, and forgets empty pools.
+    pub fn sweep(&self, now: std::time::Instant, cluster: Option<&Cluster>) {
+        self.pools.borrow_mut().retain(|_, pool| {
+            pool.sweep(now, cluster.and_then(|c| c.idle_timeout), cluster.is_none());
+            !pool.is_unused()
+        });
+    }
+
+    /// Drains every pool: busy connections finish their request and close, idle ones close now.
+    pub fn drain(&self) {
+        for (_, pool) in self.pools.borrow_mut().drain() {
+            pool.drain();
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! Opens one upstream connection: bind, connect, socket options, TLS, all under the cluster's connect timeout.
+
+use std::{
+    io,
+    net::SocketAddr,
+    rc::Rc,
+    sync::{Arc, atomic::Ordering},
+    time::Instant,
+};
+
+use bytes::Bytes;
+use socket2::{Domain, Protocol as IpProtocol, Socket as Socket2, TcpKeepalive as Keepalive, Type};
+use tokio::net::{TcpSocket, TcpStream, UnixStream};
+
+use crate::{
+    address::Address,
+    cluster::{Cluster, Endpoint},
+    failure::ResetReason,
+    io::{Raw, Socket, Stream},
+    stats::ClusterStat,
+    stream_info::TlsInfo,
+    tls::UpstreamTransport,
+};
+
+/// What of a request or downstream connection shapes the connection itself; part of the pool key.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct ConnectOptions {
+    /// Overrides the context's server name (`auto_sni`).
+    pub sni: Option<Arc<str>>,
+    /// Name to verify in the peer's certificate (`auto_san_validation`).
+    pub verify_name: Option<Arc<str>>,
+    /// Overrides the context's ALPN list.
+    pub alpn: Option<Rc<[Box<[u8]>]>>,
+}
+
+/// An open connection and what is known of it.
+#[derive(Debug)]
+pub struct Connected {
+    pub stream: Stream,
+    pub local_address: Option<Address>,
+    pub tls: Option<Arc<TlsInfo>>,
+    pub started: Instant,
+    pub finished: Instant,
+}
+
+/// Why no connection came about.
+#[derive(Debug, Clone)]
+pub struct ConnectFailure {
+    pub reason: ResetReason,
+    /// `%UPSTREAM_TRANSPORT_FAILURE_REASON%`, as Envoy words it.
+    pub transport: Option<Box<str>>,
+    /// One sentence that names the endpoint and the value.
+    pub sentence: String,
+}
+
+/// Connects to an endpoint of a cluster.
+///
+/// # Errors
+/// A timeout after `cluster.connect_timeout`, a refused or failed connect, or a failed handshake in the words of `certs`.
+pub async fn connect(
+    cluster: &Cluster,
+    endpoint: &Endpoint,
+    options: &ConnectOptions,
+) -> Result<Connected, ConnectFailure> {
+    let started = Instant::now();
+    let attempt = async {
+        let raw = open(cluster, endpoint).await?;
+        let local_address = local_address(&raw);
+        let (stream, tls) = secure(cluster, endpoint, options, raw).await?;
+        Ok(Connected { stream, local_address, tls, started, finished: Instant::now() })
+    };
+    let stats = &cluster.state.stats;
+    stats.inc(ClusterStat::UpstreamCxTotal);
+    endpoint.state.counters.cx_total.fetch_add(1, Ordering::Relaxed);
+    let result = tokio::time::timeout(cluster.connect_timeout, attempt).await.unwrap_or_else(|_| {
+        stats.inc(ClusterStat::UpstreamCxConnectTimeout);
+        Err(ConnectFailure {
+            reason: ResetReason::ConnectTimeout,
+            transport: None,
+            sentence: format!(
+                "cluster {}: no connection to {} within connect_timeout {:?}",
+                cluster.name, endpoint.address, cluster.connect_timeout
+            ),
+        })
+    });
+    match &result {
+        Ok(connected) => {
+            let taken = connected.finished - started;
+            stats.record(ClusterStat::UpstreamCxConnectMs, taken.as_millis() as u64);
+        }
+        Err(_) => {
+            stats.inc(ClusterStat::UpstreamCxConnectFail);
+            endpoint.state.counters.cx_connect_fail.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    result
+}
+
+async fn open(cluster: &Cluster, endpoint: &Endpoint) -> Result<Raw, ConnectFailure> {
+    let mut last = None;
+    for address in std::iter::once(&endpoint.address).chain(&endpoint.config.additional_addresses) {
+        match open_one(cluster, address).await {
+            Ok(socket) => return Ok(Raw::new(socket, Bytes::new())),
+            Err(e) => last = Some((address, e)),
+        }
+    }
+    let (address, e) = last.unwrap_or_else(|| (&endpoint.address, io::ErrorKind::AddrNotAvailable.into()));
+    Err(ConnectFailure {
+        reason: ResetReason::ConnectFailure,
+        transport: Some(format!("delayed connect error: {}", errno_text(&e)).into()),
+        sentence: format!("cluster {}: connection to {address} failed: {e}", cluster.name),
+    })
+}
+
+async fn open_one(cluster: &Cluster, address: &Address) -> io::Result<Socket> {
+    match address {
+        Address::Ip(ip) => Ok(Socket::Tcp(open_tcp(cluster, *ip).await?)),
+        Address::Pipe(path) => Ok(Socket::Unix(UnixStream::connect(unix_path(path).as_ref()).await?)),
+        Address::Internal(name) => {
+            Err(io::Error::new(io::ErrorKind::Unsupported, format!("internal listener {name} is not served")))
+        }
+    }
+}
+
+/// Abstract sockets are written `@name` in config and begin with a NUL byte in the kernel.
+fn unix_path(path: &str) -> std::borrow::Cow<'_, std::ffi::OsStr> {
+    match path.strip_prefix('@') {
+        Some(name) => std::borrow::Cow::Owned(format!("\0{name}").into()),
+        None => std::borrow::Cow::Borrowed(path.as_ref()),
+    }
+}
+
+async fn open_tcp(cluster: &Cluster, to: SocketAddr) -> io::Result<TcpStream> {
+    let socket = Socket2::new(Domain::for_address(to), Type::STREAM.nonblocking().cloexec(), Some(IpProtocol::TCP))?;
+    socket.set_tcp_nodelay(true)?;
+    if let Some(k) = &cluster.tcp_keepalive {
+        let mut keepalive = Keepalive::new();
+        if let Some(time) = k.time {
+            keepalive = keepalive.with_time(time);
+        }
+        if let Some(interval) = k.interval {
+            keepalive = keepalive.with_interval(interval);
+        }
+        if let Some(probes) = k.probes {
+            keepalive = keepalive.with_retries(probes);
+        }
+        socket.set_tcp_keepalive(&keepalive)?;
+    }
+    for option in &cluster.socket_options {
+        crate::sys::set_socket_option(&socket, option)?;
+    }
+    if let Some(bind) = &cluster.bind {
+        bind_source(&socket, bind, to)?;
+    }
+    TcpSocket::from_std_stream(socket.into()).connect(to).await
+}
+
+/// `upstream_bind_config`: the source of the destination's address family.
+fn bind_source(socket: &Socket2, bind: &crate::cluster::BindConfig, to: SocketAddr) -> io::Result<()> {
+    for option in &bind.socket_options {
+        crate::sys::set_socket_option(socket, option)?;
+    }
+    if bind.freebind == Some(true) {
+        socket.set_freebind_v4(true)?;
+    }
+    let mut sources =
+        std::iter::once(bind.source).chain(bind.extra_sources.iter().map(|ip| SocketAddr::new(*ip, 0)));
+    let Some(source) = sources.find(|s| s.is_ipv4() == to.is_ipv4()) else { return Ok(()) };
+    if source.port() == 0 && to.is_ipv4() {
+        // The port is chosen at connect, per destination: 127.0.0.6 would run out of ports otherwise.
+        crate::sys::set_bind_address_no_port(socket)?;
+    }
+    socket.bind(&source.into())
+}
+
+async fn secure(
+    cluster: &Cluster,
+    endpoint: &Endpoint,
+    options: &ConnectOptions,
+    raw: Raw,
+) -> Result<(Stream, Option<Arc<TlsInfo>>), ConnectFailure> {
+    let UpstreamTransport::Tls(tls) = &endpoint.transport else { return Ok((Stream::Plain(raw), None)) };
+    let Some(context) = tls.context.load_full() else {
+        return Err(ConnectFailure {
+            reason: ResetReason::ConnectFailure,
+            transport: Some("TLS_error:_Secret_is_not_supplied_by_SDS".into()),
+            sentence: format!("cluster {}: its TLS secrets have not arrived yet", cluster.name),
+        });
+    };
+    let sni = options.sni.as_deref().or(tls.sni.as_deref());
+    let connected = context.connect(raw, sni, options.verify_name.as_deref(), options.alpn.as_deref()).await;
+    match connected {
+        Ok(stream) => {
+            cluster.state.stats.inc(ClusterStat::SslHandshake);
+            let info = TlsInfo::of(&stream);
+            Ok((Stream::Tls(Box::new(stream)), Some(Arc::new(info))))
+        }
+        Err(e) => {
+            cluster.state.stats.inc(ClusterStat::SslConnectionError);
+            Err(ConnectFailure {
+                reason: ResetReason::ConnectFailure,
+                transport: Some(e.envoy_reason().into()),
+                sentence: format!("cluster {}: TLS with {} failed: {e}", cluster.name, endpoint.address),
+            })
+        }
+    }
+}
+
+fn local_address(raw: &Raw) -> Option<Address> {
+    match raw.socket() {
+        Socket::Tcp(s) => s.local_addr().ok().map(Address::from),
+        Socket::Unix(_) => None,
+    }
+}
+
+/// The kernel's text without Rust's `(os error N)`.
+fn errno_text(e: &io::Error) -> String {
+    let text = e.to_string();
+    match text.find(" (os error") {
+        Some(i) => text[..i].to_owned(),
+        None => text,
+    }
+}

@@ -1,0 +1,187 @@
+//! One request and its response over an upstream connection of either protocol.
+
+use std::{
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use super::{
+    permit::{ActiveRequest, Permit},
+    pool::{ConnectionFacts, Http1Connection, Http2Connection, Lease, Pool},
+};
+use crate::{
+    cluster::{Cluster, Endpoint, Http1Options, Http2Options, UpstreamProtocol},
+    http::{
+        codec::{CodecError, h1, h2},
+        message::{Frame, Incoming, RequestHead, ResponseHead},
+    },
+};
+
+/// A request in flight. Dropping it gives the connection back where it can be reused, and resets the stream otherwise.
+#[derive(Debug)]
+pub struct Exchange {
+    side: Side,
+    pool: Rc<Pool>,
+    cluster: Arc<Cluster>,
+    _request: Permit,
+    _active: ActiveRequest,
+}
+
+#[derive(Debug)]
+enum Side {
+    Http1(Option<Box<Http1Connection>>),
+    Http2 { connection: Rc<Http2Connection>, stream: h2::ClientStream },
+}
+
+impl Exchange {
+    /// Sends the head of `request` on a leased connection (queues it: [`Self::poll_flush`] writes).
+    ///
+    /// # Errors
+    /// The connection's, where it cannot take the request.
+    pub fn start(
+        lease: Lease,
+        pool: Rc<Pool>,
+        cluster: &Arc<Cluster>,
+        endpoint: &Arc<Endpoint>,
+        request_permit: Permit,
+        request: &RequestHead,
+        end: bool,
+    ) -> Result<Self, CodecError> {
+        let side = match lease {
+            Lease::Http1(mut connection) => {
+                let sent = connection.codec.send_head(request, end);
+                let side = Side::Http1(Some(connection));
+                if let Err(e) = sent {
+                    give_back(side, &pool, cluster);
+                    return Err(e);
+                }
+                side
+            }
+            Lease::Http2(connection) => {
+                let stream = connection.handle.start(request, end)?;
+                Side::Http2 { connection, stream }
+            }
+        };
+        Ok(Self {
+            side,
+            pool,
+            cluster: cluster.clone(),
+            _request: request_permit,
+            _active: ActiveRequest::new(&endpoint.state),
+        })
+    }
+
+    pub fn facts(&self) -> Option<&Rc<ConnectionFacts>> {
+        match &self.side {
+            Side::Http1(c) => c.as_ref().map(|c| &c.facts),
+            Side::Http2 { connection, .. } => Some(&connection.facts),
+        }
+    }
+
+    /// Queues a piece of the request body.
+    ///
+    /// # Errors
+    /// The connection's.
+    pub fn send_frame(&mut self, frame: Frame, end: bool) -> Result<(), CodecError> {
+        match &mut self.side {
+            Side::Http1(c) => open(c)?.codec.send_frame(frame, end),
+            Side::Http2 { stream, .. } => stream.send_frame(frame, end),
+        }
+    }
+
+    /// Bytes queued and not written.
+    pub fn queued(&self) -> usize {
+        match &self.side {
+            Side::Http1(c) => c.as_ref().map_or(0, |c| c.codec.queued()),
+            Side::Http2 { stream, .. } => stream.queued(),
+        }
+    }
+
+    /// Writes what is queued; ready when all of it is written.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CodecError>> {
+        match &mut self.side {
+            Side::Http1(c) => open(c)?.codec.poll_flush(cx),
+            Side::Http2 { stream, .. } => stream.poll_flush(cx),
+        }
+    }
+
+    /// The next head: informational ones first, then the final one and whether the response ends with it.
+    pub fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<(ResponseHead, bool), CodecError>> {
+        match &mut self.side {
+            Side::Http1(c) => open(c)?.codec.poll_head(cx),
+            Side::Http2 { stream, .. } => stream.poll_head(cx),
+        }
+    }
+
+    pub fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Incoming, CodecError>> {
+        match &mut self.side {
+            Side::Http1(c) => open(c)?.codec.poll_body(cx),
+            Side::Http2 { stream, .. } => stream.poll_body(cx),
+        }
+    }
+
+    /// Whether nothing of a response has arrived on this connection for this request.
+    pub fn nothing_received(&self) -> bool {
+        match &self.side {
+            Side::Http1(c) => c.as_ref().is_none_or(|c| c.codec.nothing_received()),
+            Side::Http2 { stream, .. } => stream.nothing_received(),
+        }
+    }
+}
+
+fn open(connection: &mut Option<Box<Http1Connection>>) -> Result<&mut Http1Connection, CodecError> {
+    connection.as_deref_mut().ok_or(CodecError::Closed)
+}
+
+fn give_back(side: Side, pool: &Pool, cluster: &Cluster) {
+    match side {
+        Side::Http1(Some(connection)) => pool.give_back(connection, cluster),
+        Side::Http1(None) => {}
+        Side::Http2 { connection, stream } => {
+            drop(stream);
+            pool.stream_ended(&connection);
+        }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        match &mut self.side {
+            Side::Http1(connection) => {
+                if let Some(connection) = connection.take() {
+                    self.pool.give_back(connection, &self.cluster);
+                }
+            }
+            Side::Http2 { connection, .. } => self.pool.stream_ended(connection),
+        }
+    }
+}
+
+/// Codec settings of a cluster's HTTP/1 connections.
+pub fn http1_settings(cluster: &Cluster) -> Arc<h1::ClientSettings> {
+    let default = Http1Options::default();
+    let options = match &cluster.protocol {
+        UpstreamProtocol::Http1(o) => o,
+        UpstreamProtocol::UseDownstream { http1, .. } | UpstreamProtocol::Auto { http1, .. } => http1,
+        UpstreamProtocol::Http2(_) => &default,
+    };
+    Arc::new(h1::ClientSettings {
+        max_headers_kb: cluster.max_response_headers_kb,
+        max_headers_count: cluster.max_headers_count,
+        header_case: options.header_case,
+        enable_trailers: options.enable_trailers,
+        allow_chunked_length: options.allow_chunked_length,
+    })
+}
+
+/// Codec settings of a cluster's HTTP/2 connections.
+pub fn http2_settings(cluster: &Cluster) -> h2::ClientSettings {
+    let options = match &cluster.protocol {
+        UpstreamProtocol::Http2(o) => Some(o),
+        UpstreamProtocol::UseDownstream { http2, .. } | UpstreamProtocol::Auto { http2, .. } => Some(http2),
+        UpstreamProtocol::Http1(_) => None,
+    };
+    let _: Option<&Http2Options> = options;
+    h2::ClientSettings::default()
+}

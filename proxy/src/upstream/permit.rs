@@ -1,0 +1,142 @@
+//! Places under circuit breakers' limits, given back when dropped.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use crate::{
+    cluster::{Breaker, ClusterState, EndpointState, Limit, Priority},
+    stats::ClusterStat,
+};
+
+impl Limit {
+    /// Takes a place, or refuses where the limit is reached. Exact across workers.
+    pub fn try_take(&self) -> bool {
+        let max = self.max.load(Ordering::Relaxed);
+        self.now.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |n| (n < max).then(|| n + 1)).is_ok()
+    }
+
+    /// Takes a place whatever the limit says.
+    pub fn take(&self) {
+        self.now.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub fn give_back(&self) {
+        self.now.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Places left; 0 where the count stands above a lowered limit.
+    pub fn remaining(&self) -> u32 {
+        self.max.load(Ordering::Relaxed).saturating_sub(self.now.load(Ordering::Relaxed))
+    }
+}
+
+impl ClusterState {
+    pub fn breaker(&self, priority: Priority) -> &Breaker {
+        &self.breakers[priority as usize]
+    }
+}
+
+/// Which limit a permit counts under.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resource {
+    Connection,
+    Pending,
+    Request,
+    Retry,
+}
+
+/// One place under a limit.
+#[derive(Debug)]
+pub struct Permit {
+    cluster: Arc<ClusterState>,
+    priority: Priority,
+    resource: Resource,
+}
+
+impl Permit {
+    /// `None`: the breaker is open, and its overflow is counted.
+    pub fn take(cluster: &Arc<ClusterState>, priority: Priority, resource: Resource) -> Option<Self> {
+        if !limit(cluster.breaker(priority), resource).try_take() {
+            let overflow = match resource {
+                Resource::Connection => ClusterStat::UpstreamCxOverflow,
+                Resource::Pending | Resource::Request => ClusterStat::UpstreamRqPendingOverflow,
+                Resource::Retry => ClusterStat::UpstreamRqRetryOverflow,
+            };
+            cluster.stats.inc(overflow);
+            return None;
+        }
+        Some(Self::counted(cluster, priority, resource))
+    }
+
+    /// A place beyond the limit: a pool's first connection is always allowed, as in Envoy.
+    pub fn force(cluster: &Arc<ClusterState>, priority: Priority, resource: Resource) -> Self {
+        limit(cluster.breaker(priority), resource).take();
+        Self::counted(cluster, priority, resource)
+    }
+
+    fn counted(cluster: &Arc<ClusterState>, priority: Priority, resource: Resource) -> Self {
+        gauge(cluster, resource, 1);
+        Self { cluster: cluster.clone(), priority, resource }
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        limit(self.cluster.breaker(self.priority), self.resource).give_back();
+        gauge(&self.cluster, self.resource, -1);
+    }
+}
+
+fn limit(breaker: &Breaker, resource: Resource) -> &Limit {
+    match resource {
+        Resource::Connection => &breaker.connections,
+        Resource::Pending => &breaker.pending,
+        Resource::Request => &breaker.requests,
+        Resource::Retry => &breaker.retries,
+    }
+}
+
+fn gauge(cluster: &ClusterState, resource: Resource, change: i64) {
+    match resource {
+        Resource::Pending => cluster.stats.gauge_add(ClusterStat::UpstreamRqPendingActive, change),
+        Resource::Request => cluster.stats.gauge_add(ClusterStat::UpstreamRqActive, change),
+        Resource::Connection => cluster.stats.gauge_add(ClusterStat::UpstreamCxActive, change),
+        Resource::Retry => {}
+    }
+}
+
+/// A request in flight at an endpoint: least-request balancing reads the count.
+#[derive(Debug)]
+pub struct ActiveRequest(Arc<EndpointState>);
+
+impl ActiveRequest {
+    pub fn new(endpoint: &Arc<EndpointState>) -> Self {
+        endpoint.active_requests.fetch_add(1, Ordering::Relaxed);
+        Self(endpoint.clone())
+    }
+}
+
+impl Drop for ActiveRequest {
+    fn drop(&mut self) {
+        self.0.active_requests.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// An open connection to an endpoint.
+#[derive(Debug)]
+pub struct OpenConnection {
+    endpoint: Arc<EndpointState>,
+    _permit: Permit,
+}
+
+impl OpenConnection {
+    pub fn new(endpoint: &Arc<EndpointState>, permit: Permit) -> Self {
+        endpoint.active_connections.fetch_add(1, Ordering::Relaxed);
+        Self { endpoint: endpoint.clone(), _permit: permit }
+    }
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.endpoint.active_connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,387 @@
+//! Connections to one endpoint that requests share: an idle list for HTTP/1, multiplexed connections for HTTP/2.
+//!
+//! The task that needs a connection opens it itself. Where a breaker forbids another, or an HTTP/2 connect is under way,
+//! it waits for a place; whoever gives a connection back hands it to the one that waited longest.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::VecDeque,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::oneshot;
+
+use super::{
+    connect::{self, ConnectFailure, ConnectOptions, Connected},
+    permit::{OpenConnection, Permit, Resource},
+};
+use crate::{
+    address::Address,
+    cluster::{Cluster, Endpoint, Priority, UpstreamProtocol},
+    http::{
+        codec::{h1, h2},
+        message::Protocol,
+    },
+    io::Stream,
+    stats::ClusterStat,
+    stream_info::TlsInfo,
+    tls::UpstreamTransport,
+};
+
+/// What connections must have in common to be shared: two requests with equal keys may use one connection.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct PoolKey {
+    address: Address,
+    /// Identity of the TLS context's slot; 0 for plaintext.
+    transport: usize,
+    protocol: Wanted,
+    options: ConnectOptions,
+}
+
+/// Which protocol a connection shall speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Wanted {
+    Http1,
+    Http2,
+    /// ALPN decides.
+    Auto,
+}
+
+impl PoolKey {
+    pub fn new(cluster: &Cluster, endpoint: &Endpoint, downstream: Protocol, options: ConnectOptions) -> Self {
+        let protocol = match &cluster.protocol {
+            UpstreamProtocol::Http1(_) => Wanted::Http1,
+            UpstreamProtocol::Http2(_) => Wanted::Http2,
+            UpstreamProtocol::UseDownstream { .. } if downstream == Protocol::Http2 => Wanted::Http2,
+            UpstreamProtocol::UseDownstream { .. } => Wanted::Http1,
+            UpstreamProtocol::Auto { .. } => Wanted::Auto,
+        };
+        let transport = match &endpoint.transport {
+            UpstreamTransport::Raw => 0,
+            UpstreamTransport::Tls(tls) => Arc::as_ptr(tls) as usize,
+        };
+        Self { address: endpoint.address.clone(), transport, protocol, options }
+    }
+}
+
+/// What is known of an upstream connection, for logs.
+#[derive(Debug)]
+pub struct ConnectionFacts {
+    pub id: u64,
+    pub local_address: Option<Address>,
+    pub tls: Option<Arc<TlsInfo>>,
+    pub protocol: Protocol,
+    pub connect: (Instant, Instant),
+}
+
+/// An HTTP/1 connection, busy or idle.
+#[derive(Debug)]
+pub struct Http1Connection {
+    pub codec: h1::ClientConnection<Stream>,
+    pub facts: Rc<ConnectionFacts>,
+    requests: u32,
+    idle_since: Instant,
+    _open: OpenConnection,
+}
+
+/// An HTTP/2 connection, shared by its streams. Its driver task ends with it.
+#[derive(Debug)]
+pub struct Http2Connection {
+    pub handle: h2::ClientConnection,
+    pub facts: Rc<ConnectionFacts>,
+    requests: Cell<u32>,
+    idle_since: Cell<Instant>,
+}
+
+/// A connection for one request.
+#[derive(Debug)]
+pub enum Lease {
+    Http1(Box<Http1Connection>),
+    Http2(Rc<Http2Connection>),
+}
+
+/// Why no connection could be leased.
+#[derive(Debug, Clone)]
+pub enum AcquireFailure {
+    /// A circuit breaker refused: which one.
+    Overflow(Resource),
+    Connect(ConnectFailure),
+}
+
+/// What a waiting request is told.
+enum Wake {
+    Connection(Box<Http1Connection>),
+    /// There may be room now: look again.
+    Retry,
+    Failed(ConnectFailure),
+}
+
+#[derive(Debug)]
+pub struct Pool {
+    key: PoolKey,
+    idle: RefCell<Vec<Box<Http1Connection>>>,
+    shared: RefCell<Vec<Rc<Http2Connection>>>,
+    waiters: RefCell<VecDeque<oneshot::Sender<Wake>>>,
+    /// HTTP/1 connections that carry a request.
+    busy: Cell<usize>,
+    connecting: Cell<usize>,
+    draining: Cell<bool>,
+}
+
+impl Pool {
+    pub fn new(key: PoolKey) -> Rc<Self> {
+        Rc::new(Self {
+            key,
+            idle: RefCell::default(),
+            shared: RefCell::default(),
+            waiters: RefCell::default(),
+            busy: Cell::new(0),
+            connecting: Cell::new(0),
+            draining: Cell::new(false),
+        })
+    }
+
+    /// A connection for one request: a pooled one at once, a new one, or the next that is given back.
+    ///
+    /// # Errors
+    /// A breaker's overflow, or the connect's failure.
+    pub async fn acquire(
+        self: &Rc<Self>,
+        cluster: &Arc<Cluster>,
+        endpoint: &Arc<Endpoint>,
+        priority: Priority,
+        next_id: &std::sync::atomic::AtomicU64,
+    ) -> Result<Lease, AcquireFailure> {
+        if let Some(lease) = self.pooled(cluster) {
+            return Ok(lease);
+        }
+        let state = &cluster.state;
+        let _pending = Permit::take(state, priority, Resource::Pending)
+            .ok_or(AcquireFailure::Overflow(Resource::Pending))?;
+        state.stats.inc(ClusterStat::UpstreamRqPendingTotal);
+        loop {
+            // A multiplexed connection that is being opened will take this request too.
+            let single_flight = self.key.protocol != Wanted::Http1 && self.connecting.get() > 0;
+            let permit = if single_flight { None } else { self.connection_permit(cluster, priority) };
+            if let Some(permit) = permit {
+                return self.open(cluster, endpoint, permit, next_id).await.map_err(AcquireFailure::Connect);
+            }
+            let (wake, woken) = oneshot::channel();
+            self.waiters.borrow_mut().push_back(wake);
+            match woken.await {
+                Ok(Wake::Connection(connection)) => {
+                    self.busy.set(self.busy.get() + 1);
+                    return Ok(Lease::Http1(connection));
+                }
+                Ok(Wake::Failed(failure)) => return Err(AcquireFailure::Connect(failure)),
+                Ok(Wake::Retry) | Err(_) => {}
+            }
+            if let Some(lease) = self.pooled(cluster) {
+                return Ok(lease);
+            }
+        }
+    }
+
+    /// A usable pooled connection, the most recently used first. Dead ones are dropped on the way.
+    fn pooled(&self, cluster: &Cluster) -> Option<Lease> {
+        loop {
+            let Some(mut connection) = self.idle.borrow_mut().pop() else { break };
+            if connection.codec.is_stale() {
+                cluster.state.stats.inc(ClusterStat::UpstreamCxDestroyRemote);
+                continue;
+            }
+            connection.requests += 1;
+            self.busy.set(self.busy.get() + 1);
+            return Some(Lease::Http1(connection));
+        }
+        let mut shared = self.shared.borrow_mut();
+        shared.retain(|c| !c.handle.is_closed());
+        let free = shared.iter().find(|c| c.handle.has_capacity())?;
+        free.requests.set(free.requests.get() + 1);
+        let lease = free.clone();
+        if exhausted(lease.requests.get(), cluster) {
+            shared.retain(|c| !Rc::ptr_eq(c, &lease));
+        }
+        Some(Lease::Http2(lease))
+    }
+
+    fn connection_permit(&self, cluster: &Cluster, priority: Priority) -> Option<Permit> {
+        let permit = Permit::take(&cluster.state, priority, Resource::Connection);
+        let none_open = self.busy.get() + self.connecting.get() + self.shared.borrow().len() == 0;
+        permit.or_else(|| none_open.then(|| Permit::force(&cluster.state, priority, Resource::Connection)))
+    }
+
+    async fn open(
+        self: &Rc<Self>,
+        cluster: &Arc<Cluster>,
+        endpoint: &Arc<Endpoint>,
+        permit: Permit,
+        next_id: &std::sync::atomic::AtomicU64,
+    ) -> Result<Lease, ConnectFailure> {
+        let connecting = Connecting::new(self);
+        let open = OpenConnection::new(&endpoint.state, permit);
+        let result = match connect::connect(cluster, endpoint, &self.key.options).await {
+            Ok(connected) => self.start(cluster, connected, open, next_id).await,
+            Err(failure) => Err(failure),
+        };
+        drop(connecting);
+        match &result {
+            Ok(Lease::Http2(_)) => self.wake_all(|| Wake::Retry),
+            Ok(Lease::Http1(_)) => {}
+            Err(failure) if self.key.protocol == Wanted::Http1 => {
+                let _ = failure;
+                self.wake_one();
+            }
+            Err(failure) => self.wake_all(|| Wake::Failed(failure.clone())),
+        }
+        result
+    }
+
+    /// Puts the negotiated codec on a connected stream.
+    async fn start(
+        &self,
+        cluster: &Arc<Cluster>,
+        connected: Connected,
+        open: OpenConnection,
+        next_id: &std::sync::atomic::AtomicU64,
+    ) -> Result<Lease, ConnectFailure> {
+        let negotiated = connected.tls.as_ref().and_then(|t| t.alpn.as_deref());
+        let http2 = match self.key.protocol {
+            Wanted::Http1 => false,
+            Wanted::Http2 => true,
+            Wanted::Auto => negotiated == Some("h2"),
+        };
+        let facts = Rc::new(ConnectionFacts {
+            id: next_id.fetch_add(1, std::sync::atomic::Ordering::Relaxed),
+            local_address: connected.local_address,
+            tls: connected.tls,
+            protocol: if http2 { Protocol::Http2 } else { Protocol::Http11 },
+            connect: (connected.started, connected.finished),
+        });
+        let stats = &cluster.state.stats;
+        if http2 {
+            stats.inc(ClusterStat::UpstreamCxHttp2Total);
+            let settings = super::exchange::http2_settings(cluster);
+            let (handle, driver) = h2::ClientConnection::handshake(connected.stream, settings).await.map_err(|e| {
+                ConnectFailure {
+                    reason: crate::failure::ResetReason::ProtocolError,
+                    transport: None,
+                    sentence: format!("cluster {}: HTTP/2 preface failed: {e}", cluster.name),
+                }
+            })?;
+            tokio::task::spawn_local(async move {
+                driver.await;
+                drop(open);
+            });
+            let idle_since = Cell::new(Instant::now());
+            let connection = Rc::new(Http2Connection { handle, facts, requests: Cell::new(1), idle_since });
+            if !exhausted(1, cluster) {
+                self.shared.borrow_mut().push(connection.clone());
+            }
+            return Ok(Lease::Http2(connection));
+        }
+        stats.inc(ClusterStat::UpstreamCxHttp1Total);
+        let codec = h1::ClientConnection::new(connected.stream, super::exchange::http1_settings(cluster));
+        self.busy.set(self.busy.get() + 1);
+        Ok(Lease::Http1(Box::new(Http1Connection {
+            codec,
+            facts,
+            requests: 1,
+            idle_since: Instant::now(),
+            _open: open,
+        })))
+    }
+
+    /// Takes an HTTP/1 connection back after its exchange; one that cannot be reused closes here.
+    pub fn give_back(&self, mut connection: Box<Http1Connection>, cluster: &Cluster) {
+        self.busy.set(self.busy.get() - 1);
+        let expired = cluster.max_connection_duration.is_some_and(|max| connection.facts.connect.1.elapsed() >= max);
+        let spent = exhausted(connection.requests, cluster);
+        if spent {
+            cluster.state.stats.inc(ClusterStat::UpstreamCxMaxRequests);
+        }
+        if self.draining.get() || expired || spent || !connection.codec.is_reusable() {
+            drop(connection);
+            return self.wake_one();
+        }
+        while let Some(waiter) = self.waiters.borrow_mut().pop_front() {
+            match waiter.send(Wake::Connection(connection)) {
+                Ok(()) => return,
+                Err(Wake::Connection(back)) => connection = back,
+                Err(_) => return,
+            }
+        }
+        connection.idle_since = Instant::now();
+        self.idle.borrow_mut().push(connection);
+    }
+
+    /// An HTTP/2 stream ended: there may be room for a waiting one.
+    pub fn stream_ended(&self, connection: &Http2Connection) {
+        connection.idle_since.set(Instant::now());
+        self.wake_one();
+    }
+
+    fn wake_one(&self) {
+        while let Some(waiter) = self.waiters.borrow_mut().pop_front() {
+            if waiter.send(Wake::Retry).is_ok() {
+                return;
+            }
+        }
+    }
+
+    fn wake_all(&self, wake: impl Fn() -> Wake) {
+        let waiters = std::mem::take(&mut *self.waiters.borrow_mut());
+        for waiter in waiters {
+            // A waiter that gave up has dropped its end.
+            let _ = waiter.send(wake());
+        }
+    }
+
+    /// Closes idle connections that the peer closed or that idled longer than `idle_timeout`; all of them if `all`.
+    pub fn sweep(&self, now: Instant, idle_timeout: Option<Duration>, all: bool) {
+        let expired = |since: Instant| all || idle_timeout.is_some_and(|max| now.duration_since(since) >= max);
+        self.idle.borrow_mut().retain_mut(|c| !expired(c.idle_since) && !c.codec.is_stale());
+        self.shared
+            .borrow_mut()
+            .retain(|c| !c.handle.is_closed() && (c.handle.active() > 0 || !expired(c.idle_since.get())));
+    }
+
+    /// No connection of this pool takes another request; idle ones close now.
+    pub fn drain(&self) {
+        self.draining.set(true);
+        self.idle.borrow_mut().clear();
+        self.shared.borrow_mut().clear();
+        self.wake_all(|| Wake::Retry);
+    }
+
+    pub fn is_unused(&self) -> bool {
+        self.busy.get() + self.connecting.get() == 0
+            && self.idle.borrow().is_empty()
+            && self.shared.borrow().is_empty()
+            && self.waiters.borrow().is_empty()
+    }
+}
+
+fn exhausted(requests: u32, cluster: &Cluster) -> bool {
+    cluster.max_requests_per_connection != 0 && requests >= cluster.max_requests_per_connection
+}
+
+/// Counts a connect under way, also when its request gives up.
+struct Connecting<'a>(&'a Pool);
+
+impl<'a> Connecting<'a> {
+    fn new(pool: &'a Pool) -> Self {
+        pool.connecting.set(pool.connecting.get() + 1);
+        Self(pool)
+    }
+}
+
+impl Drop for Connecting<'_> {
+    fn drop(&mut self) {
+        self.0.connecting.set(self.0.connecting.get() - 1);
+        // Those that waited for this connect look again, so that a cancelled one strands nobody.
+        self.0.wake_one();
+    }
+}
