@@ -8,9 +8,14 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 use http::HeaderValue;
 use ipnet::IpNet;
 
+pub mod admission;
 pub mod codec;
+pub mod connection;
 pub mod filter;
+pub mod local_reply;
 pub mod message;
+pub mod response;
+pub mod stream;
 
 use crate::{
     access_log::AccessLog,

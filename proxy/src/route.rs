@@ -1,18 +1,28 @@
 //! Routing: a `RouteConfiguration` and the pure decision which of its routes takes a request.
 //!
-//! `host` picks the virtual host, `matcher` the route, `action` says what a route does with the request, `header_edit`
-//! and `rewrite` change heads, `retry` and `timeout` decide about attempts. Nothing here does I/O.
+//! `select` picks virtual host and route, `matcher` says whether one route takes a request, `action` what a route does
+//! with it; `header_edit`, `rewrite` and `finalize` change heads, `retry` and `timeout` decide about attempts. Nothing
+//! here does I/O.
 
 use std::sync::Arc;
 
 use hashbrown::HashMap;
 
 pub mod action;
+pub mod finalize;
 pub mod header_edit;
 pub mod matcher;
+pub mod redirect;
+pub mod retry;
+pub mod rewrite;
+pub mod select;
+pub mod timeout;
 
 pub use action::{Action, RetryPolicy, RouteAction};
+pub use action::HashPolicy;
+pub use finalize::{finalize_request, finalize_response, hash, host_from_endpoint};
 pub use matcher::RouteMatch;
+pub use select::{RouteFacts, Selection, select, target, upgrade_allowed};
 
 use header_edit::HeaderEdits;
 

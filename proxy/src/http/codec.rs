@@ -3,6 +3,10 @@
 //! Both sides are poll-based, so that one task can drive a downstream stream and its upstream exchange together without
 //! splitting, channels or boxes: `poll_*` registers the task's waker, `send_*` only queues bytes, `poll_flush` writes them.
 
+use std::task::{Context, Poll};
+
+use super::message::{Frame, Incoming, ResponseHead};
+
 pub mod h1;
 pub mod h2;
 pub mod limits;
@@ -30,4 +34,93 @@ pub enum CodecError {
         details: &'static str,
         sentence: String,
     },
+}
+
+/// One downstream stream, whatever its protocol.
+#[derive(Debug)]
+pub enum ServerStream<'a> {
+    Http1(&'a mut h1::ServerConnection<crate::io::Stream>),
+    Http2(h2::ServerStream),
+}
+
+impl ServerStream<'_> {
+    /// The next piece of the request body.
+    pub fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Incoming, CodecError>> {
+        match self {
+            Self::Http1(c) => c.poll_body(cx),
+            Self::Http2(s) => s.poll_body(cx),
+        }
+    }
+
+    /// Queues a 1xx head.
+    ///
+    /// # Errors
+    /// The connection's.
+    pub fn send_informational(&mut self, head: &ResponseHead) -> Result<(), CodecError> {
+        match self {
+            Self::Http1(c) => c.send_informational(head),
+            Self::Http2(s) => s.send_informational(head),
+        }
+    }
+
+    /// Queues the final head; `end`: there is no body.
+    ///
+    /// # Errors
+    /// The connection's.
+    pub fn send_head(&mut self, head: &ResponseHead, end: bool) -> Result<(), CodecError> {
+        match self {
+            Self::Http1(c) => c.send_head(head, end),
+            Self::Http2(s) => s.send_head(head.clone(), end),
+        }
+    }
+
+    /// Queues a piece of the response body.
+    ///
+    /// # Errors
+    /// The connection's.
+    pub fn send_frame(&mut self, frame: Frame, end: bool) -> Result<(), CodecError> {
+        match self {
+            Self::Http1(c) => c.send_frame(frame, end),
+            Self::Http2(s) => s.send_frame(frame, end),
+        }
+    }
+
+    /// Bytes queued and not written.
+    pub fn queued(&self) -> usize {
+        match self {
+            Self::Http1(c) => c.queued(),
+            Self::Http2(s) => s.queued(),
+        }
+    }
+
+    /// Writes what is queued; ready when all of it is written.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CodecError>> {
+        match self {
+            Self::Http1(c) => c.poll_flush(cx),
+            Self::Http2(s) => s.poll_flush(cx),
+        }
+    }
+
+    /// Ready when the client is gone, while nothing is read from it.
+    pub fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<CodecError> {
+        match self {
+            Self::Http1(c) => c.poll_closed(cx),
+            Self::Http2(s) => s.poll_closed(cx),
+        }
+    }
+
+    /// The connection takes no further request after this response. HTTP/2 connections are told by GOAWAY instead.
+    pub fn close_after_response(&mut self) {
+        if let Self::Http1(c) = self {
+            c.close_after_response();
+        }
+    }
+
+    /// Ends the stream short of its end, so that the client sees that it was cut.
+    pub fn reset(&mut self) {
+        match self {
+            Self::Http1(c) => c.close_after_response(),
+            Self::Http2(s) => s.reset(h2::INTERNAL_ERROR),
+        }
+    }
 }

@@ -1,8 +1,15 @@
 //! What a route asks of a request: path, headers, query, runtime fraction, gRPC, TLS context.
 
+use std::borrow::Cow;
+
 use http::HeaderName;
 
-use crate::matcher::{Regex, StringMatcher};
+use super::RouteFacts;
+use crate::{
+    http::message::RequestHead,
+    matcher::{Regex, StringMatcher},
+    stream_info::TlsInfo,
+};
 
 /// `envoy.config.route.v3.RouteMatch`, parsed. All parts must hold.
 #[derive(Debug)]
@@ -94,4 +101,157 @@ pub struct MetadataMatcher {
     pub path: Vec<Box<str>>,
     pub value: StringMatcher,
     pub invert: bool,
+}
+
+impl RouteMatch {
+    /// The first part that the request does not satisfy, by its field's name; `None`: the route takes the request.
+    pub fn first_failure(&self, path: &str, facts: &RouteFacts<'_>) -> Option<&'static str> {
+        let request = facts.request;
+        if !self.matches_path(path, request) {
+            return Some("path");
+        }
+        if !self.headers.iter().all(|h| h.matches(request)) {
+            return Some("headers");
+        }
+        if !self.query.is_empty() && !self.query.iter().all(|q| q.matches(request.query().unwrap_or(""))) {
+            return Some("query_parameters");
+        }
+        if self.grpc_only && !crate::http::local_reply::is_grpc(request) {
+            return Some("grpc");
+        }
+        if self.tls_context.is_some_and(|wanted| !wanted.matches(facts.tls)) {
+            return Some("tls_context");
+        }
+        if !self.dynamic_metadata.iter().all(|m| m.matches(facts.dynamic_metadata)) {
+            return Some("dynamic_metadata");
+        }
+        if self.runtime_fraction.as_ref().is_some_and(|f| !f.holds(facts)) {
+            return Some("runtime_fraction");
+        }
+        None
+    }
+
+    fn matches_path(&self, path: &str, request: &RequestHead) -> bool {
+        let connect = request.method == http::Method::CONNECT;
+        match &self.path {
+            PathMatch::Connect => connect,
+            // CONNECT without a path is taken by a connect_matcher only.
+            _ if connect && path.is_empty() => false,
+            PathMatch::Prefix(p) => starts_with(path, p, self.case_sensitive),
+            PathMatch::Exact(p) => path.len() == p.len() && starts_with(path, p, self.case_sensitive),
+            PathMatch::Regex(r) => r.is_full_match(path.as_bytes()),
+            PathMatch::PathSeparatedPrefix(p) => {
+                starts_with(path, p, self.case_sensitive) && matches!(path.as_bytes().get(p.len()), None | Some(b'/'))
+            }
+        }
+    }
+}
+
+fn starts_with(path: &str, prefix: &str, case_sensitive: bool) -> bool {
+    let Some(head) = path.as_bytes().get(..prefix.len()) else { return false };
+    if case_sensitive { head == prefix.as_bytes() } else { head.eq_ignore_ascii_case(prefix.as_bytes()) }
+}
+
+impl HeaderField {
+    /// The field's value: borrowed, or several values of one header joined with `,`.
+    pub fn value<'a>(&self, request: &'a RequestHead) -> Option<Cow<'a, [u8]>> {
+        let some = |v: &'a [u8]| (!v.is_empty()).then_some(Cow::Borrowed(v));
+        match self {
+            Self::Method => some(request.method.as_str().as_bytes()),
+            Self::Path => some(request.path.as_bytes()),
+            Self::Authority => some(request.authority.as_bytes()),
+            Self::Scheme => some(request.scheme.as_bytes()),
+            Self::Protocol => request.upgrade.as_ref().map(|u| Cow::Borrowed(u.as_bytes())),
+            Self::Name(name) => joined(&request.headers, name),
+        }
+    }
+}
+
+/// The values of a header joined with `,`, as Envoy matches them; one value is borrowed.
+pub fn joined<'a>(headers: &'a http::HeaderMap, name: &HeaderName) -> Option<Cow<'a, [u8]>> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next()?;
+    let Some(second) = values.next() else { return Some(Cow::Borrowed(first.as_bytes())) };
+    let mut all = first.as_bytes().to_vec();
+    for value in std::iter::once(second).chain(values) {
+        all.push(b',');
+        all.extend_from_slice(value.as_bytes());
+    }
+    Some(Cow::Owned(all))
+}
+
+impl HeaderMatcher {
+    pub fn matches(&self, request: &RequestHead) -> bool {
+        self.matches_value(self.name.value(request).as_deref())
+    }
+
+    /// The same for a response's headers; pseudo-headers are missing there.
+    pub fn matches_headers(&self, headers: &http::HeaderMap) -> bool {
+        match &self.name {
+            HeaderField::Name(name) => self.matches_value(joined(headers, name).as_deref()),
+            _ => self.matches_value(None),
+        }
+    }
+
+    fn matches_value(&self, value: Option<&[u8]>) -> bool {
+        let value = match value {
+            None if self.treat_missing_as_empty => Some(&b""[..]),
+            other => other,
+        };
+        let holds = match (&self.condition, value) {
+            (HeaderCondition::Present(wanted), value) => value.is_some() == *wanted,
+            // A missing header fails the condition; `invert_match` then makes it match, as in Envoy.
+            (_, None) => false,
+            (HeaderCondition::Value(matcher), Some(value)) => matcher.matches(value),
+            (HeaderCondition::Range { start, end }, Some(value)) => std::str::from_utf8(value)
+                .ok()
+                .and_then(|v| v.parse::<i64>().ok())
+                .is_some_and(|n| (*start..*end).contains(&n)),
+        };
+        holds != self.invert
+    }
+}
+
+impl QueryMatcher {
+    fn matches(&self, query: &str) -> bool {
+        let mut pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+        let value = pairs.find(|(name, _)| *name == &*self.name).map(|(_, value)| value);
+        match (&self.condition, value) {
+            (QueryCondition::Present(wanted), value) => value.is_some() == *wanted,
+            (QueryCondition::Value(matcher), Some(value)) => matcher.matches(value.as_bytes()),
+            (QueryCondition::Value(_), None) => false,
+        }
+    }
+}
+
+impl TlsContextMatch {
+    fn matches(self, tls: Option<&TlsInfo>) -> bool {
+        let presented = tls.is_some_and(|t| t.peer.is_some());
+        let validated = tls.is_some_and(|t| t.validated);
+        self.presented.is_none_or(|wanted| wanted == presented)
+            && self.validated.is_none_or(|wanted| wanted == validated)
+    }
+}
+
+impl MetadataMatcher {
+    fn matches(&self, metadata: Option<&serde_json::Map<String, serde_json::Value>>) -> bool {
+        let start = metadata.and_then(|m| m.get(&*self.filter));
+        let found = start.and_then(|start| self.path.iter().try_fold(start, |at, key| at.get(&**key)));
+        let holds = found.and_then(serde_json::Value::as_str).is_some_and(|v| self.value.matches(v.as_bytes()));
+        holds != self.invert
+    }
+}
+
+/// Denominator of [`RuntimeFraction::default_millionths`].
+const MILLION: u64 = 1_000_000;
+
+impl RuntimeFraction {
+    /// Whether this request falls into the fraction. A runtime key is a percentage, as in Envoy.
+    pub fn holds(&self, facts: &RouteFacts<'_>) -> bool {
+        /// Millionths in one percent.
+        const PERCENT: f64 = 10_000.0;
+        let configured = facts.runtime.get(&*self.runtime_key).and_then(serde_json::Value::as_f64);
+        let millionths = configured.map_or(u64::from(self.default_millionths), |percent| (percent * PERCENT) as u64);
+        facts.random % MILLION < millionths
+    }
 }

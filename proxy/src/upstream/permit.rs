@@ -23,6 +23,10 @@ impl Limit {
         self.now.fetch_sub(1, Ordering::AcqRel);
     }
 
+    pub fn now(&self) -> u32 {
+        self.now.load(Ordering::Relaxed)
+    }
+
     /// Places left; 0 where the count stands above a lowered limit.
     pub fn remaining(&self) -> u32 {
         self.max.load(Ordering::Relaxed).saturating_sub(self.now.load(Ordering::Relaxed))

@@ -1,0 +1,154 @@
+//! A downstream HTTP connection: which codec it speaks, and its streams one after another or side by side.
+
+use std::{
+    future::{Future, poll_fn},
+    pin::pin,
+    rc::Rc,
+    sync::Arc,
+    task::Poll,
+    time::{Duration, Instant},
+};
+
+use bytes::BytesMut;
+use tokio::io::AsyncReadExt;
+
+mod http1;
+mod http2;
+
+use super::{CodecType, HttpConnectionManager};
+use crate::{
+    drain::{DrainOrder, DrainWatch},
+    io,
+    stats::HttpStat,
+    stream_info::ConnectionInfo,
+    worker::Worker,
+};
+
+/// How an HTTP/2 connection begins (RFC 9113, 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Everything that the streams of one connection share.
+struct Connection {
+    worker: Rc<Worker>,
+    manager: Arc<HttpConnectionManager>,
+    info: Rc<ConnectionInfo>,
+}
+
+/// Serves a connection until it closes.
+pub async fn serve(
+    worker: Rc<Worker>,
+    manager: Arc<HttpConnectionManager>,
+    info: Rc<ConnectionInfo>,
+    mut stream: io::Stream,
+    drain: DrainWatch,
+) {
+    let connection = Connection { worker, manager, info };
+    let Some(http2) = connection.choose_codec(&mut stream).await else { return };
+    let stats = &connection.manager.stats;
+    stats.inc(HttpStat::DownstreamCxTotal);
+    stats.gauge_add(HttpStat::DownstreamCxActive, 1);
+    if http2 {
+        stats.inc(HttpStat::DownstreamCxHttp2Total);
+        stats.gauge_add(HttpStat::DownstreamCxHttp2Active, 1);
+        connection.serve_http2(stream, drain).await;
+        connection.manager.stats.gauge_add(HttpStat::DownstreamCxHttp2Active, -1);
+    } else {
+        stats.inc(HttpStat::DownstreamCxHttp1Total);
+        stats.gauge_add(HttpStat::DownstreamCxHttp1Active, 1);
+        connection.serve_http1(stream, drain).await;
+        connection.manager.stats.gauge_add(HttpStat::DownstreamCxHttp1Active, -1);
+    }
+    let stats = &connection.manager.stats;
+    stats.gauge_add(HttpStat::DownstreamCxActive, -1);
+    stats.inc(HttpStat::DownstreamCxDestroy);
+}
+
+/// What ended the wait for a request.
+enum Waited<T> {
+    Request(T),
+    Drain(DrainOrder),
+    Idle,
+    /// `max_connection_duration`, or the end of a drain.
+    Deadline,
+}
+
+/// Waits for the next request, the drain's order (unless one was seen), idleness or the connection's end.
+async fn wait<T>(
+    request: impl FnMut(&mut std::task::Context<'_>) -> Poll<T>,
+    drain: &mut DrainWatch,
+    order_seen: bool,
+    idle: Option<Duration>,
+    close_at: Option<Instant>,
+) -> Waited<T> {
+    let mut request = pin!(poll_fn(request));
+    let mut ordered = pin!(drain.ordered());
+    let now = Instant::now();
+    let idle_at = idle.map(|d| now + d);
+    let wake_at = [idle_at, close_at].into_iter().flatten().min();
+    let mut timer = pin!(wake_at.map(|at| tokio::time::sleep_until(at.into())));
+    poll_fn(|cx| {
+        if let Poll::Ready(request) = request.as_mut().poll(cx) {
+            return Poll::Ready(Waited::Request(request));
+        }
+        if !order_seen {
+            if let Poll::Ready(order) = ordered.as_mut().poll(cx) {
+                return Poll::Ready(Waited::Drain(order));
+            }
+        }
+        match timer.as_mut().as_pin_mut().map(|t| t.poll(cx)) {
+            Some(Poll::Ready(())) if close_at == wake_at => Poll::Ready(Waited::Deadline),
+            Some(Poll::Ready(())) => Poll::Ready(Waited::Idle),
+            _ => Poll::Pending,
+        }
+    })
+    .await
+}
+
+impl Connection {
+    /// Whether the connection speaks HTTP/2; `None` where it closed before it said anything.
+    async fn choose_codec(&self, stream: &mut io::Stream) -> Option<bool> {
+        match self.manager.codec {
+            CodecType::Http1 => return Some(false),
+            CodecType::Http2 => return Some(true),
+            CodecType::Auto => {}
+        }
+        match self.info.tls.as_ref().and_then(|t| t.alpn.as_deref()) {
+            Some("h2" | "istio-h2") => return Some(true),
+            Some("http/1.1" | "http/1.0" | "istio-http/1.1" | "istio-http/1.0") => return Some(false),
+            _ => {}
+        }
+        let mut seen = BytesMut::with_capacity(PREFACE.len());
+        let http2 = loop {
+            if !PREFACE.starts_with(&seen) {
+                break false;
+            }
+            if seen.len() == PREFACE.len() {
+                break true;
+            }
+            let limit = (PREFACE.len() - seen.len()) as u64;
+            let wait = (&mut *stream).take(limit).read_buf(&mut seen).await;
+            if wait.ok()? == 0 {
+                if seen.is_empty() {
+                    return None;
+                }
+                break false;
+            }
+        };
+        stream.unread(seen.freeze());
+        Some(http2)
+    }
+
+    /// Whether this response is the connection's last.
+    fn told_to_go(&self, order: Option<DrainOrder>, requests: u32) -> bool {
+        let spent = self.manager.max_requests_per_connection;
+        if spent != 0 && requests >= spent {
+            self.manager.stats.inc(HttpStat::DownstreamCxMaxRequestsReached);
+            return true;
+        }
+        let draining = order.is_some_and(|o| o.applies(Instant::now(), self.worker.random()));
+        if draining {
+            self.manager.stats.inc(HttpStat::DownstreamCxDrainClose);
+        }
+        draining
+    }
+}

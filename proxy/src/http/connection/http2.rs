@@ -1,0 +1,71 @@
+//! HTTP/2: streams side by side on one connection, each a task of its own.
+
+use std::rc::Rc;
+
+use super::{Connection, Waited, wait};
+use crate::{
+    drain::DrainWatch,
+    http::{
+        codec::{ServerStream, h2},
+        stream::Stream,
+    },
+    io,
+    stats::HttpStat,
+};
+
+impl Connection {
+    pub(super) async fn serve_http2(&self, stream: io::Stream, mut drain: DrainWatch) {
+        let manager = &self.manager;
+        let Ok(mut codec) = h2::ServerConnection::handshake(stream, self.http2_settings()).await else {
+            manager.stats.inc(HttpStat::DownstreamCxProtocolError);
+            return;
+        };
+        let deadline = manager.max_connection_duration.map(|d| self.info.start + d);
+        let mut order = drain.order();
+        let mut requests = 0_u32;
+        let mut going = false;
+        loop {
+            if !going && self.told_to_go(order, requests) {
+                going = true;
+                codec.graceful_shutdown();
+            }
+            let close_at = [deadline, order.and_then(|o| o.deadline())].into_iter().flatten().min();
+            let idle = manager.idle_timeout.filter(|_| codec.active() == 0);
+            let waited = {
+                wait(|cx| codec.poll_accept(cx), &mut drain, order.is_some(), idle, close_at).await
+            };
+            let (head, down) = match waited {
+                Waited::Request(Some(Ok(accepted))) => accepted,
+                Waited::Request(Some(Err(e))) => {
+                    manager.stats.inc(HttpStat::DownstreamCxProtocolError);
+                    tracing::debug!(connection = self.info.id, "HTTP/2 connection failed: {e}");
+                    break;
+                }
+                Waited::Request(None) => break,
+                Waited::Drain(new) => {
+                    order = Some(new);
+                    continue;
+                }
+                Waited::Idle => {
+                    manager.stats.inc(HttpStat::DownstreamCxIdleTimeout);
+                    codec.graceful_shutdown();
+                    going = true;
+                    continue;
+                }
+                Waited::Deadline if going => break,
+                Waited::Deadline => {
+                    codec.graceful_shutdown();
+                    going = true;
+                    continue;
+                }
+            };
+            requests += 1;
+            manager.stats.inc(HttpStat::DownstreamRqHttp2Total);
+            let (worker, manager, info) = (self.worker.clone(), self.manager.clone(), self.info.clone());
+            tokio::task::spawn_local(async move {
+                let done = down.request_is_complete();
+                Stream::new(&worker, &manager, &info, ServerStream::Http2(down), head, done).serve().await;
+            });
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! What happens to a response head on its way down, and how responses are counted.
+
+use std::{
+    cell::RefCell,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use http::{HeaderName, HeaderValue, header};
+
+use super::{
+    ServerHeader,
+    codec::CodecError,
+    filter::router::Plan,
+    message::ResponseHead,
+    stream::Stream,
+};
+use crate::{
+    route,
+    stats::{ClusterStat, Group, HttpStat},
+};
+
+const UPSTREAM_SERVICE_TIME: HeaderName = HeaderName::from_static("x-envoy-upstream-service-time");
+const ATTEMPT_COUNT: HeaderName = HeaderName::from_static("x-envoy-attempt-count");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// A head that came from an upstream: the router's headers, then the edits of route, virtual host and configuration,
+/// then what every response gets.
+pub fn from_upstream(stream: &mut Stream<'_>, head: &mut ResponseHead, weighted: Option<usize>, suppress: bool) {
+    if !suppress {
+        let since = stream.info.times.last_downstream_rx.unwrap_or(stream.info.start);
+        let elapsed = Instant::now().saturating_duration_since(since).as_millis();
+        head.headers.insert(UPSTREAM_SERVICE_TIME, HeaderValue::from(elapsed as u64));
+    }
+    let count = stream.info.virtual_host.as_ref().is_some_and(|v| v.include_attempt_count_in_response);
+    if count {
+        head.headers.insert(ATTEMPT_COUNT, HeaderValue::from(stream.info.upstream.attempts));
+    }
+    route::finalize_response(stream, head, weighted);
+    finish_head(stream, head);
+}
+
+/// What every final response gets, also a local one: server, date, via, request id.
+pub fn finish_head(stream: &mut Stream<'_>, head: &mut ResponseHead) {
+    let manager = stream.manager;
+    match manager.server_header {
+        ServerHeader::Overwrite => {
+            head.headers.insert(header::SERVER, manager.server_name.clone());
+        }
+        ServerHeader::AppendIfAbsent => {
+            head.headers.entry(header::SERVER).or_insert_with(|| manager.server_name.clone());
+        }
+        ServerHeader::PassThrough => {}
+    }
+    if !head.headers.contains_key(header::DATE) {
+        head.headers.insert(header::DATE, date());
+    }
+    if manager.always_set_request_id_in_response {
+        if let Some(id) = &stream.info.request_id {
+            head.headers.insert(REQUEST_ID, id.clone());
+        }
+    }
+    if let Some(via) = &manager.via {
+        head.headers.append(header::VIA, via.clone());
+    }
+    if stream.draining {
+        stream.down.close_after_response();
+    }
+}
+
+/// Passes a 1xx head on. 100 goes down only where the connection manager forwards it.
+pub(super) fn forward_informational(stream: &mut Stream<'_>, head: ResponseHead) -> Result<(), CodecError> {
+    if head.status == http::StatusCode::CONTINUE && !stream.manager.proxy_100_continue {
+        return Ok(());
+    }
+    stream.down.send_informational(&head)
+}
+
+/// The `Date` header of this second (RFC 9110, 6.6.1). Formatted once a second and thread.
+fn date() -> HeaderValue {
+    thread_local! {
+        static CACHE: RefCell<(u64, HeaderValue)> = const { RefCell::new((0, HeaderValue::from_static(""))) };
+    }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    CACHE.with_borrow_mut(|(second, value)| {
+        if *second != now {
+            *second = now;
+            let text = jiff::Timestamp::from_second(now as i64)
+                .map(|t| t.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string())
+                .unwrap_or_default();
+            *value = HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""));
+        }
+        value.clone()
+    })
+}
+
+/// `http.<prefix>.downstream_rq_Nxx`.
+pub fn count_code(stats: &Group<HttpStat>, code: u16) {
+    let class = match code / 100 {
+        1 => HttpStat::DownstreamRq1xx,
+        2 => HttpStat::DownstreamRq2xx,
+        3 => HttpStat::DownstreamRq3xx,
+        4 => HttpStat::DownstreamRq4xx,
+        _ => HttpStat::DownstreamRq5xx,
+    };
+    stats.inc(class);
+}
+
+/// `cluster.<name>.upstream_rq_*` of a response that came from the cluster.
+pub(super) fn count_upstream(plan: &Plan, head: &ResponseHead, taken: Duration) {
+    let stats = &plan.cluster.state.stats;
+    let code = head.status.as_u16();
+    stats.inc(ClusterStat::UpstreamRqCompleted);
+    stats.inc_code(ClusterStat::UpstreamRqCode, code);
+    stats.inc_code(ClusterStat::ExternalUpstreamRqCode, code);
+    let class = match code / 100 {
+        1 => ClusterStat::UpstreamRq1xx,
+        2 => ClusterStat::UpstreamRq2xx,
+        3 => ClusterStat::UpstreamRq3xx,
+        4 => ClusterStat::UpstreamRq4xx,
+        _ => ClusterStat::UpstreamRq5xx,
+    };
+    stats.inc(class);
+    stats.record(ClusterStat::UpstreamRqTime, taken.as_millis() as u64);
+}
