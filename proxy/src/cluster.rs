@@ -13,7 +13,10 @@ use std::{
 
 use arc_swap::ArcSwap;
 
-use crate::{address::Address, listener::SocketOption, tls::UpstreamTransport};
+pub mod balance;
+pub mod outlier;
+
+use crate::{address::Address, listener::SocketOption, stats, tls::UpstreamTransport};
 
 /// `envoy.config.cluster.v3.Cluster`, parsed.
 #[derive(Debug)]
@@ -252,6 +255,7 @@ pub enum Priority {
 #[derive(Debug)]
 pub struct ClusterState {
     pub name: Arc<str>,
+    pub stats: stats::Group<stats::ClusterStat>,
     pub breakers: [Breaker; 2],
     pub endpoints: ArcSwap<EndpointSet>,
     /// Bumped by every change of health or ejection, so that workers rebuild what they derived from `endpoints`.
@@ -393,4 +397,13 @@ pub struct OutlierCounters {
     /// Milliseconds since the process started; 0: never ejected.
     pub last_ejection_ms: AtomicU64,
     pub last_unejection_ms: AtomicU64,
+}
+
+impl ClusterState {
+    /// Whether a request is refused by `drop_overloads`, for which `random` decides.
+    pub fn in_maintenance(&self, random: u64) -> bool {
+        const MILLION: u64 = 1_000_000;
+        let set = self.endpoints.load();
+        set.drop_overloads.iter().any(|(_, millionths)| random % MILLION < u64::from(*millionths))
+    }
 }

@@ -21,6 +21,7 @@ use crate::{
     access_log::AccessLog,
     cluster::{HeaderCase, Http2Options},
     route::RouteConfiguration,
+    stats,
 };
 
 /// `HttpConnectionManager`, parsed.
@@ -82,6 +83,7 @@ pub struct HttpConnectionManager {
     /// HTTP/1 requests that are not HTTP end the stream, not the connection.
     pub stream_error_on_invalid_http_message: bool,
     pub local_reply: LocalReply,
+    pub stats: stats::Group<stats::HttpStat>,
     /// Tracing is configured (`x-request-id` carries the sampling decision).
     pub tracing: bool,
     pub suppress_envoy_headers: bool,

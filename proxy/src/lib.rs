@@ -27,3 +27,7 @@ pub mod matcher;
 pub mod snapshot;
 pub mod stats;
 pub mod stream_info;
+pub mod upstream;
+pub mod worker;
+pub mod drain;
+pub mod sys;

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::{access_log::AccessLog, route::action::HashPolicy};
+use crate::{access_log::AccessLog, route::action::HashPolicy, stats};
 
 /// `envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy`, parsed.
 #[derive(Debug)]
@@ -16,6 +16,7 @@ pub struct TcpProxy {
     pub max_connect_attempts: u32,
     pub access_log: Vec<AccessLog>,
     pub hash_policy: Vec<HashPolicy>,
+    pub stats: stats::Group<stats::TcpStat>,
 }
 
 #[derive(Debug)]
