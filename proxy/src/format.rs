@@ -20,5 +20,20 @@ pub struct Facts<'a> {
 /// A compiled text format.
 #[derive(Debug, Default)]
 pub struct Format {
-    _parts: (),
+    /// Set where the whole format is one literal.
+    literal: Box<str>,
+}
+
+impl Format {
+    /// # Errors
+    /// A sentence that names the operator that is unknown or malformed.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        Ok(Self { literal: text.into() })
+    }
+
+    /// Appends the text to `out`.
+    pub fn write(&self, out: &mut String, facts: &Facts<'_>) {
+        let _ = facts;
+        out.push_str(&self.literal);
+    }
 }

@@ -2,7 +2,11 @@
 
 use http::HeaderName;
 
-use crate::format::Format;
+use crate::{
+    format::{Facts, Format},
+    http::message::{RequestHead, ResponseHead},
+    stream_info::StreamInfo,
+};
 
 /// Both directions of one level.
 #[derive(Debug, Default)]
@@ -43,4 +47,20 @@ pub enum AppendAction {
     AddIfAbsent,
     OverwriteIfExistsOrAdd,
     OverwriteIfExists,
+}
+
+impl HeaderEdit {
+    pub fn apply_to_request(&self, request: &mut RequestHead, info: &StreamInfo) {
+        for name in &self.remove {
+            request.headers.remove(name);
+        }
+        let _ = info;
+    }
+
+    pub fn apply_to_response(&self, response: &mut ResponseHead, facts: Facts<'_>) {
+        for name in &self.remove {
+            response.headers.remove(name);
+        }
+        let _ = facts;
+    }
 }
