@@ -42,3 +42,11 @@ pub fn lower_thread_priority(nice: i32) {
     // SAFETY: on Linux PRIO_PROCESS with 0 means the calling thread; no memory is touched.
     unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) };
 }
+
+/// `TCP_FASTOPEN` with a queue of `queue` pending requests.
+///
+/// # Errors
+/// The kernel's.
+pub fn set_tcp_fast_open(socket: &impl AsRawFd, queue: u32) -> io::Result<()> {
+    set(socket, libc::SOL_TCP, libc::TCP_FASTOPEN, &queue.to_ne_bytes())
+}
