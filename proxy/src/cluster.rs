@@ -404,6 +404,21 @@ impl ClusterState {
     pub fn in_maintenance(&self, random: u64) -> bool {
         const MILLION: u64 = 1_000_000;
         let set = self.endpoints.load();
-        set.drop_overloads.iter().any(|(_, millionths)| random % MILLION < u64::from(*millionths))
+        set.drop_overloads
+            .iter()
+            .any(|(_, millionths)| random % MILLION < u64::from(*millionths))
+    }
+}
+
+impl Http2Keepalive {
+    /// The same in the codec's terms: zero stands for none.
+    pub fn for_codec(self) -> crate::http::codec::h2::Keepalive {
+        const PERCENT: f64 = 100.0;
+        crate::http::codec::h2::Keepalive {
+            interval: self.interval.unwrap_or_default(),
+            timeout: self.timeout,
+            jitter: self.interval_jitter_percent / PERCENT,
+            idle_interval: self.connection_idle_interval.unwrap_or_default(),
+        }
     }
 }

@@ -108,7 +108,7 @@ pub enum RouteSource {
 #[derive(Debug, Clone)]
 pub struct Http1Server {
     pub accept_http_10: bool,
-    pub default_host_for_http_10: Box<str>,
+    pub default_host_for_http_10: Option<HeaderValue>,
     pub header_case: HeaderCase,
     pub enable_trailers: bool,
     pub allow_chunked_length: bool,

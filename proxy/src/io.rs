@@ -37,15 +37,24 @@ impl Raw {
     }
 }
 
+/// Moves bytes that were read earlier into `buf`; false where there are none.
+fn take_prefix(prefix: &mut Bytes, buf: &mut ReadBuf<'_>) -> bool {
+    if prefix.is_empty() {
+        return false;
+    }
+    let n = prefix.len().min(buf.remaining());
+    buf.put_slice(&prefix[..n]);
+    prefix.advance(n);
+    if prefix.is_empty() {
+        // Lets go of the allocation.
+        *prefix = Bytes::new();
+    }
+    true
+}
+
 impl AsyncRead for Raw {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.prefix.has_remaining() {
-            let n = self.prefix.len().min(buf.remaining());
-            buf.put_slice(&self.prefix[..n]);
-            self.prefix.advance(n);
-            if self.prefix.is_empty() {
-                self.prefix = Bytes::new();
-            }
+        if take_prefix(&mut self.prefix, buf) {
             return Poll::Ready(Ok(()));
         }
         match &mut self.socket {
@@ -92,35 +101,74 @@ impl AsyncWrite for Raw {
 
 /// What codecs and the TCP proxy read and write: a socket, with TLS or without.
 #[derive(Debug)]
-pub enum Stream {
+pub struct Stream {
+    transport: Transport,
+    /// Read already, by whoever had to look what the peer speaks.
+    prefix: Bytes,
+}
+
+#[derive(Debug)]
+enum Transport {
     Plain(Raw),
     Tls(Box<certs::TlsStream<Raw>>),
 }
 
 impl Stream {
-    pub fn raw(&self) -> &Raw {
-        match self {
-            Self::Plain(raw) => raw,
-            Self::Tls(tls) => tls.get_ref(),
+    pub fn plain(raw: Raw) -> Self {
+        Self {
+            transport: Transport::Plain(raw),
+            prefix: Bytes::new(),
         }
     }
+
+    pub fn tls(stream: certs::TlsStream<Raw>) -> Self {
+        Self {
+            transport: Transport::Tls(Box::new(stream)),
+            prefix: Bytes::new(),
+        }
+    }
+
+    pub fn raw(&self) -> &Raw {
+        match &self.transport {
+            Transport::Plain(raw) => raw,
+            Transport::Tls(tls) => tls.get_ref(),
+        }
+    }
+
+    /// Puts bytes back that were read; the next read delivers them first.
+    pub fn unread(&mut self, bytes: Bytes) {
+        self.prefix = bytes;
+    }
+}
+
+/// Runs one poll on whichever transport it is.
+macro_rules! either {
+    ($stream:expr, $pinned:ident => $poll:expr) => {
+        match &mut $stream.transport {
+            Transport::Plain(s) => {
+                let $pinned = Pin::new(s);
+                $poll
+            }
+            Transport::Tls(s) => {
+                let $pinned = Pin::new(&mut **s);
+                $poll
+            }
+        }
+    };
 }
 
 impl AsyncRead for Stream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match &mut *self {
-            Self::Plain(s) => Pin::new(s).poll_read(cx, buf),
-            Self::Tls(s) => Pin::new(s).poll_read(cx, buf),
+        if take_prefix(&mut self.prefix, buf) {
+            return Poll::Ready(Ok(()));
         }
+        either!(self, s => s.poll_read(cx, buf))
     }
 }
 
 impl AsyncWrite for Stream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut *self {
-            Self::Plain(s) => Pin::new(s).poll_write(cx, buf),
-            Self::Tls(s) => Pin::new(s).poll_write(cx, buf),
-        }
+        either!(self, s => s.poll_write(cx, buf))
     }
 
     fn poll_write_vectored(
@@ -128,10 +176,7 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match &mut *self {
-            Self::Plain(s) => Pin::new(s).poll_write_vectored(cx, bufs),
-            Self::Tls(s) => Pin::new(s).poll_write_vectored(cx, bufs),
-        }
+        either!(self, s => s.poll_write_vectored(cx, bufs))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -139,16 +184,10 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut *self {
-            Self::Plain(s) => Pin::new(s).poll_flush(cx),
-            Self::Tls(s) => Pin::new(s).poll_flush(cx),
-        }
+        either!(self, s => s.poll_flush(cx))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut *self {
-            Self::Plain(s) => Pin::new(s).poll_shutdown(cx),
-            Self::Tls(s) => Pin::new(s).poll_shutdown(cx),
-        }
+        either!(self, s => s.poll_shutdown(cx))
     }
 }

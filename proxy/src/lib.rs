@@ -20,6 +20,7 @@ pub mod tls;
 // What both paths share.
 pub mod access_log;
 pub mod address;
+pub mod drain;
 pub mod failure;
 pub mod format;
 pub mod io;
@@ -27,7 +28,6 @@ pub mod matcher;
 pub mod snapshot;
 pub mod stats;
 pub mod stream_info;
+pub mod sys;
 pub mod upstream;
 pub mod worker;
-pub mod drain;
-pub mod sys;

@@ -18,8 +18,8 @@ pub mod rewrite;
 pub mod select;
 pub mod timeout;
 
-pub use action::{Action, RetryPolicy, RouteAction};
 pub use action::HashPolicy;
+pub use action::{Action, RetryPolicy, RouteAction};
 pub use finalize::{finalize_request, finalize_response, hash, host_from_endpoint};
 pub use matcher::RouteMatch;
 pub use select::{RouteFacts, Selection, select, target, upgrade_allowed};

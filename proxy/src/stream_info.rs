@@ -40,17 +40,16 @@ pub struct ConnectionInfo {
 #[derive(Debug)]
 pub struct TlsInfo {
     /// The peer's certificate, where it presented one.
-    pub peer: Option<Arc<()>>,
+    pub peer: Option<certs::PeerInfo>,
+    /// The peer's chain in DER, leaf first; kept only where XFCC's `Cert` or `Chain` asks for it.
+    pub peer_chain: Vec<Box<[u8]>>,
     /// Our own certificate's facts (`%DOWNSTREAM_LOCAL_URI_SAN%`, XFCC `By`).
-    pub local: Option<Arc<()>>,
-    /// The peer's chain was verified against a trust bundle.
-    pub validated: bool,
+    pub local: Option<Arc<certs::CertificateInfo>>,
     /// As Envoy prints it: `TLSv1.3`.
     pub version: &'static str,
     /// OpenSSL's name of the cipher suite.
     pub cipher: &'static str,
     pub alpn: Option<Box<str>>,
-    pub session_id: Option<Box<str>>,
 }
 
 /// One stream: an HTTP request, or a TCP connection's whole life.

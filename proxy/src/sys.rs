@@ -22,13 +22,30 @@ pub fn set_socket_option(socket: &impl AsRawFd, option: &SocketOption) -> io::Re
 /// # Errors
 /// The kernel's.
 pub fn set_bind_address_no_port(socket: &impl AsRawFd) -> io::Result<()> {
-    set(socket, libc::SOL_IP, libc::IP_BIND_ADDRESS_NO_PORT, &1_i32.to_ne_bytes())
+    set(
+        socket,
+        libc::SOL_IP,
+        libc::IP_BIND_ADDRESS_NO_PORT,
+        &1_i32.to_ne_bytes(),
+    )
 }
 
 fn set(socket: &impl AsRawFd, level: i32, name: i32, value: &[u8]) -> io::Result<()> {
     // SAFETY: the pointer and length describe `value`, which outlives the call; the descriptor is open as long as `socket`.
-    let rc = unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, value.as_ptr().cast(), value.len() as u32) };
-    if rc == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    let rc = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            level,
+            name,
+            value.as_ptr().cast(),
+            value.len() as u32,
+        )
+    };
+    if rc == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 /// The process gets SIGTERM when its parent ends: how Envoy ends with its launcher unless `--disable-hot-restart`.

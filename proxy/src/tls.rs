@@ -3,22 +3,43 @@
 //! A slot lives as long as the filter chain or cluster that names it. The control thread builds a new context off the
 //! workers whenever a secret changes and stores it here; the next handshake uses it, running connections are untouched.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use arc_swap::ArcSwapOption;
 
+use crate::{
+    stats::{Group, SslStat},
+    stream_info::TlsInfo,
+};
+
 /// `DownstreamTlsContext`: empty until its secrets have arrived; a connection that comes before is closed.
-#[derive(Debug)]
 pub struct DownstreamTls {
-    pub context: ArcSwapOption<ServerContext>,
+    pub context: ArcSwapOption<certs::ServerContext>,
+    /// `listener.<address>.ssl.`
+    pub stats: Group<SslStat>,
 }
 
 /// `UpstreamTlsContext`.
-#[derive(Debug)]
 pub struct UpstreamTls {
-    pub context: ArcSwapOption<ClientContext>,
-    /// Server name that is sent; `None`: none, or the request's host with `auto_sni`.
-    pub sni: Option<Arc<str>>,
+    pub context: ArcSwapOption<certs::ClientContext>,
+    /// `cluster.<name>.ssl.`
+    pub stats: Group<SslStat>,
+}
+
+impl fmt::Debug for DownstreamTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DownstreamTls")
+            .field("ready", &self.context.load().is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for UpstreamTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UpstreamTls")
+            .field("ready", &self.context.load().is_some())
+            .finish_non_exhaustive()
+    }
 }
 
 /// Either transport of an upstream connection.
@@ -28,6 +49,26 @@ pub enum UpstreamTransport {
     Tls(Arc<UpstreamTls>),
 }
 
-// Until `certs` has them.
-pub type ServerContext = ();
-pub type ClientContext = ();
+impl TlsInfo {
+    /// What a finished handshake established; `own` is the identity that we presented.
+    /// `keep_chain`: XFCC will need the peer's whole chain.
+    pub fn of<IO>(stream: &certs::TlsStream<IO>, own: Option<&certs::Identity>, keep_chain: bool) -> Self {
+        Self {
+            peer: stream.peer().cloned(),
+            peer_chain: if keep_chain {
+                stream.peer_chain().map(Into::into).collect()
+            } else {
+                Vec::new()
+            },
+            local: own.map(|identity| identity.certificate().clone()),
+            version: stream.tls_version().as_str(),
+            cipher: stream.cipher(),
+            alpn: stream.alpn().map(|alpn| String::from_utf8_lossy(alpn).into()),
+        }
+    }
+
+    /// The peer presented a certificate that a trust bundle vouches for.
+    pub fn validated(&self) -> bool {
+        self.peer.as_ref().is_some_and(|peer| peer.validated)
+    }
+}

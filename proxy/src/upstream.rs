@@ -18,7 +18,6 @@ use crate::cluster::{Cluster, ClusterState, balance::Balancer};
 use pool::{Pool, PoolKey};
 
 /// One worker's part of a cluster: the balancer's state and the connection pools. Outlives config updates.
-#[derive(Debug)]
 pub struct LocalCluster {
     pub state: Arc<ClusterState>,
     pub balancer: RefCell<Balancer>,
@@ -36,7 +35,11 @@ impl LocalCluster {
 
     /// The pool of an endpoint, made at first use.
     pub fn pool(&self, key: PoolKey) -> Rc<Pool> {
-        self.pools.borrow_mut().entry(key).or_insert_with_key(|key| Pool::new(key.clone())).clone()
+        self.pools
+            .borrow_mut()
+            .entry(key)
+            .or_insert_with_key(|key| Pool::new(key.clone()))
+            .clone()
     }
 
     /// Closes idle connections that are dead, expired or whose endpoint left, and forgets empty pools.

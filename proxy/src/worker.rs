@@ -14,7 +14,6 @@ use hashbrown::HashMap;
 use crate::{cluster::Cluster, snapshot::Snapshot, stats, upstream::LocalCluster};
 
 /// What all threads share.
-#[derive(Debug)]
 pub struct Shared {
     pub snapshot: Arc<ArcSwap<Snapshot>>,
     pub stats: Arc<stats::Store>,
@@ -47,7 +46,13 @@ impl Worker {
     /// `seed` makes the worker's random decisions; any value will do.
     pub fn new(index: usize, shared: Arc<Shared>, seed: u64) -> Rc<Self> {
         let snapshot = RefCell::new(Cache::new(shared.snapshot.clone()));
-        Rc::new(Self { index, snapshot, clusters: RefCell::default(), random: Cell::new(seed | 1), shared })
+        Rc::new(Self {
+            index,
+            snapshot,
+            clusters: RefCell::default(),
+            random: Cell::new(seed | 1),
+            shared,
+        })
     }
 
     /// The current snapshot: one atomic load and one count, no lock.

@@ -37,14 +37,25 @@ pub fn choose(
     facts: Facts<'_>,
     _trace: &mut impl Trace,
 ) -> Option<Arc<Endpoint>> {
-    let _ = (facts.hash, facts.avoid, facts.max_attempts, facts.original_destination, facts.random);
+    let _ = (
+        facts.hash,
+        facts.avoid,
+        facts.max_attempts,
+        facts.original_destination,
+        facts.random,
+    );
     let set = cluster.state.endpoints.load();
     let endpoints = &set.priorities.first()?.endpoints;
     balancer.cursor = balancer.cursor.wrapping_add(1);
-    endpoints.get(balancer.cursor as usize % endpoints.len().max(1)).cloned()
+    endpoints
+        .get(balancer.cursor as usize % endpoints.len().max(1))
+        .cloned()
 }
 
 /// The address that the client meant, where an interception restored it.
 pub fn original_destination(connection: &ConnectionInfo) -> Option<SocketAddr> {
-    connection.local_address_restored.then(|| connection.local_address.ip()).flatten()
+    connection
+        .local_address_restored
+        .then(|| connection.local_address.ip())
+        .flatten()
 }

@@ -24,7 +24,9 @@ pub fn admit(stream: &mut Stream<'_>) -> Result<(), LocalReply> {
     let manager = stream.manager;
     let edge = forwarded::identify(manager, &mut stream.request, &mut stream.info);
     client_cert::forward(manager, &stream.info.connection, &mut stream.request);
-    request_id::set(manager, &mut stream.request, &mut stream.info, edge, || stream.worker.random());
+    request_id::set(manager, &mut stream.request, &mut stream.info, edge, || {
+        stream.worker.random()
+    });
     admit_upgrade(stream)
 }
 
@@ -59,7 +61,11 @@ pub fn host_without_port(authority: &str) -> &str {
             let (host, port) = authority.split_at(colon);
             let is_port = port[1..].bytes().all(|b| b.is_ascii_digit());
             // A bare IPv6 address has colons of its own.
-            if is_port && (!host.contains(':') || host.ends_with(']')) { host } else { authority }
+            if is_port && (!host.contains(':') || host.ends_with(']')) {
+                host
+            } else {
+                authority
+            }
         }
         _ => authority,
     }
@@ -77,12 +83,21 @@ fn admit_path(stream: &mut Stream<'_>) -> Result<(), LocalReply> {
     // Envoy refuses fragments: what RBAC matched must be what the application sees (CVE-2021-39156).
     if request.path.as_bytes().contains(&b'#') {
         stream.manager.stats.inc(HttpStat::DownstreamRqFailedPathNormalization);
-        return Err(LocalReply::new(StatusCode::BAD_REQUEST, "", "path_normalization_failed"));
+        return Err(LocalReply::new(
+            StatusCode::BAD_REQUEST,
+            "",
+            "path_normalization_failed",
+        ));
     }
     if !manager.normalize_path && !manager.merge_slashes && manager.escaped_slashes == EscapedSlashes::KeepUnchanged {
         return Ok(());
     }
-    match path::normalize(request.path_str(), manager.normalize_path, manager.merge_slashes, manager.escaped_slashes) {
+    match path::normalize(
+        request.path_str(),
+        manager.normalize_path,
+        manager.merge_slashes,
+        manager.escaped_slashes,
+    ) {
         path::Normalized::Unchanged => Ok(()),
         path::Normalized::Changed(path) => {
             request.path = HeaderValue::from_str(&path)
@@ -91,12 +106,18 @@ fn admit_path(stream: &mut Stream<'_>) -> Result<(), LocalReply> {
         }
         path::Normalized::Rejected => {
             stream.manager.stats.inc(HttpStat::DownstreamRqFailedPathNormalization);
-            Err(LocalReply::new(StatusCode::BAD_REQUEST, "", "path_normalization_failed"))
+            Err(LocalReply::new(
+                StatusCode::BAD_REQUEST,
+                "",
+                "path_normalization_failed",
+            ))
         }
         path::Normalized::Redirect(path) => {
-            stream.manager.stats.inc(HttpStat::DownstreamRqRedirectedWithNormalizedPath);
-            let mut reply =
-                LocalReply::new(StatusCode::TEMPORARY_REDIRECT, "", "redirect_for_normalized_path");
+            stream
+                .manager
+                .stats
+                .inc(HttpStat::DownstreamRqRedirectedWithNormalizedPath);
+            let mut reply = LocalReply::new(StatusCode::TEMPORARY_REDIRECT, "", "redirect_for_normalized_path");
             if let Ok(location) = HeaderValue::from_str(&path) {
                 reply.headers.push((http::header::LOCATION, location));
             }
@@ -107,7 +128,9 @@ fn admit_path(stream: &mut Stream<'_>) -> Result<(), LocalReply> {
 
 /// Upgrades need the connection manager's or the route's leave; CONNECT needs a `connect_matcher` route, checked there.
 fn admit_upgrade(stream: &Stream<'_>) -> Result<(), LocalReply> {
-    let Some(upgrade) = &stream.request.upgrade else { return Ok(()) };
+    let Some(upgrade) = &stream.request.upgrade else {
+        return Ok(());
+    };
     let known = |(kind, _): &&(Box<str>, bool)| kind.as_bytes().eq_ignore_ascii_case(upgrade.as_bytes());
     match stream.manager.upgrades.iter().find(known) {
         Some(_) => Ok(()),

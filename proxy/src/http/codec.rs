@@ -37,7 +37,6 @@ pub enum CodecError {
 }
 
 /// One downstream stream, whatever its protocol.
-#[derive(Debug)]
 pub enum ServerStream<'a> {
     Http1(&'a mut h1::ServerConnection<crate::io::Stream>),
     Http2(h2::ServerStream),
@@ -58,7 +57,10 @@ impl ServerStream<'_> {
     /// The connection's.
     pub fn send_informational(&mut self, head: &ResponseHead) -> Result<(), CodecError> {
         match self {
-            Self::Http1(c) => c.send_informational(head),
+            Self::Http1(c) => {
+                c.send_informational(head);
+                Ok(())
+            }
             Self::Http2(s) => s.send_informational(head),
         }
     }
@@ -69,7 +71,10 @@ impl ServerStream<'_> {
     /// The connection's.
     pub fn send_head(&mut self, head: &ResponseHead, end: bool) -> Result<(), CodecError> {
         match self {
-            Self::Http1(c) => c.send_head(head, end),
+            Self::Http1(c) => {
+                c.send_head(head, end);
+                Ok(())
+            }
             Self::Http2(s) => s.send_head(head.clone(), end),
         }
     }
@@ -80,7 +85,10 @@ impl ServerStream<'_> {
     /// The connection's.
     pub fn send_frame(&mut self, frame: Frame, end: bool) -> Result<(), CodecError> {
         match self {
-            Self::Http1(c) => c.send_frame(frame, end),
+            Self::Http1(c) => {
+                c.send_frame(frame, end);
+                Ok(())
+            }
             Self::Http2(s) => s.send_frame(frame, end),
         }
     }
@@ -120,7 +128,7 @@ impl ServerStream<'_> {
     pub fn reset(&mut self) {
         match self {
             Self::Http1(c) => c.close_after_response(),
-            Self::Http2(s) => s.reset(h2::INTERNAL_ERROR),
+            Self::Http2(s) => s.reset(h2::Reason::INTERNAL_ERROR),
         }
     }
 }

@@ -15,8 +15,12 @@ use tokio::io::AsyncReadExt;
 mod http1;
 mod http2;
 
-use super::{CodecType, HttpConnectionManager};
+use super::{
+    CodecType, HttpConnectionManager, UnderscoreAction,
+    codec::{h1, h2},
+};
 use crate::{
+    cluster::Http2Keepalive,
     drain::{DrainOrder, DrainWatch},
     io,
     stats::HttpStat,
@@ -43,7 +47,9 @@ pub async fn serve(
     drain: DrainWatch,
 ) {
     let connection = Connection { worker, manager, info };
-    let Some(http2) = connection.choose_codec(&mut stream).await else { return };
+    let Some(http2) = connection.choose_codec(&mut stream).await else {
+        return;
+    };
     let stats = &connection.manager.stats;
     stats.inc(HttpStat::DownstreamCxTotal);
     stats.gauge_add(HttpStat::DownstreamCxActive, 1);
@@ -51,12 +57,18 @@ pub async fn serve(
         stats.inc(HttpStat::DownstreamCxHttp2Total);
         stats.gauge_add(HttpStat::DownstreamCxHttp2Active, 1);
         connection.serve_http2(stream, drain).await;
-        connection.manager.stats.gauge_add(HttpStat::DownstreamCxHttp2Active, -1);
+        connection
+            .manager
+            .stats
+            .gauge_add(HttpStat::DownstreamCxHttp2Active, -1);
     } else {
         stats.inc(HttpStat::DownstreamCxHttp1Total);
         stats.gauge_add(HttpStat::DownstreamCxHttp1Active, 1);
         connection.serve_http1(stream, drain).await;
-        connection.manager.stats.gauge_add(HttpStat::DownstreamCxHttp1Active, -1);
+        connection
+            .manager
+            .stats
+            .gauge_add(HttpStat::DownstreamCxHttp1Active, -1);
     }
     let stats = &connection.manager.stats;
     stats.gauge_add(HttpStat::DownstreamCxActive, -1);
@@ -150,5 +162,43 @@ impl Connection {
             self.manager.stats.inc(HttpStat::DownstreamCxDrainClose);
         }
         draining
+    }
+}
+
+impl HttpConnectionManager {
+    /// Codec settings of this connection manager's HTTP/1 connections; `tls`: the listener terminates TLS.
+    pub fn http1_settings(&self, tls: bool) -> Arc<h1::ServerSettings> {
+        let options = &self.http1;
+        Arc::new(h1::ServerSettings {
+            max_headers_kb: self.max_request_headers_kb,
+            max_headers_count: self.max_headers_count,
+            accept_http_10: options.accept_http_10,
+            default_host_for_http_10: options.default_host_for_http_10.clone(),
+            allow_absolute_url: options.allow_absolute_url,
+            header_case: options.header_case,
+            enable_trailers: options.enable_trailers,
+            allow_chunked_length: options.allow_chunked_length,
+            headers_with_underscores: self.headers_with_underscores,
+            scheme: http::HeaderValue::from_static(if tls { "https" } else { "http" }),
+        })
+    }
+
+    /// Codec settings of this connection manager's HTTP/2 connections.
+    pub fn http2_settings(&self) -> h2::ServerSettings {
+        h2::ServerSettings {
+            max_concurrent_streams: self.http2.max_concurrent_streams,
+            initial_stream_window: self.http2.initial_stream_window,
+            initial_connection_window: self.http2.initial_connection_window,
+            max_headers_kb: self.max_request_headers_kb,
+            max_headers_count: self.max_headers_count,
+            allow_connect: self.http2.allow_connect,
+            headers_with_underscores: match self.headers_with_underscores {
+                UnderscoreAction::Allow => h2::HeadersWithUnderscores::Allow,
+                UnderscoreAction::RejectRequest => h2::HeadersWithUnderscores::Reject,
+                UnderscoreAction::DropHeader => h2::HeadersWithUnderscores::Drop,
+            },
+            keepalive: self.http2.keepalive.map(Http2Keepalive::for_codec),
+            ..h2::ServerSettings::default()
+        }
     }
 }

@@ -70,13 +70,31 @@ impl LocalReply {
                     headers.insert(GRPC_MESSAGE, value);
                 }
             }
-            return (ResponseHead { status: StatusCode::OK, headers, protocol, spelling: None }, Cow::Borrowed(""));
+            return (
+                ResponseHead {
+                    status: StatusCode::OK,
+                    headers,
+                    protocol,
+                    spelling: Default::default(),
+                },
+                Cow::Borrowed(""),
+            );
         }
         if !self.body.is_empty() {
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from(self.body.len()));
-            headers.entry(header::CONTENT_TYPE).or_insert(HeaderValue::from_static("text/plain"));
+            headers
+                .entry(header::CONTENT_TYPE)
+                .or_insert(HeaderValue::from_static("text/plain"));
         }
-        (ResponseHead { status: self.status, headers, protocol, spelling: None }, self.body)
+        (
+            ResponseHead {
+                status: self.status,
+                headers,
+                protocol,
+                spelling: Default::default(),
+            },
+            self.body,
+        )
     }
 }
 

@@ -21,13 +21,51 @@ impl Protocol {
     }
 }
 
-/// The header lines as an HTTP/1 peer sent them, kept where `preserve_case` is configured, so that the HTTP/1 encoder of the
-/// other side spells the names as the sender did. Shares the head's bytes; the default is empty and means lower case.
+/// How an HTTP/1 peer spelled its header names, kept where `preserve_case` is configured, so that the HTTP/1 encoder of the
+/// other side writes them as the sender did. Empty, the default, means lower case.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Spelling {
-    pub lines: Bytes,
-    /// Envoy's `formatter_type_on_envoy_headers: PROPER_CASE`: names that the sender did not send are written `Proper-Case`.
-    pub proper_case_others: bool,
+    /// Names one after the other, each behind its length in one byte. Built once per head, walked once by the encoder.
+    names: Bytes,
+}
+
+impl Spelling {
+    /// Keeps the spelling of `names`, in the order in which they were sent. Lower-case names need no entry, and names of
+    /// more than 255 bytes get none.
+    pub fn new<'a>(names: impl Iterator<Item = &'a str>) -> Self {
+        let mut kept = Vec::new();
+        for name in names.filter(|name| name.bytes().any(|b| b.is_ascii_uppercase())) {
+            if let Ok(len) = u8::try_from(name.len()) {
+                kept.push(len);
+                kept.extend_from_slice(name.as_bytes());
+            }
+        }
+        Self { names: kept.into() }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    /// The sender's spelling of `name`. `cursor` is where the last search ended: headers mostly come back in their order.
+    pub fn find(&self, cursor: &mut usize, name: &str) -> Option<&[u8]> {
+        let start = (*cursor).min(self.names.len());
+        self.search(start, self.names.len(), cursor, name)
+            .or_else(|| self.search(0, start, cursor, name))
+    }
+
+    fn search(&self, mut at: usize, end: usize, cursor: &mut usize, name: &str) -> Option<&[u8]> {
+        while at < end {
+            let next = at + 1 + usize::from(self.names[at]);
+            let spelled = &self.names[at + 1..next];
+            at = next;
+            if spelled.eq_ignore_ascii_case(name.as_bytes()) {
+                *cursor = next;
+                return Some(spelled);
+            }
+        }
+        None
+    }
 }
 
 /// A request head in HTTP/2's shape, whatever protocol carried it: `Host` lives in `authority`, never in `headers`;
@@ -52,6 +90,20 @@ pub struct RequestHead {
 }
 
 impl RequestHead {
+    /// Stands for a request that could not be parsed: everything empty.
+    pub fn unparsed(protocol: Protocol) -> Self {
+        Self {
+            method: Method::GET,
+            scheme: HeaderValue::from_static("http"),
+            authority: HeaderValue::from_static(""),
+            path: HeaderValue::from_static(""),
+            upgrade: None,
+            headers: HeaderMap::new(),
+            protocol,
+            spelling: Spelling::default(),
+        }
+    }
+
     /// The path and query as text. The codecs admit visible ASCII only.
     pub fn path_str(&self) -> &str {
         std::str::from_utf8(self.path.as_bytes()).unwrap_or("")

@@ -7,13 +7,7 @@ use std::{
 
 use http::{HeaderName, HeaderValue, header};
 
-use super::{
-    ServerHeader,
-    codec::CodecError,
-    filter::router::Plan,
-    message::ResponseHead,
-    stream::Stream,
-};
+use super::{ServerHeader, codec::CodecError, filter::router::Plan, message::ResponseHead, stream::Stream};
 use crate::{
     route,
     stats::{ClusterStat, Group, HttpStat},
@@ -29,11 +23,17 @@ pub fn from_upstream(stream: &mut Stream<'_>, head: &mut ResponseHead, weighted:
     if !suppress {
         let since = stream.info.times.last_downstream_rx.unwrap_or(stream.info.start);
         let elapsed = Instant::now().saturating_duration_since(since).as_millis();
-        head.headers.insert(UPSTREAM_SERVICE_TIME, HeaderValue::from(elapsed as u64));
+        head.headers
+            .insert(UPSTREAM_SERVICE_TIME, HeaderValue::from(elapsed as u64));
     }
-    let count = stream.info.virtual_host.as_ref().is_some_and(|v| v.include_attempt_count_in_response);
+    let count = stream
+        .info
+        .virtual_host
+        .as_ref()
+        .is_some_and(|v| v.include_attempt_count_in_response);
     if count {
-        head.headers.insert(ATTEMPT_COUNT, HeaderValue::from(stream.info.upstream.attempts));
+        head.headers
+            .insert(ATTEMPT_COUNT, HeaderValue::from(stream.info.upstream.attempts));
     }
     route::finalize_response(stream, head, weighted);
     finish_head(stream, head);
@@ -47,7 +47,9 @@ pub fn finish_head(stream: &mut Stream<'_>, head: &mut ResponseHead) {
             head.headers.insert(header::SERVER, manager.server_name.clone());
         }
         ServerHeader::AppendIfAbsent => {
-            head.headers.entry(header::SERVER).or_insert_with(|| manager.server_name.clone());
+            head.headers
+                .entry(header::SERVER)
+                .or_insert_with(|| manager.server_name.clone());
         }
         ServerHeader::PassThrough => {}
     }
@@ -80,7 +82,10 @@ fn date() -> HeaderValue {
     thread_local! {
         static CACHE: RefCell<(u64, HeaderValue)> = const { RefCell::new((0, HeaderValue::from_static(""))) };
     }
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs();
     CACHE.with_borrow_mut(|(second, value)| {
         if *second != now {
             *second = now;

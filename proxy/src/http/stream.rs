@@ -84,6 +84,15 @@ impl<'a> Stream<'a> {
         self.finish(end)
     }
 
+    /// Answers a request that could not be parsed.
+    pub async fn refuse(mut self, reply: LocalReply) {
+        let stats = &self.manager.stats;
+        stats.inc(HttpStat::DownstreamRqTotal);
+        stats.gauge_add(HttpStat::DownstreamRqActive, 1);
+        let end = self.reply(reply).await;
+        self.finish(end);
+    }
+
     async fn run_filters(&mut self) -> StreamEnd {
         let manager = self.manager.clone();
         for f in &manager.filters {
@@ -92,7 +101,8 @@ impl<'a> Stream<'a> {
             }
         }
         // Config parsing admits no connection manager without a router at its end.
-        self.reply(LocalReply::new(StatusCode::NOT_FOUND, "", "filter_chain_not_found")).await
+        self.reply(LocalReply::new(StatusCode::NOT_FOUND, "", "filter_chain_not_found"))
+            .await
     }
 
     /// Sends a reply of the proxy's own and ends the stream.
@@ -138,7 +148,10 @@ impl<'a> Stream<'a> {
         let (flag, details) = match error {
             CodecError::Protocol { details, .. } => (ResponseFlags::DOWNSTREAM_PROTOCOL_ERROR, *details),
             CodecError::Reset(_) => (ResponseFlags::DOWNSTREAM_REMOTE_RESET, "downstream_remote_reset"),
-            _ => (ResponseFlags::DOWNSTREAM_CONNECTION_TERMINATION, "downstream_remote_disconnect"),
+            _ => (
+                ResponseFlags::DOWNSTREAM_CONNECTION_TERMINATION,
+                "downstream_remote_disconnect",
+            ),
         };
         self.info.flags.insert(flag);
         self.info.response_code_details = Some(details.into());

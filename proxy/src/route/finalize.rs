@@ -25,7 +25,10 @@ pub fn finalize_request(
 ) {
     let Some(action) = route.forward() else { return };
     if virtual_host.include_request_attempt_count {
-        stream.request.headers.insert(ATTEMPT_COUNT, HeaderValue::from_static("1"));
+        stream
+            .request
+            .headers
+            .insert(ATTEMPT_COUNT, HeaderValue::from_static("1"));
     }
     edit(stream, virtual_host, route, weighted, |edits, stream| {
         let (request, info) = (&mut stream.request, &stream.info);
@@ -36,7 +39,12 @@ pub fn finalize_request(
         _ => None,
     });
     rewrite::host(action, weighted, &mut stream.request);
-    rewrite::path(action, &route.matches, &mut stream.request, router.suppress_envoy_headers);
+    rewrite::path(
+        action,
+        &route.matches,
+        &mut stream.request,
+        router.suppress_envoy_headers,
+    );
 }
 
 /// Applies the response edits of every level.
@@ -74,7 +82,9 @@ fn edit(
         Some(&virtual_host.header_edits),
         configuration.as_ref().map(|c| &c.header_edits),
     ];
-    let reversed = configuration.as_ref().is_some_and(|c| c.most_specific_header_mutations_wins);
+    let reversed = configuration
+        .as_ref()
+        .is_some_and(|c| c.most_specific_header_mutations_wins);
     let mut each = |edits: Option<&HeaderEdits>| {
         if let Some(edits) = edits {
             apply(edits, stream);
@@ -89,8 +99,16 @@ fn edit(
 
 /// An endpoint was chosen: its host name goes into the request where the route says so, and the attempt is counted.
 pub fn host_from_endpoint(stream: &mut Stream<'_>, action: &RouteAction, endpoint: &Endpoint) {
-    if stream.info.virtual_host.as_ref().is_some_and(|v| v.include_request_attempt_count) {
-        stream.request.headers.insert(ATTEMPT_COUNT, HeaderValue::from(stream.info.upstream.attempts));
+    if stream
+        .info
+        .virtual_host
+        .as_ref()
+        .is_some_and(|v| v.include_request_attempt_count)
+    {
+        stream
+            .request
+            .headers
+            .insert(ATTEMPT_COUNT, HeaderValue::from(stream.info.upstream.attempts));
     }
     rewrite::host_from_endpoint(action, endpoint, &mut stream.request);
 }
@@ -125,12 +143,19 @@ fn hash_one(policy: &HashPolicy, stream: &Stream<'_>) -> Option<u64> {
         }
         HashInput::Cookie { name, .. } => {
             let cookies = stream.request.headers.get_all(http::header::COOKIE);
-            let mut pairs = cookies.iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(';'));
-            pairs.find_map(|pair| pair.trim().split_once('=').filter(|(n, _)| *n == &**name)).map(|(_, v)| xx(v.as_bytes()))
+            let mut pairs = cookies
+                .iter()
+                .filter_map(|v| v.to_str().ok())
+                .flat_map(|v| v.split(';'));
+            pairs
+                .find_map(|pair| pair.trim().split_once('=').filter(|(n, _)| *n == &**name))
+                .map(|(_, v)| xx(v.as_bytes()))
         }
-        HashInput::SourceIp => {
-            stream.info.remote_address.ip().map(|a| xx(a.ip().to_string().as_bytes()))
-        }
+        HashInput::SourceIp => stream
+            .info
+            .remote_address
+            .ip()
+            .map(|a| xx(a.ip().to_string().as_bytes())),
         HashInput::QueryParameter(name) => {
             let mut pairs = stream.request.query()?.split('&').filter_map(|p| p.split_once('='));
             pairs.find(|(n, _)| *n == &**name).map(|(_, v)| xx(v.as_bytes()))

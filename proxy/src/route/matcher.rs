@@ -148,8 +148,14 @@ impl RouteMatch {
 }
 
 fn starts_with(path: &str, prefix: &str, case_sensitive: bool) -> bool {
-    let Some(head) = path.as_bytes().get(..prefix.len()) else { return false };
-    if case_sensitive { head == prefix.as_bytes() } else { head.eq_ignore_ascii_case(prefix.as_bytes()) }
+    let Some(head) = path.as_bytes().get(..prefix.len()) else {
+        return false;
+    };
+    if case_sensitive {
+        head == prefix.as_bytes()
+    } else {
+        head.eq_ignore_ascii_case(prefix.as_bytes())
+    }
 }
 
 impl HeaderField {
@@ -171,7 +177,9 @@ impl HeaderField {
 pub fn joined<'a>(headers: &'a http::HeaderMap, name: &HeaderName) -> Option<Cow<'a, [u8]>> {
     let mut values = headers.get_all(name).iter();
     let first = values.next()?;
-    let Some(second) = values.next() else { return Some(Cow::Borrowed(first.as_bytes())) };
+    let Some(second) = values.next() else {
+        return Some(Cow::Borrowed(first.as_bytes()));
+    };
     let mut all = first.as_bytes().to_vec();
     for value in std::iter::once(second).chain(values) {
         all.push(b',');
@@ -227,7 +235,7 @@ impl QueryMatcher {
 impl TlsContextMatch {
     fn matches(self, tls: Option<&TlsInfo>) -> bool {
         let presented = tls.is_some_and(|t| t.peer.is_some());
-        let validated = tls.is_some_and(|t| t.validated);
+        let validated = tls.is_some_and(TlsInfo::validated);
         self.presented.is_none_or(|wanted| wanted == presented)
             && self.validated.is_none_or(|wanted| wanted == validated)
     }
@@ -237,7 +245,9 @@ impl MetadataMatcher {
     fn matches(&self, metadata: Option<&serde_json::Map<String, serde_json::Value>>) -> bool {
         let start = metadata.and_then(|m| m.get(&*self.filter));
         let found = start.and_then(|start| self.path.iter().try_fold(start, |at, key| at.get(&**key)));
-        let holds = found.and_then(serde_json::Value::as_str).is_some_and(|v| self.value.matches(v.as_bytes()));
+        let holds = found
+            .and_then(serde_json::Value::as_str)
+            .is_some_and(|v| self.value.matches(v.as_bytes()));
         holds != self.invert
     }
 }
@@ -250,7 +260,10 @@ impl RuntimeFraction {
     pub fn holds(&self, facts: &RouteFacts<'_>) -> bool {
         /// Millionths in one percent.
         const PERCENT: f64 = 10_000.0;
-        let configured = facts.runtime.get(&*self.runtime_key).and_then(serde_json::Value::as_f64);
+        let configured = facts
+            .runtime
+            .get(&*self.runtime_key)
+            .and_then(serde_json::Value::as_f64);
         let millionths = configured.map_or(u64::from(self.default_millionths), |percent| (percent * PERCENT) as u64);
         facts.random % MILLION < millionths
     }

@@ -18,7 +18,10 @@ pub fn location(redirect: &Redirect, matches: &RouteMatch, request: &RequestHead
         None => current,
     };
     let authority = request.authority_str();
-    let host = redirect.host.as_deref().map_or_else(|| host_for(authority, current, redirect), Cow::Borrowed);
+    let host = redirect
+        .host
+        .as_deref()
+        .map_or_else(|| host_for(authority, current, redirect), Cow::Borrowed);
     let mut out = format!("{scheme}://{host}");
     if let Some(port) = redirect.port {
         out.push(':');

@@ -6,11 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use http::{HeaderName, StatusCode};
 
-use super::{
-    RetryPolicy,
-    action::RetryOn,
-    matcher::HeaderMatcher,
-};
+use super::{RetryPolicy, action::RetryOn, matcher::HeaderMatcher};
 use crate::{
     cluster::{Cluster, ClusterState, Priority, RetryBudget},
     failure::ResetReason,
@@ -58,7 +54,12 @@ conditions! {
 impl RetryOn {
     /// Parses a comma-separated list; names that are not known are skipped, as Envoy does.
     pub fn parse(list: &str) -> Self {
-        let known = |name: &str| Self::TABLE.iter().find(|(text, _)| *text == name).map_or(0, |(_, c)| c.0);
+        let known = |name: &str| {
+            Self::TABLE
+                .iter()
+                .find(|(text, _)| *text == name)
+                .map_or(0, |(_, c)| c.0)
+        };
         Self(list.split(',').fold(0, |set, name| set | known(name.trim())))
     }
 
@@ -121,16 +122,20 @@ impl RetryState {
     /// The retries that policy and request headers ask for, if any. Takes the headers out of the request.
     pub fn new(policy: Option<&RetryPolicy>, request: &mut RequestHead, priority: Priority) -> Option<Self> {
         let mut take = |name: HeaderName| {
-            request.headers.remove(name).and_then(|v| v.to_str().ok().map(str::to_owned))
+            request
+                .headers
+                .remove(name)
+                .and_then(|v| v.to_str().ok().map(str::to_owned))
         };
         let on_header = take(RETRY_ON);
         let grpc_header = take(RETRY_GRPC_ON);
         let max_header = take(MAX_RETRIES).and_then(|v| v.parse::<u32>().ok());
         let codes_header = take(RETRIABLE_STATUS_CODES);
         let names_header = take(RETRIABLE_HEADER_NAMES);
-        let asked = [&on_header, &grpc_header].into_iter().flatten().fold(RetryOn::default(), |set, list| {
-            set.union(RetryOn::parse(list))
-        });
+        let asked = [&on_header, &grpc_header]
+            .into_iter()
+            .flatten()
+            .fold(RetryOn::default(), |set, list| set.union(RetryOn::parse(list)));
         let on = policy.map(|p| p.retry_on).unwrap_or_default().union(asked);
         if on.is_empty() {
             return None;
@@ -142,7 +147,12 @@ impl RetryState {
             return None;
         }
         let mut status_codes = policy.map(|p| p.retriable_status_codes.clone()).unwrap_or_default();
-        status_codes.extend(codes_header.iter().flat_map(|list| list.split(',')).filter_map(|c| c.trim().parse().ok()));
+        status_codes.extend(
+            codes_header
+                .iter()
+                .flat_map(|list| list.split(','))
+                .filter_map(|c| c.trim().parse::<StatusCode>().ok()),
+        );
         let names = names_header.iter().flat_map(|list| list.split(','));
         let header_names = names.filter_map(|n| n.trim().parse().ok()).collect();
         let back_off_base = policy.map_or(DEFAULT_BACK_OFF, |p| p.back_off_base);
@@ -214,7 +224,10 @@ impl RetryState {
         config.reset_headers.iter().find_map(|(name, is_timestamp)| {
             let seconds: u64 = head.headers.get(name)?.to_str().ok()?.parse().ok()?;
             let wait = if *is_timestamp {
-                let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).ok()?.as_secs();
+                let now = std::time::SystemTime::now()
+                    .duration_since(std::time::UNIX_EPOCH)
+                    .ok()?
+                    .as_secs();
                 seconds.checked_sub(now)?
             } else {
                 seconds
@@ -260,7 +273,11 @@ impl RetryState {
     }
 
     fn wants_grpc(&self, head: &ResponseHead) -> bool {
-        let status = head.headers.get(GRPC_STATUS).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<u32>().ok());
+        let status = head
+            .headers
+            .get(GRPC_STATUS)
+            .and_then(|v| v.to_str().ok())
+            .and_then(|v| v.parse::<u32>().ok());
         let condition = match status {
             Some(1) => RetryOn::GRPC_CANCELLED,
             Some(4) => RetryOn::GRPC_DEADLINE_EXCEEDED,
@@ -323,7 +340,10 @@ mod tests {
 
     #[test]
     fn a_budget_has_a_floor() {
-        let budget = RetryBudget { percent: 20.0, min_retry_concurrency: 3 };
+        let budget = RetryBudget {
+            percent: 20.0,
+            min_retry_concurrency: 3,
+        };
         assert_eq!((budget.allowed(0), budget.allowed(100)), (3, 20));
     }
 }

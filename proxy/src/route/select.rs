@@ -37,12 +37,22 @@ impl Trace for () {}
 /// Selects the route of a request.
 pub fn select<'a>(config: &'a RouteConfiguration, facts: &RouteFacts<'_>, trace: &mut impl Trace) -> Selection<'a> {
     let request = facts.request;
-    let header = config.vhost_header.as_ref().and_then(|name| request.headers.get(name)).and_then(|v| v.to_str().ok());
+    let header = config
+        .vhost_header
+        .as_ref()
+        .and_then(|name| request.headers.get(name))
+        .and_then(|v| v.to_str().ok());
     let host = header.unwrap_or_else(|| request.authority_str());
-    let host = if config.ignore_port_in_host_matching { crate::http::admission::host_without_port(host) } else { host };
+    let host = if config.ignore_port_in_host_matching {
+        crate::http::admission::host_without_port(host)
+    } else {
+        host
+    };
     let found = config.hosts.find(host).map(|i| &config.virtual_hosts[i]);
     trace.virtual_host(host, found.map(|v| &**v));
-    let Some(virtual_host) = found else { return Selection::None };
+    let Some(virtual_host) = found else {
+        return Selection::None;
+    };
     if !tls_satisfied(virtual_host, request) {
         return Selection::TlsRedirect;
     }
@@ -62,12 +72,21 @@ pub fn select<'a>(config: &'a RouteConfiguration, facts: &RouteFacts<'_>, trace:
 }
 
 fn tls_satisfied(virtual_host: &VirtualHost, request: &RequestHead) -> bool {
-    let over_tls = || request.headers.get("x-forwarded-proto").is_some_and(|v| v.as_bytes() == b"https");
+    let over_tls = || {
+        request
+            .headers
+            .get("x-forwarded-proto")
+            .is_some_and(|v| v.as_bytes() == b"https")
+    };
     match virtual_host.require_tls {
         TlsRequirement::None => true,
         TlsRequirement::All => over_tls(),
         TlsRequirement::ExternalOnly => {
-            over_tls() || request.headers.get("x-envoy-internal").is_some_and(|v| v.as_bytes() == b"true")
+            over_tls()
+                || request
+                    .headers
+                    .get("x-envoy-internal")
+                    .is_some_and(|v| v.as_bytes() == b"true")
         }
     }
 }
@@ -88,13 +107,27 @@ impl HostIndex {
         } else {
             host
         };
-        let exact = if self.exact.is_empty() { None } else { self.exact.get(host) };
+        let exact = if self.exact.is_empty() {
+            None
+        } else {
+            self.exact.get(host)
+        };
         // A wildcard stands for at least one character.
         let longer = |pattern: &str| host.len() > pattern.len();
         exact
             .copied()
-            .or_else(|| self.suffixes.iter().find(|(s, _)| longer(s) && host.ends_with(&**s)).map(|(_, i)| *i))
-            .or_else(|| self.prefixes.iter().find(|(p, _)| longer(p) && host.starts_with(&**p)).map(|(_, i)| *i))
+            .or_else(|| {
+                self.suffixes
+                    .iter()
+                    .find(|(s, _)| longer(s) && host.ends_with(&**s))
+                    .map(|(_, i)| *i)
+            })
+            .or_else(|| {
+                self.prefixes
+                    .iter()
+                    .find(|(p, _)| longer(p) && host.starts_with(&**p))
+                    .map(|(_, i)| *i)
+            })
             .or(self.any)
             .map(|i| i as usize)
     }
@@ -115,10 +148,19 @@ pub fn target(action: &RouteAction, facts: &RouteFacts<'_>) -> Option<ChosenTarg
         (!value.is_empty()).then(|| Arc::from(value))
     };
     match &action.target {
-        Target::Cluster(name) => Some(ChosenTarget { cluster: name.clone(), weighted: None }),
-        Target::Header(name) => Some(ChosenTarget { cluster: from_header(name)?, weighted: None }),
+        Target::Cluster(name) => Some(ChosenTarget {
+            cluster: name.clone(),
+            weighted: None,
+        }),
+        Target::Header(name) => Some(ChosenTarget {
+            cluster: from_header(name)?,
+            weighted: None,
+        }),
         Target::Weighted(set) => {
-            let given = set.random_value_header.as_ref().and_then(|name| facts.request.headers.get(name));
+            let given = set
+                .random_value_header
+                .as_ref()
+                .and_then(|name| facts.request.headers.get(name));
             let given = given.and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<u64>().ok());
             let mut point = given.unwrap_or(facts.random) % u64::from(set.total_weight);
             for (i, cluster) in set.clusters.iter().enumerate() {
@@ -128,7 +170,10 @@ pub fn target(action: &RouteAction, facts: &RouteFacts<'_>) -> Option<ChosenTarg
                         Some(header) => from_header(header)?,
                         None => cluster.name.clone(),
                     };
-                    return Some(ChosenTarget { cluster: name, weighted: Some(i) });
+                    return Some(ChosenTarget {
+                        cluster: name,
+                        weighted: Some(i),
+                    });
                 }
                 point -= weight;
             }
@@ -140,7 +185,9 @@ pub fn target(action: &RouteAction, facts: &RouteFacts<'_>) -> Option<ChosenTarg
 /// Whether a route (or else its connection manager) allows an upgrade of this kind.
 pub fn upgrade_allowed(kind: &[u8], route: &[(Box<str>, bool)], manager: &[(Box<str>, bool)]) -> bool {
     let find = |list: &[(Box<str>, bool)]| {
-        list.iter().find(|(name, _)| name.as_bytes().eq_ignore_ascii_case(kind)).map(|(_, enabled)| *enabled)
+        list.iter()
+            .find(|(name, _)| name.as_bytes().eq_ignore_ascii_case(kind))
+            .map(|(_, enabled)| *enabled)
     };
     find(route).or_else(|| find(manager)).unwrap_or(false)
 }

@@ -35,7 +35,10 @@ pub fn effective(
     let retry = action.retry.as_deref();
     let mut global = action.timeout.filter(|d| !d.is_zero());
     let mut per_try = retry.and_then(|r| r.per_try_timeout).filter(|d| !d.is_zero());
-    let mut max_stream = action.max_stream_duration.and_then(|m| m.max_stream_duration).filter(|d| !d.is_zero());
+    let mut max_stream = action
+        .max_stream_duration
+        .and_then(|m| m.max_stream_duration)
+        .filter(|d| !d.is_zero());
     if is_grpc(request) {
         if let Some(limit) = grpc_limit(action, &request.headers) {
             match limit {
@@ -57,12 +60,20 @@ pub fn effective(
     if !router.suppress_envoy_headers {
         let expected = per_try.or(global);
         if let Some(expected) = expected {
-            request.headers.insert(EXPECTED, HeaderValue::from(expected.as_millis() as u64));
+            request
+                .headers
+                .insert(EXPECTED, HeaderValue::from(expected.as_millis() as u64));
         }
     }
     let idle = action.idle_timeout.or(stream_idle_timeout).filter(|d| !d.is_zero());
     let per_try_idle = retry.and_then(|r| r.per_try_idle_timeout).filter(|d| !d.is_zero());
-    Timeouts { global, per_try, per_try_idle, idle, max_stream }
+    Timeouts {
+        global,
+        per_try,
+        per_try_idle,
+        idle,
+        max_stream,
+    }
 }
 
 fn millis(value: &HeaderValue) -> Option<Duration> {
@@ -80,12 +91,18 @@ fn grpc_limit(action: &RouteAction, headers: &HeaderMap) -> Option<GrpcLimit> {
     let stream = action.max_stream_duration;
     if let Some(max) = stream.and_then(|m| m.grpc_timeout_header_max) {
         let offset = stream.and_then(|m| m.grpc_timeout_header_offset).unwrap_or_default();
-        let limit = asked.map(|t| cap(t, max).saturating_sub(offset)).or((!max.is_zero()).then_some(max));
+        let limit = asked
+            .map(|t| cap(t, max).saturating_sub(offset))
+            .or((!max.is_zero()).then_some(max));
         return limit.map(|l| GrpcLimit::MaxStream(Some(l)));
     }
     let max = action.max_grpc_timeout?;
     let asked = asked.unwrap_or_default();
-    let timeout = if !max.is_zero() && (asked.is_zero() || asked > max) { max } else { asked };
+    let timeout = if !max.is_zero() && (asked.is_zero() || asked > max) {
+        max
+    } else {
+        asked
+    };
     let offset = action.grpc_timeout_offset.unwrap_or_default();
     // An offset never turns a limit into none.
     let timeout = if offset < timeout { timeout - offset } else { timeout };

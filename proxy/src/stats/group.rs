@@ -18,6 +18,12 @@ pub struct Group<S: Scope> {
     scope: PhantomData<fn(S)>,
 }
 
+impl<S: Scope> std::fmt::Debug for Group<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Group({})", self.core.prefix)
+    }
+}
+
 impl<S: Scope> Group<S> {
     pub(super) fn new(core: Arc<Core>) -> Self {
         Self {

@@ -17,7 +17,7 @@ use crate::{
     cluster::{Cluster, Endpoint},
     failure::ResetReason,
     io::{Raw, Socket, Stream},
-    stats::ClusterStat,
+    stats::{ClusterStat, SslStat},
     stream_info::TlsInfo,
     tls::UpstreamTransport,
 };
@@ -27,10 +27,10 @@ use crate::{
 pub struct ConnectOptions {
     /// Overrides the context's server name (`auto_sni`).
     pub sni: Option<Arc<str>>,
-    /// Name to verify in the peer's certificate (`auto_san_validation`).
-    pub verify_name: Option<Arc<str>>,
     /// Overrides the context's ALPN list.
-    pub alpn: Option<Rc<[Box<[u8]>]>>,
+    pub alpn: Option<Rc<[Vec<u8>]>>,
+    /// `auto_san_validation`: the name that the peer's certificate must carry besides what the context asks.
+    pub verify_name: Option<Arc<str>>,
 }
 
 /// An open connection and what is known of it.
@@ -67,22 +67,30 @@ pub async fn connect(
         let raw = open(cluster, endpoint).await?;
         let local_address = local_address(&raw);
         let (stream, tls) = secure(cluster, endpoint, options, raw).await?;
-        Ok(Connected { stream, local_address, tls, started, finished: Instant::now() })
+        Ok(Connected {
+            stream,
+            local_address,
+            tls,
+            started,
+            finished: Instant::now(),
+        })
     };
     let stats = &cluster.state.stats;
     stats.inc(ClusterStat::UpstreamCxTotal);
     endpoint.state.counters.cx_total.fetch_add(1, Ordering::Relaxed);
-    let result = tokio::time::timeout(cluster.connect_timeout, attempt).await.unwrap_or_else(|_| {
-        stats.inc(ClusterStat::UpstreamCxConnectTimeout);
-        Err(ConnectFailure {
-            reason: ResetReason::ConnectTimeout,
-            transport: None,
-            sentence: format!(
-                "cluster {}: no connection to {} within connect_timeout {:?}",
-                cluster.name, endpoint.address, cluster.connect_timeout
-            ),
-        })
-    });
+    let result = tokio::time::timeout(cluster.connect_timeout, attempt)
+        .await
+        .unwrap_or_else(|_| {
+            stats.inc(ClusterStat::UpstreamCxConnectTimeout);
+            Err(ConnectFailure {
+                reason: ResetReason::ConnectTimeout,
+                transport: None,
+                sentence: format!(
+                    "cluster {}: no connection to {} within connect_timeout {:?}",
+                    cluster.name, endpoint.address, cluster.connect_timeout
+                ),
+            })
+        });
     match &result {
         Ok(connected) => {
             let taken = connected.finished - started;
@@ -115,10 +123,11 @@ async fn open(cluster: &Cluster, endpoint: &Endpoint) -> Result<Raw, ConnectFail
 async fn open_one(cluster: &Cluster, address: &Address) -> io::Result<Socket> {
     match address {
         Address::Ip(ip) => Ok(Socket::Tcp(open_tcp(cluster, *ip).await?)),
-        Address::Pipe(path) => Ok(Socket::Unix(UnixStream::connect(unix_path(path).as_ref()).await?)),
-        Address::Internal(name) => {
-            Err(io::Error::new(io::ErrorKind::Unsupported, format!("internal listener {name} is not served")))
-        }
+        Address::Pipe(path) => Ok(Socket::Unix(UnixStream::connect(&*unix_path(path)).await?)),
+        Address::Internal(name) => Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            format!("internal listener {name} is not served"),
+        )),
     }
 }
 
@@ -131,7 +140,11 @@ fn unix_path(path: &str) -> std::borrow::Cow<'_, std::ffi::OsStr> {
 }
 
 async fn open_tcp(cluster: &Cluster, to: SocketAddr) -> io::Result<TcpStream> {
-    let socket = Socket2::new(Domain::for_address(to), Type::STREAM.nonblocking().cloexec(), Some(IpProtocol::TCP))?;
+    let socket = Socket2::new(
+        Domain::for_address(to),
+        Type::STREAM.nonblocking().cloexec(),
+        Some(IpProtocol::TCP),
+    )?;
     socket.set_tcp_nodelay(true)?;
     if let Some(k) = &cluster.tcp_keepalive {
         let mut keepalive = Keepalive::new();
@@ -163,9 +176,10 @@ fn bind_source(socket: &Socket2, bind: &crate::cluster::BindConfig, to: SocketAd
     if bind.freebind == Some(true) {
         socket.set_freebind_v4(true)?;
     }
-    let mut sources =
-        std::iter::once(bind.source).chain(bind.extra_sources.iter().map(|ip| SocketAddr::new(*ip, 0)));
-    let Some(source) = sources.find(|s| s.is_ipv4() == to.is_ipv4()) else { return Ok(()) };
+    let mut sources = std::iter::once(bind.source).chain(bind.extra_sources.iter().map(|ip| SocketAddr::new(*ip, 0)));
+    let Some(source) = sources.find(|s| s.is_ipv4() == to.is_ipv4()) else {
+        return Ok(());
+    };
     if source.port() == 0 && to.is_ipv4() {
         // The port is chosen at connect, per destination: 127.0.0.6 would run out of ports otherwise.
         crate::sys::set_bind_address_no_port(socket)?;
@@ -179,7 +193,9 @@ async fn secure(
     options: &ConnectOptions,
     raw: Raw,
 ) -> Result<(Stream, Option<Arc<TlsInfo>>), ConnectFailure> {
-    let UpstreamTransport::Tls(tls) = &endpoint.transport else { return Ok((Stream::Plain(raw), None)) };
+    let UpstreamTransport::Tls(tls) = &endpoint.transport else {
+        return Ok((Stream::plain(raw), None));
+    };
     let Some(context) = tls.context.load_full() else {
         return Err(ConnectFailure {
             reason: ResetReason::ConnectFailure,
@@ -187,16 +203,20 @@ async fn secure(
             sentence: format!("cluster {}: its TLS secrets have not arrived yet", cluster.name),
         });
     };
-    let sni = options.sni.as_deref().or(tls.sni.as_deref());
-    let connected = context.connect(raw, sni, options.verify_name.as_deref(), options.alpn.as_deref()).await;
-    match connected {
+    let names: Vec<_> = options.verify_name.iter().map(|name| san_of_host(name)).collect();
+    let wanted = certs::ConnectOptions {
+        sni: options.sni.as_deref(),
+        alpn: options.alpn.as_deref(),
+        verify_sans: &names,
+    };
+    match context.connect(raw, wanted).await {
         Ok(stream) => {
-            cluster.state.stats.inc(ClusterStat::SslHandshake);
-            let info = TlsInfo::of(&stream);
-            Ok((Stream::Tls(Box::new(stream)), Some(Arc::new(info))))
+            tls.stats.inc(SslStat::Handshake);
+            let info = TlsInfo::of(&stream, context.identity(), false);
+            Ok((Stream::tls(stream), Some(Arc::new(info))))
         }
         Err(e) => {
-            cluster.state.stats.inc(ClusterStat::SslConnectionError);
+            tls.stats.inc(SslStat::ConnectionError);
             Err(ConnectFailure {
                 reason: ResetReason::ConnectFailure,
                 transport: Some(e.envoy_reason().into()),
@@ -204,6 +224,15 @@ async fn secure(
             })
         }
     }
+}
+
+/// What a certificate for this host carries: the name as DNS or as IP address.
+fn san_of_host(host: &str) -> certs::SanMatcher {
+    let kind = match host.trim_matches(['[', ']']).parse::<std::net::IpAddr>() {
+        Ok(_) => certs::SanKind::Ip,
+        Err(_) => certs::SanKind::Dns,
+    };
+    certs::SanMatcher::typed(kind, certs::StringMatcher::exact(host))
 }
 
 fn local_address(raw: &Raw) -> Option<Address> {

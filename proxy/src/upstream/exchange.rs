@@ -11,7 +11,7 @@ use super::{
     pool::{ConnectionFacts, Http1Connection, Http2Connection, Lease, Pool},
 };
 use crate::{
-    cluster::{Cluster, Endpoint, Http1Options, Http2Options, UpstreamProtocol},
+    cluster::{Cluster, Endpoint, Http1Options, Http2Keepalive, UpstreamProtocol},
     http::{
         codec::{CodecError, h1, h2},
         message::{Frame, Incoming, RequestHead, ResponseHead},
@@ -19,7 +19,6 @@ use crate::{
 };
 
 /// A request in flight. Dropping it gives the connection back where it can be reused, and resets the stream otherwise.
-#[derive(Debug)]
 pub struct Exchange {
     side: Side,
     pool: Rc<Pool>,
@@ -28,10 +27,12 @@ pub struct Exchange {
     _active: ActiveRequest,
 }
 
-#[derive(Debug)]
 enum Side {
     Http1(Option<Box<Http1Connection>>),
-    Http2 { connection: Rc<Http2Connection>, stream: h2::ClientStream },
+    Http2 {
+        connection: Rc<Http2Connection>,
+        stream: h2::ClientStream,
+    },
 }
 
 impl Exchange {
@@ -50,13 +51,8 @@ impl Exchange {
     ) -> Result<Self, CodecError> {
         let side = match lease {
             Lease::Http1(mut connection) => {
-                let sent = connection.codec.send_head(request, end);
-                let side = Side::Http1(Some(connection));
-                if let Err(e) = sent {
-                    give_back(side, &pool, cluster);
-                    return Err(e);
-                }
-                side
+                connection.codec.send_head(request, end);
+                Side::Http1(Some(connection))
             }
             Lease::Http2(connection) => {
                 let stream = connection.handle.start(request, end)?;
@@ -85,7 +81,10 @@ impl Exchange {
     /// The connection's.
     pub fn send_frame(&mut self, frame: Frame, end: bool) -> Result<(), CodecError> {
         match &mut self.side {
-            Side::Http1(c) => open(c)?.codec.send_frame(frame, end),
+            Side::Http1(c) => {
+                open(c)?.codec.send_frame(frame, end);
+                Ok(())
+            }
             Side::Http2 { stream, .. } => stream.send_frame(frame, end),
         }
     }
@@ -120,29 +119,10 @@ impl Exchange {
             Side::Http2 { stream, .. } => stream.poll_body(cx),
         }
     }
-
-    /// Whether nothing of a response has arrived on this connection for this request.
-    pub fn nothing_received(&self) -> bool {
-        match &self.side {
-            Side::Http1(c) => c.as_ref().is_none_or(|c| c.codec.nothing_received()),
-            Side::Http2 { stream, .. } => stream.nothing_received(),
-        }
-    }
 }
 
 fn open(connection: &mut Option<Box<Http1Connection>>) -> Result<&mut Http1Connection, CodecError> {
     connection.as_deref_mut().ok_or(CodecError::Closed)
-}
-
-fn give_back(side: Side, pool: &Pool, cluster: &Cluster) {
-    match side {
-        Side::Http1(Some(connection)) => pool.give_back(connection, cluster),
-        Side::Http1(None) => {}
-        Side::Http2 { connection, stream } => {
-            drop(stream);
-            pool.stream_ended(&connection);
-        }
-    }
 }
 
 impl Drop for Exchange {
@@ -172,16 +152,27 @@ pub fn http1_settings(cluster: &Cluster) -> Arc<h1::ClientSettings> {
         header_case: options.header_case,
         enable_trailers: options.enable_trailers,
         allow_chunked_length: options.allow_chunked_length,
+        send_fully_qualified_url: false,
     })
 }
 
 /// Codec settings of a cluster's HTTP/2 connections.
 pub fn http2_settings(cluster: &Cluster) -> h2::ClientSettings {
-    let options = match &cluster.protocol {
-        UpstreamProtocol::Http2(o) => Some(o),
-        UpstreamProtocol::UseDownstream { http2, .. } | UpstreamProtocol::Auto { http2, .. } => Some(http2),
-        UpstreamProtocol::Http1(_) => None,
+    let limits = h2::ClientSettings {
+        max_headers_kb: cluster.max_response_headers_kb,
+        max_headers_count: cluster.max_headers_count,
+        ..h2::ClientSettings::default()
     };
-    let _: Option<&Http2Options> = options;
-    h2::ClientSettings::default()
+    match &cluster.protocol {
+        UpstreamProtocol::Http2(o)
+        | UpstreamProtocol::UseDownstream { http2: o, .. }
+        | UpstreamProtocol::Auto { http2: o, .. } => h2::ClientSettings {
+            max_concurrent_streams: o.max_concurrent_streams,
+            initial_stream_window: o.initial_stream_window,
+            initial_connection_window: o.initial_connection_window,
+            keepalive: o.keepalive.map(Http2Keepalive::for_codec),
+            ..limits
+        },
+        UpstreamProtocol::Http1(_) => limits,
+    }
 }

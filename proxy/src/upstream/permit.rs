@@ -11,7 +11,9 @@ impl Limit {
     /// Takes a place, or refuses where the limit is reached. Exact across workers.
     pub fn try_take(&self) -> bool {
         let max = self.max.load(Ordering::Relaxed);
-        self.now.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |n| (n < max).then(|| n + 1)).is_ok()
+        self.now
+            .fetch_update(Ordering::AcqRel, Ordering::Relaxed, |n| (n < max).then(|| n + 1))
+            .is_ok()
     }
 
     /// Takes a place whatever the limit says.
@@ -29,7 +31,9 @@ impl Limit {
 
     /// Places left; 0 where the count stands above a lowered limit.
     pub fn remaining(&self) -> u32 {
-        self.max.load(Ordering::Relaxed).saturating_sub(self.now.load(Ordering::Relaxed))
+        self.max
+            .load(Ordering::Relaxed)
+            .saturating_sub(self.now.load(Ordering::Relaxed))
     }
 }
 
@@ -79,7 +83,11 @@ impl Permit {
 
     fn counted(cluster: &Arc<ClusterState>, priority: Priority, resource: Resource) -> Self {
         gauge(cluster, resource, 1);
-        Self { cluster: cluster.clone(), priority, resource }
+        Self {
+            cluster: cluster.clone(),
+            priority,
+            resource,
+        }
     }
 }
 
@@ -135,7 +143,10 @@ pub struct OpenConnection {
 impl OpenConnection {
     pub fn new(endpoint: &Arc<EndpointState>, permit: Permit) -> Self {
         endpoint.active_connections.fetch_add(1, Ordering::Relaxed);
-        Self { endpoint: endpoint.clone(), _permit: permit }
+        Self {
+            endpoint: endpoint.clone(),
+            _permit: permit,
+        }
     }
 }
 

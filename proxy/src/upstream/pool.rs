@@ -62,7 +62,12 @@ impl PoolKey {
             UpstreamTransport::Raw => 0,
             UpstreamTransport::Tls(tls) => Arc::as_ptr(tls) as usize,
         };
-        Self { address: endpoint.address.clone(), transport, protocol, options }
+        Self {
+            address: endpoint.address.clone(),
+            transport,
+            protocol,
+            options,
+        }
     }
 }
 
@@ -77,7 +82,6 @@ pub struct ConnectionFacts {
 }
 
 /// An HTTP/1 connection, busy or idle.
-#[derive(Debug)]
 pub struct Http1Connection {
     pub codec: h1::ClientConnection<Stream>,
     pub facts: Rc<ConnectionFacts>,
@@ -87,7 +91,6 @@ pub struct Http1Connection {
 }
 
 /// An HTTP/2 connection, shared by its streams. Its driver task ends with it.
-#[derive(Debug)]
 pub struct Http2Connection {
     pub handle: h2::ClientConnection,
     pub facts: Rc<ConnectionFacts>,
@@ -96,7 +99,6 @@ pub struct Http2Connection {
 }
 
 /// A connection for one request.
-#[derive(Debug)]
 pub enum Lease {
     Http1(Box<Http1Connection>),
     Http2(Rc<Http2Connection>),
@@ -118,7 +120,6 @@ enum Wake {
     Failed(ConnectFailure),
 }
 
-#[derive(Debug)]
 pub struct Pool {
     key: PoolKey,
     idle: RefCell<Vec<Box<Http1Connection>>>,
@@ -158,15 +159,22 @@ impl Pool {
             return Ok(lease);
         }
         let state = &cluster.state;
-        let _pending = Permit::take(state, priority, Resource::Pending)
-            .ok_or(AcquireFailure::Overflow(Resource::Pending))?;
+        let _pending =
+            Permit::take(state, priority, Resource::Pending).ok_or(AcquireFailure::Overflow(Resource::Pending))?;
         state.stats.inc(ClusterStat::UpstreamRqPendingTotal);
         loop {
             // A multiplexed connection that is being opened will take this request too.
             let single_flight = self.key.protocol != Wanted::Http1 && self.connecting.get() > 0;
-            let permit = if single_flight { None } else { self.connection_permit(cluster, priority) };
+            let permit = if single_flight {
+                None
+            } else {
+                self.connection_permit(cluster, priority)
+            };
             if let Some(permit) = permit {
-                return self.open(cluster, endpoint, permit, next_id).await.map_err(AcquireFailure::Connect);
+                return self
+                    .open(cluster, endpoint, permit, next_id)
+                    .await
+                    .map_err(AcquireFailure::Connect);
             }
             let (wake, woken) = oneshot::channel();
             self.waiters.borrow_mut().push_back(wake);
@@ -187,7 +195,9 @@ impl Pool {
     /// A usable pooled connection, the most recently used first. Dead ones are dropped on the way.
     fn pooled(&self, cluster: &Cluster) -> Option<Lease> {
         loop {
-            let Some(mut connection) = self.idle.borrow_mut().pop() else { break };
+            let Some(mut connection) = self.idle.borrow_mut().pop() else {
+                break;
+            };
             if connection.codec.is_stale() {
                 cluster.state.stats.inc(ClusterStat::UpstreamCxDestroyRemote);
                 continue;
@@ -197,7 +207,7 @@ impl Pool {
             return Some(Lease::Http1(connection));
         }
         let mut shared = self.shared.borrow_mut();
-        shared.retain(|c| !c.handle.is_closed());
+        shared.retain(|c| c.handle.is_open());
         let free = shared.iter().find(|c| c.handle.has_capacity())?;
         free.requests.set(free.requests.get() + 1);
         let lease = free.clone();
@@ -264,19 +274,26 @@ impl Pool {
         if http2 {
             stats.inc(ClusterStat::UpstreamCxHttp2Total);
             let settings = super::exchange::http2_settings(cluster);
-            let (handle, driver) = h2::ClientConnection::handshake(connected.stream, settings).await.map_err(|e| {
-                ConnectFailure {
+            let (handle, driver) = h2::ClientConnection::handshake(connected.stream, &settings, Rc::default())
+                .await
+                .map_err(|e| ConnectFailure {
                     reason: crate::failure::ResetReason::ProtocolError,
                     transport: None,
                     sentence: format!("cluster {}: HTTP/2 preface failed: {e}", cluster.name),
-                }
-            })?;
+                })?;
             tokio::task::spawn_local(async move {
-                driver.await;
+                if let Err(e) = driver.await {
+                    tracing::debug!("upstream HTTP/2 connection ended: {e}");
+                }
                 drop(open);
             });
             let idle_since = Cell::new(Instant::now());
-            let connection = Rc::new(Http2Connection { handle, facts, requests: Cell::new(1), idle_since });
+            let connection = Rc::new(Http2Connection {
+                handle,
+                facts,
+                requests: Cell::new(1),
+                idle_since,
+            });
             if !exhausted(1, cluster) {
                 self.shared.borrow_mut().push(connection.clone());
             }
@@ -297,7 +314,9 @@ impl Pool {
     /// Takes an HTTP/1 connection back after its exchange; one that cannot be reused closes here.
     pub fn give_back(&self, mut connection: Box<Http1Connection>, cluster: &Cluster) {
         self.busy.set(self.busy.get() - 1);
-        let expired = cluster.max_connection_duration.is_some_and(|max| connection.facts.connect.1.elapsed() >= max);
+        let expired = cluster
+            .max_connection_duration
+            .is_some_and(|max| connection.facts.connect.1.elapsed() >= max);
         let spent = exhausted(connection.requests, cluster);
         if spent {
             cluster.state.stats.inc(ClusterStat::UpstreamCxMaxRequests);
@@ -342,10 +361,12 @@ impl Pool {
     /// Closes idle connections that the peer closed or that idled longer than `idle_timeout`; all of them if `all`.
     pub fn sweep(&self, now: Instant, idle_timeout: Option<Duration>, all: bool) {
         let expired = |since: Instant| all || idle_timeout.is_some_and(|max| now.duration_since(since) >= max);
-        self.idle.borrow_mut().retain_mut(|c| !expired(c.idle_since) && !c.codec.is_stale());
+        self.idle
+            .borrow_mut()
+            .retain_mut(|c| !expired(c.idle_since) && !c.codec.is_stale());
         self.shared
             .borrow_mut()
-            .retain(|c| !c.handle.is_closed() && (c.handle.active() > 0 || !expired(c.idle_since.get())));
+            .retain(|c| c.handle.is_open() && (c.handle.active() > 0 || !expired(c.idle_since.get())));
     }
 
     /// No connection of this pool takes another request; idle ones close now.

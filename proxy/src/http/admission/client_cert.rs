@@ -48,7 +48,7 @@ pub(super) fn forward(manager: &HttpConnectionManager, connection: &ConnectionIn
 fn element(manager: &HttpConnectionManager, connection: &ConnectionInfo) -> Option<String> {
     let tls = connection.tls.as_ref()?;
     let peer = tls.peer.as_ref()?;
-    let certificate = peer.certificate();
+    let certificate = &peer.certificate;
     let set = manager.set_client_cert;
     let mut out = String::new();
     let mut key = |name: &str, value: &str| {
@@ -63,12 +63,22 @@ fn element(manager: &HttpConnectionManager, connection: &ConnectionInfo) -> Opti
             key("By", uri);
         }
     }
-    key("Hash", &certificate.sha256_hex());
+    key("Hash", &certs::certificate::hex(&certificate.sha256));
     if set.cert {
-        key("Cert", &format!("\"{}\"", url_encode(&peer.certificate_pem())));
+        let leaf = tls
+            .peer_chain
+            .first()
+            .map(|der| certs::pem::encode_certificate(der))
+            .unwrap_or_default();
+        key("Cert", &format!("\"{}\"", url_encode(&leaf)));
     }
     if set.chain {
-        key("Chain", &format!("\"{}\"", url_encode(&peer.chain_pem())));
+        let chain: String = tls
+            .peer_chain
+            .iter()
+            .map(|der| certs::pem::encode_certificate(der))
+            .collect();
+        key("Chain", &format!("\"{}\"", url_encode(&chain)));
     }
     if set.subject {
         key("Subject", &format!("\"{}\"", certificate.subject));

@@ -76,7 +76,9 @@ pub(super) fn identify(manager: &HttpConnectionManager, request: &mut RequestHea
         info.remote_address = Address::Ip(SocketAddr::new(ip, 0));
     }
     if manager.append_x_forwarded_port && !request.headers.contains_key(X_FORWARDED_PORT) {
-        request.headers.insert(X_FORWARDED_PORT, HeaderValue::from(connection.local_address.port()));
+        request
+            .headers
+            .insert(X_FORWARDED_PORT, HeaderValue::from(connection.local_address.port()));
     }
     set_scheme(manager, request, scheme);
     let internal = single
@@ -105,7 +107,10 @@ fn set_scheme(manager: &HttpConnectionManager, request: &mut RequestHead, scheme
         request.scheme = overwrite.clone();
         return;
     }
-    let forwarded = request.headers.get(XFP).filter(|v| v.as_bytes() == b"http" || v.as_bytes() == b"https");
+    let forwarded = request
+        .headers
+        .get(XFP)
+        .filter(|v| v.as_bytes() == b"http" || v.as_bytes() == b"https");
     request.scheme = forwarded.cloned().unwrap_or(HeaderValue::from_static(scheme));
 }
 
@@ -133,11 +138,21 @@ fn sanitize(request: &mut RequestHead, internal: bool, edge: bool) {
 /// The address `skip` places from the right end of `x-forwarded-for`, and whether it is the only one.
 fn nth_from_right(request: &RequestHead, skip: usize) -> Option<(IpAddr, bool)> {
     let mut values = request.headers.get_all(XFF).iter().rev();
-    let single = request.headers.get_all(XFF).iter().map(|v| v.as_bytes().split(|b| *b == b',').count()).sum::<usize>() == 1;
+    let single = request
+        .headers
+        .get_all(XFF)
+        .iter()
+        .map(|v| v.as_bytes().split(|b| *b == b',').count())
+        .sum::<usize>()
+        == 1;
     let entry = values.try_fold(skip, |left, value| {
         let mut parts = value.to_str().unwrap_or("").rsplit(',');
         let count = parts.clone().count();
-        if left < count { Err(parts.nth(left).unwrap_or("").trim().to_owned()) } else { Ok(left - count) }
+        if left < count {
+            Err(parts.nth(left).unwrap_or("").trim().to_owned())
+        } else {
+            Ok(left - count)
+        }
     });
     let text = entry.err()?;
     text.parse().ok().map(|ip| (ip, single))

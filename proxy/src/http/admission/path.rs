@@ -14,14 +14,23 @@ pub enum Normalized {
 
 /// Normalises the path of a path-and-query. The query is left as it is.
 pub fn normalize(path_and_query: &str, dots: bool, merge_slashes: bool, escaped: EscapedSlashes) -> Normalized {
-    let (path, query) = path_and_query.find('?').map_or((path_and_query, ""), |i| path_and_query.split_at(i));
+    let (path, query) = path_and_query
+        .find('?')
+        .map_or((path_and_query, ""), |i| path_and_query.split_at(i));
     let has_escaped = has_escaped_slash(path);
     if has_escaped && escaped == EscapedSlashes::RejectRequest {
         return Normalized::Rejected;
     }
     let unescape = has_escaped
-        && matches!(escaped, EscapedSlashes::UnescapeAndRedirect | EscapedSlashes::UnescapeAndForward);
-    let mut out = if unescape { unescape_slashes(path) } else { path.to_owned() };
+        && matches!(
+            escaped,
+            EscapedSlashes::UnescapeAndRedirect | EscapedSlashes::UnescapeAndForward
+        );
+    let mut out = if unescape {
+        unescape_slashes(path)
+    } else {
+        path.to_owned()
+    };
     if dots {
         let Some(resolved) = decode_unreserved(&out).as_deref().and_then(resolve_dots) else {
             return Normalized::Rejected;
@@ -171,12 +180,21 @@ mod tests {
 
     #[test]
     fn slashes() {
-        assert_eq!(normalize("//a///b", false, true, EscapedSlashes::KeepUnchanged), changed("/a/b"));
-        assert_eq!(normalize("/a%2fb", true, false, EscapedSlashes::UnescapeAndForward), changed("/a/b"));
+        assert_eq!(
+            normalize("//a///b", false, true, EscapedSlashes::KeepUnchanged),
+            changed("/a/b")
+        );
+        assert_eq!(
+            normalize("/a%2fb", true, false, EscapedSlashes::UnescapeAndForward),
+            changed("/a/b")
+        );
         assert_eq!(
             normalize("/a%5cb?q", true, false, EscapedSlashes::UnescapeAndRedirect),
             Normalized::Redirect("/a/b?q".to_owned())
         );
-        assert_eq!(normalize("/a%2Fb", false, false, EscapedSlashes::RejectRequest), Normalized::Rejected);
+        assert_eq!(
+            normalize("/a%2Fb", false, false, EscapedSlashes::RejectRequest),
+            Normalized::Rejected
+        );
     }
 }

@@ -38,7 +38,9 @@ fn uuid(a: u64, b: u64) -> HeaderValue {
     bytes[6] = bytes[6] & 0x0f | 0x40;
     bytes[8] = bytes[8] & 0x3f | 0x80;
     let mut text = [b'-'; LEN];
-    let mut digits = bytes.iter().flat_map(|b| [HEX[usize::from(b >> 4)], HEX[usize::from(b & 0xf)]]);
+    let mut digits = bytes
+        .iter()
+        .flat_map(|b| [HEX[usize::from(b >> 4)], HEX[usize::from(b & 0xf)]]);
     for (i, slot) in text.iter_mut().enumerate() {
         if !DASHES.contains(&i) {
             *slot = digits.next().unwrap_or(b'0');

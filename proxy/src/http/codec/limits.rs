@@ -47,3 +47,28 @@ pub const H2_PREMATURE_RESET_TOTAL: u32 = 500;
 pub const H2_PREMATURE_LIFETIME: std::time::Duration = std::time::Duration::from_secs(1);
 /// Streams that we open before the peer's SETTINGS arrived: HTTP/2 recommends that no peer allow fewer (RFC 9113 section 6.5.2).
 pub const H2_STREAMS_BEFORE_SETTINGS: usize = 100;
+
+// HTTP/1
+
+/// Largest response head in KiB from an HTTP/1 upstream: what Envoy 1.40 accepts (81,920 bytes; it answers 502 above).
+pub const MAX_RESPONSE_HEADERS_KB: u32 = 80;
+/// What one read may bring: one buffer of this size per worker, not per connection.
+pub const READ_SIZE: usize = 64 * 1024;
+/// Bytes of pipelined requests that are held while a response is awaited; the rest stays in the socket, so that a client
+/// cannot make the proxy store its queue.
+pub const MAX_PIPELINED: usize = READ_SIZE;
+/// Bytes of extensions in one chunk's size line. Envoy has no bound; unbounded they let a peer burn CPU for no data
+/// (CVE-2023-39326 in Go's net/http). No real client sends any.
+pub const MAX_CHUNK_EXTENSION: usize = 64 * 1024;
+/// Names in one `Connection` header from which on Envoy refuses the request (CVE-2019-18838's hardening).
+pub const MAX_CONNECTION_OPTIONS: usize = 10;
+/// Length of a `TE` value nominated by `Connection` from which on Envoy refuses the request.
+pub const MAX_NOMINATED_TE: usize = 256;
+/// Shorter data is copied behind the head, so that both leave in one write and one TLS record; longer data is written from
+/// where it lies.
+pub const COPY_BELOW: usize = 2 * 1024;
+/// The same for streams that cannot write vectored (each slice would be a TLS record and a system call of its own).
+pub const COPY_BELOW_FLAT: usize = 16 * 1024;
+/// Idle write buffers kept per worker, and the largest that is kept: a burst must not become resident memory.
+pub const KEPT_OUTPUTS: usize = 32;
+pub const KEPT_OUTPUT_SIZE: usize = 16 * 1024;

@@ -1,8 +1,6 @@
 //! HTTP/1: requests one after another on one connection.
 
-use std::{sync::Arc, time::Instant};
-
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use std::future::poll_fn;
 
 use super::{Connection, Waited, wait};
 use crate::{
@@ -21,14 +19,21 @@ use crate::{
 impl Connection {
     pub(super) async fn serve_http1(&self, stream: io::Stream, mut drain: DrainWatch) {
         let manager = &self.manager;
-        let mut codec = h1::ServerConnection::new(stream, self.http1_settings());
+        let mut codec = h1::ServerConnection::new(stream, manager.http1_settings(self.info.tls.is_some()));
         let deadline = manager.max_connection_duration.map(|d| self.info.start + d);
         let mut requests = 0_u32;
         let mut order = drain.order();
         loop {
             let close_at = [deadline, order.and_then(|o| o.deadline())].into_iter().flatten().min();
             let waited = {
-                wait(|cx| codec.poll_request(cx), &mut drain, order.is_some(), manager.idle_timeout, close_at).await
+                wait(
+                    |cx| codec.poll_request(cx),
+                    &mut drain,
+                    order.is_some(),
+                    manager.idle_timeout,
+                    close_at,
+                )
+                .await
             };
             let head = match waited {
                 Waited::Request(Ok(Some(head))) => head,
@@ -56,39 +61,60 @@ impl Connection {
             requests += 1;
             manager.stats.inc(HttpStat::DownstreamRqHttp1Total);
             let done = !codec.request_has_body();
-            let mut stream =
-                Stream::new(&self.worker, manager, &self.info, ServerStream::Http1(&mut codec), head, done);
+            let mut stream = Stream::new(
+                &self.worker,
+                manager,
+                &self.info,
+                ServerStream::Http1(&mut codec),
+                head,
+                done,
+            );
             stream.draining = self.told_to_go(order, requests);
             let end = Box::pin(stream.serve()).await;
             if end == StreamEnd::Broken || !codec.finish_request() {
                 break;
             }
         }
-        self.close(codec.into_io()).await;
+        self.close(codec).await;
     }
 
     /// Answers a request that could not be parsed, and logs it.
     async fn refuse(&self, codec: &mut h1::ServerConnection<io::Stream>, error: &CodecError) {
-        let CodecError::Protocol { status, details, sentence } = error else { return };
+        let CodecError::Protocol {
+            status,
+            details,
+            sentence,
+        } = error
+        else {
+            return;
+        };
         self.manager.stats.inc(HttpStat::DownstreamCxProtocolError);
         let request = RequestHead::unparsed(Protocol::Http11);
         let status = http::StatusCode::from_u16(*status).unwrap_or(http::StatusCode::BAD_REQUEST);
         let body = status.canonical_reason().unwrap_or("Bad Request");
         let mut reply = LocalReply::new(status, body, details).closing();
-        reply.flags.insert(crate::failure::ResponseFlags::DOWNSTREAM_PROTOCOL_ERROR);
+        reply.flags.insert(ResponseFlags::DOWNSTREAM_PROTOCOL_ERROR);
         reply.sentence = Some(sentence.clone());
-        let stream = Stream::new(&self.worker, &self.manager, &self.info, ServerStream::Http1(codec), request, true);
-        Box::pin(stream.serve_refusal(reply)).await;
+        let stream = Stream::new(
+            &self.worker,
+            &self.manager,
+            &self.info,
+            ServerStream::Http1(codec),
+            request,
+            true,
+        );
+        Box::pin(stream.refuse(reply)).await;
     }
 
     /// Closes so that the peer can read what was sent: FIN, then a wait for the peer's own (`delayed_close_timeout`).
-    async fn close(&self, mut stream: io::Stream) {
-        let Some(patience) = self.manager.delayed_close_timeout else { return };
+    async fn close(&self, mut codec: h1::ServerConnection<io::Stream>) {
         let linger = async {
-            stream.shutdown().await.ok()?;
-            let mut sink = [0; 1024];
-            while stream.read(&mut sink).await.ok()? > 0 {}
-            Some(())
+            poll_fn(|cx| codec.poll_shutdown(cx)).await?;
+            poll_fn(|cx| codec.poll_discard(cx)).await;
+            Ok::<_, CodecError>(())
+        };
+        let Some(patience) = self.manager.delayed_close_timeout else {
+            return;
         };
         if tokio::time::timeout(patience, linger).await.is_err() {
             self.manager.stats.inc(HttpStat::DownstreamCxDelayedCloseTimeout);

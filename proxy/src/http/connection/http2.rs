@@ -16,7 +16,8 @@ use crate::{
 impl Connection {
     pub(super) async fn serve_http2(&self, stream: io::Stream, mut drain: DrainWatch) {
         let manager = &self.manager;
-        let Ok(mut codec) = h2::ServerConnection::handshake(stream, self.http2_settings()).await else {
+        let Ok(mut codec) = h2::ServerConnection::handshake(stream, &manager.http2_settings(), Rc::default()).await
+        else {
             manager.stats.inc(HttpStat::DownstreamCxProtocolError);
             return;
         };
@@ -30,10 +31,8 @@ impl Connection {
                 codec.graceful_shutdown();
             }
             let close_at = [deadline, order.and_then(|o| o.deadline())].into_iter().flatten().min();
-            let idle = manager.idle_timeout.filter(|_| codec.active() == 0);
-            let waited = {
-                wait(|cx| codec.poll_accept(cx), &mut drain, order.is_some(), idle, close_at).await
-            };
+            let idle = manager.idle_timeout.filter(|_| codec.active_streams() == 0);
+            let waited = { wait(|cx| codec.poll_accept(cx), &mut drain, order.is_some(), idle, close_at).await };
             let (head, down) = match waited {
                 Waited::Request(Some(Ok(accepted))) => accepted,
                 Waited::Request(Some(Err(e))) => {
@@ -63,8 +62,10 @@ impl Connection {
             manager.stats.inc(HttpStat::DownstreamRqHttp2Total);
             let (worker, manager, info) = (self.worker.clone(), self.manager.clone(), self.info.clone());
             tokio::task::spawn_local(async move {
-                let done = down.request_is_complete();
-                Stream::new(&worker, &manager, &info, ServerStream::Http2(down), head, done).serve().await;
+                let done = down.request_ended();
+                Stream::new(&worker, &manager, &info, ServerStream::Http2(down), head, done)
+                    .serve()
+                    .await;
             });
         }
     }

@@ -51,18 +51,18 @@ pub struct Router {
 }
 
 /// What was decided for a request before its first attempt; no attempt changes it.
-pub(super) struct Plan {
-    pub(super) virtual_host: Arc<VirtualHost>,
-    pub(super) route: Arc<Route>,
-    pub(super) cluster: Arc<Cluster>,
-    pub(super) local: Rc<LocalCluster>,
+pub struct Plan {
+    pub virtual_host: Arc<VirtualHost>,
+    pub route: Arc<Route>,
+    pub cluster: Arc<Cluster>,
+    pub local: Rc<LocalCluster>,
     /// Index of the chosen weighted cluster, whose header edits apply.
-    pub(super) weighted: Option<usize>,
-    pub(super) timeouts: Timeouts,
+    pub weighted: Option<usize>,
+    pub timeouts: Timeouts,
 }
 
 impl Plan {
-    pub(super) fn action(&self) -> &RouteAction {
+    pub fn action(&self) -> &RouteAction {
         match &self.route.action {
             Action::Route(action) => action,
             // A plan is made from a forwarding route only.
@@ -129,7 +129,11 @@ fn plan(router: &Router, stream: &mut Stream<'_>, snapshot: &Snapshot) -> Result
         Action::NonForwarding => return Err(Box::new(reply::no_route())),
     };
     let target = route::target(action, &facts);
-    let Some(cluster) = target.as_ref().and_then(|t| snapshot.clusters.get(&*t.cluster)).cloned() else {
+    let Some(cluster) = target
+        .as_ref()
+        .and_then(|t| snapshot.clusters.get(&*t.cluster))
+        .cloned()
+    else {
         stats.inc(HttpStat::NoCluster);
         let name = target.map_or_else(|| Arc::from(""), |t| t.cluster);
         return Err(Box::new(reply::no_cluster(action.cluster_not_found, &name)));
@@ -144,7 +148,14 @@ fn plan(router: &Router, stream: &mut Stream<'_>, snapshot: &Snapshot) -> Result
     let timeouts = route::timeout::effective(action, &mut stream.request, router, stream.manager.stream_idle_timeout);
     let local = stream.worker.local_cluster(&cluster);
     stream.info.upstream.cluster = Some(cluster.clone());
-    Ok(Plan { virtual_host, route, cluster, local, weighted, timeouts })
+    Ok(Plan {
+        virtual_host,
+        route,
+        cluster,
+        local,
+        weighted,
+        timeouts,
+    })
 }
 
 fn route_configuration(stream: &Stream<'_>, snapshot: &Snapshot) -> Option<Arc<RouteConfiguration>> {
@@ -167,7 +178,12 @@ async fn forward(router: &Router, stream: &mut Stream<'_>, plan: Plan) -> Stream
     let mut tried: Vec<Arc<Endpoint>> = Vec::new();
     loop {
         stream.info.upstream.attempts += 1;
-        let attempt = Attempt { plan: &plan, stream, replay: &mut replay, tried: &tried };
+        let attempt = Attempt {
+            plan: &plan,
+            stream,
+            replay: &mut replay,
+            tried: &tried,
+        };
         let outcome = attempt.run(deadlines).await;
         if let Some(endpoint) = &stream.info.upstream.endpoint {
             if retry.is_some() {
@@ -175,7 +191,9 @@ async fn forward(router: &Router, stream: &mut Stream<'_>, plan: Plan) -> Stream
             }
         }
         let decision = match &mut retry {
-            Some(state) if replay.is_whole() => state.decide(&outcome.for_retry(), &plan.cluster, stream.worker.random()),
+            Some(state) if replay.is_whole() => {
+                state.decide(&outcome.for_retry(), &plan.cluster, stream.worker.random())
+            }
             _ => RetryDecision::No,
         };
         match decision {
@@ -265,6 +283,9 @@ async fn respond(
 
 /// The request can be sent again while its body fits the smallest buffer limit that applies.
 fn replay_limit(plan: &Plan) -> usize {
-    let limit = plan.route.per_request_buffer_limit.or(plan.virtual_host.per_request_buffer_limit);
+    let limit = plan
+        .route
+        .per_request_buffer_limit
+        .or(plan.virtual_host.per_request_buffer_limit);
     limit.unwrap_or(plan.cluster.per_connection_buffer_limit) as usize
 }

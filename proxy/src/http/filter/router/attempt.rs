@@ -107,11 +107,21 @@ impl Attempt<'_, '_> {
         let facts = balance::Facts {
             hash: route::hash(self.plan.action(), self.stream),
             avoid: self.tried,
-            max_attempts: self.plan.action().retry.as_ref().map_or(1, |r| r.host_selection_max_attempts),
+            max_attempts: self
+                .plan
+                .action()
+                .retry
+                .as_ref()
+                .map_or(1, |r| r.host_selection_max_attempts),
             original_destination: balance::original_destination(&self.stream.info.connection),
             random: &mut || worker.random(),
         };
-        balance::choose(&self.plan.cluster, &mut self.plan.local.balancer.borrow_mut(), facts, &mut ())
+        balance::choose(
+            &self.plan.cluster,
+            &mut self.plan.local.balancer.borrow_mut(),
+            facts,
+            &mut (),
+        )
     }
 
     /// A connection with the request's head on it.
@@ -143,8 +153,7 @@ impl Attempt<'_, '_> {
         let permit = Permit::take(&cluster.state, priority, Resource::Request)
             .ok_or_else(|| Outcome::Failed(overflow(Resource::Request, &cluster.name)))?;
         let bodyless = self.stream.request_done && self.replay.frames().is_empty();
-        let started =
-            Exchange::start(lease, pool, cluster, endpoint, permit, &self.stream.request, bodyless);
+        let started = Exchange::start(lease, pool, cluster, endpoint, permit, &self.stream.request, bodyless);
         let mut exchange = started.map_err(|e| Outcome::Failed(reset(&e, endpoint)))?;
         let upstream = &mut self.stream.info.upstream;
         if let Some(facts) = exchange.facts() {
@@ -155,7 +164,8 @@ impl Attempt<'_, '_> {
             self.stream.info.times.upstream_connect = Some(facts.connect);
         }
         self.stream.info.times.first_upstream_tx = Some(Instant::now());
-        self.send_again(&mut exchange).map_err(|e| Outcome::Failed(reset(&e, endpoint)))?;
+        self.send_again(&mut exchange)
+            .map_err(|e| Outcome::Failed(reset(&e, endpoint)))?;
         Ok(exchange)
     }
 
@@ -331,9 +341,11 @@ pub(super) fn poll_request_body(
 fn acquire_failure(failure: AcquireFailure, cluster: &crate::cluster::Cluster) -> AttemptFailure {
     match failure {
         AcquireFailure::Overflow(resource) => overflow(resource, &cluster.name),
-        AcquireFailure::Connect(f) => {
-            AttemptFailure::Reset { reason: f.reason, transport: f.transport, sentence: f.sentence }
-        }
+        AcquireFailure::Connect(f) => AttemptFailure::Reset {
+            reason: f.reason,
+            transport: f.transport,
+            sentence: f.sentence,
+        },
     }
 }
 
@@ -358,5 +370,9 @@ fn reset(error: &CodecError, endpoint: &Endpoint) -> AttemptFailure {
         CodecError::Refused => ResetReason::RemoteRefused,
         CodecError::Protocol { .. } => ResetReason::ProtocolError,
     };
-    AttemptFailure::Reset { reason, transport: None, sentence: format!("endpoint {}: {error}", endpoint.address) }
+    AttemptFailure::Reset {
+        reason,
+        transport: None,
+        sentence: format!("endpoint {}: {error}", endpoint.address),
+    }
 }

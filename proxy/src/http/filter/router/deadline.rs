@@ -89,15 +89,23 @@ impl Deadlines {
             self.per_try_at.map(|at| (at, Expired::PerTry)),
             self.max_stream_at.map(|at| (at, Expired::MaxStreamDuration)),
         ];
-        fixed.into_iter().chain([idle, per_try_idle]).flatten().min_by_key(|(at, _)| *at)
+        fixed
+            .into_iter()
+            .chain([idle, per_try_idle])
+            .flatten()
+            .min_by_key(|(at, _)| *at)
     }
 
     /// Ready with the first limit that has passed; otherwise the task wakes when the next one does.
     pub(super) fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<Expired> {
         loop {
-            let Some((at, which)) = self.next() else { return Poll::Pending };
+            let Some((at, which)) = self.next() else {
+                return Poll::Pending;
+            };
             let deadline = at.into();
-            let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+            let sleep = self
+                .sleep
+                .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
             // An earlier wake-up only looks again; re-arming for every byte would cost more.
             if sleep.deadline() > deadline {
                 sleep.as_mut().reset(deadline);

@@ -129,12 +129,14 @@ fn pass_down(stream: &mut Stream<'_>, incoming: Incoming) -> Result<bool, CodecE
 /// The response was cut after its head: the client can only be told by a reset.
 fn upstream_broke(stream: &mut Stream<'_>, error: &CodecError) -> StreamEnd {
     let (flag, details) = match error {
-        CodecError::Protocol { .. } => {
-            (ResponseFlags::UPSTREAM_PROTOCOL_ERROR, "upstream_reset_after_response_started{protocol_error}")
-        }
-        CodecError::Reset(_) | CodecError::Refused => {
-            (ResponseFlags::UPSTREAM_REMOTE_RESET, "upstream_reset_after_response_started{remote_reset}")
-        }
+        CodecError::Protocol { .. } => (
+            ResponseFlags::UPSTREAM_PROTOCOL_ERROR,
+            "upstream_reset_after_response_started{protocol_error}",
+        ),
+        CodecError::Reset(_) | CodecError::Refused => (
+            ResponseFlags::UPSTREAM_REMOTE_RESET,
+            "upstream_reset_after_response_started{remote_reset}",
+        ),
         CodecError::Closed | CodecError::Io(_) => (
             ResponseFlags::UPSTREAM_CONNECTION_TERMINATION,
             "upstream_reset_after_response_started{connection_termination}",

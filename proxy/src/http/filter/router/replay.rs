@@ -14,12 +14,19 @@ pub(super) struct Replay {
 
 impl Replay {
     pub(super) fn new(limit: Option<usize>) -> Self {
-        Self { frames: Vec::new(), bytes: 0, limit, overflowed: false }
+        Self {
+            frames: Vec::new(),
+            bytes: 0,
+            limit,
+            overflowed: false,
+        }
     }
 
     /// Keeps a frame that is about to be sent. Past the limit everything is let go: the request cannot be retried.
     pub(super) fn push(&mut self, frame: &Frame) {
-        let Some(limit) = self.limit.filter(|_| !self.overflowed) else { return };
+        let Some(limit) = self.limit.filter(|_| !self.overflowed) else {
+            return;
+        };
         if let Frame::Data(data) = frame {
             self.bytes += data.len();
         }

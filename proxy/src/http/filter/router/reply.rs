@@ -17,8 +17,7 @@ pub(super) fn no_route() -> LocalReply {
 }
 
 pub(super) fn no_cluster(status: StatusCode, name: &str) -> LocalReply {
-    let mut reply =
-        LocalReply::new(status, "", "cluster_not_found").with_flags(ResponseFlags::NO_CLUSTER_FOUND);
+    let mut reply = LocalReply::new(status, "", "cluster_not_found").with_flags(ResponseFlags::NO_CLUSTER_FOUND);
     reply.sentence = Some(format!("cluster {name:?} is not known: has the control plane sent it?"));
     reply
 }
@@ -52,23 +51,39 @@ pub(super) fn maintenance() -> LocalReply {
 /// A deadline passed before a response head came.
 pub(super) fn timed_out(expired: Expired, request_done: bool) -> LocalReply {
     match expired {
-        Expired::Global => LocalReply::new(StatusCode::GATEWAY_TIMEOUT, "upstream request timeout", "response_timeout")
-            .with_flags(ResponseFlags::UPSTREAM_REQUEST_TIMEOUT),
-        Expired::PerTry => {
-            LocalReply::new(StatusCode::GATEWAY_TIMEOUT, "upstream request timeout", "upstream_per_try_timeout")
-                .with_flags(ResponseFlags::UPSTREAM_REQUEST_TIMEOUT)
-        }
-        Expired::PerTryIdle => {
-            LocalReply::new(StatusCode::GATEWAY_TIMEOUT, "upstream request timeout", "upstream_per_try_idle_timeout")
-                .with_flags(ResponseFlags::STREAM_IDLE_TIMEOUT)
-        }
+        Expired::Global => LocalReply::new(
+            StatusCode::GATEWAY_TIMEOUT,
+            "upstream request timeout",
+            "response_timeout",
+        )
+        .with_flags(ResponseFlags::UPSTREAM_REQUEST_TIMEOUT),
+        Expired::PerTry => LocalReply::new(
+            StatusCode::GATEWAY_TIMEOUT,
+            "upstream request timeout",
+            "upstream_per_try_timeout",
+        )
+        .with_flags(ResponseFlags::UPSTREAM_REQUEST_TIMEOUT),
+        Expired::PerTryIdle => LocalReply::new(
+            StatusCode::GATEWAY_TIMEOUT,
+            "upstream request timeout",
+            "upstream_per_try_idle_timeout",
+        )
+        .with_flags(ResponseFlags::STREAM_IDLE_TIMEOUT),
         Expired::Idle => {
-            let status = if request_done { StatusCode::GATEWAY_TIMEOUT } else { StatusCode::REQUEST_TIMEOUT };
+            let status = if request_done {
+                StatusCode::GATEWAY_TIMEOUT
+            } else {
+                StatusCode::REQUEST_TIMEOUT
+            };
             LocalReply::new(status, "stream timeout", "stream_idle_timeout")
                 .with_flags(ResponseFlags::STREAM_IDLE_TIMEOUT)
         }
         Expired::MaxStreamDuration => {
-            let status = if request_done { StatusCode::GATEWAY_TIMEOUT } else { StatusCode::REQUEST_TIMEOUT };
+            let status = if request_done {
+                StatusCode::GATEWAY_TIMEOUT
+            } else {
+                StatusCode::REQUEST_TIMEOUT
+            };
             LocalReply::new(status, "downstream duration timeout", "max_duration_timeout")
                 .with_flags(ResponseFlags::DURATION_TIMEOUT)
         }
@@ -80,10 +95,16 @@ pub(super) fn upstream_failure(stream: &mut Stream<'_>, plan: &Plan, failure: At
     let stats = &plan.cluster.state.stats;
     match failure {
         AttemptFailure::NoHealthyEndpoint => {
-            let mut reply =
-                LocalReply::new(StatusCode::SERVICE_UNAVAILABLE, "no healthy upstream", "no_healthy_upstream")
-                    .with_flags(ResponseFlags::NO_HEALTHY_UPSTREAM);
-            reply.sentence = Some(format!("cluster {}: no endpoint can take the request", plan.cluster.name));
+            let mut reply = LocalReply::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "no healthy upstream",
+                "no_healthy_upstream",
+            )
+            .with_flags(ResponseFlags::NO_HEALTHY_UPSTREAM);
+            reply.sentence = Some(format!(
+                "cluster {}: no endpoint can take the request",
+                plan.cluster.name
+            ));
             reply
         }
         AttemptFailure::TimedOut(expired) => {
@@ -93,7 +114,11 @@ pub(super) fn upstream_failure(stream: &mut Stream<'_>, plan: &Plan, failure: At
             }
             timed_out(expired, stream.request_done)
         }
-        AttemptFailure::Reset { reason, transport, sentence } => {
+        AttemptFailure::Reset {
+            reason,
+            transport,
+            sentence,
+        } => {
             stream.info.upstream.transport_failure.clone_from(&transport);
             reset(stream, reason, transport, sentence)
         }
@@ -102,14 +127,13 @@ pub(super) fn upstream_failure(stream: &mut Stream<'_>, plan: &Plan, failure: At
 
 const OVERLOADED: HeaderName = HeaderName::from_static("x-envoy-overloaded");
 
-fn reset(
-    stream: &Stream<'_>,
-    reason: ResetReason,
-    transport: Option<Box<str>>,
-    sentence: String,
-) -> LocalReply {
+fn reset(stream: &Stream<'_>, reason: ResetReason, transport: Option<Box<str>>, sentence: String) -> LocalReply {
     let words = words(reason);
-    let retried = if stream.info.upstream.attempts > 1 { "retried and the latest " } else { "" };
+    let retried = if stream.info.upstream.attempts > 1 {
+        "retried and the latest "
+    } else {
+        ""
+    };
     let body = format!("upstream connect error or disconnect/reset before headers. {retried}reset reason: {words}");
     let mut details = format!("upstream_reset_before_response_started{{{}", words.replace(' ', "_"));
     if let Some(transport) = transport {
