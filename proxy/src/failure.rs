@@ -47,6 +47,15 @@ pub struct ResponseFlags {
     order: u64,
 }
 
+/// Sets are equal whatever the order.
+impl PartialEq for ResponseFlags {
+    fn eq(&self, other: &Self) -> bool {
+        self.bits == other.bits
+    }
+}
+
+impl Eq for ResponseFlags {}
+
 /// Width of one entry of [`ResponseFlags::order`].
 const ORDER_BITS: u32 = 5;
 
