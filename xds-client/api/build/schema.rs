@@ -4,7 +4,7 @@ use crate::proto_source;
 use prost::Message;
 use prost_types::field_descriptor_proto::{Label, Type};
 use prost_types::{DescriptorProto, EnumDescriptorProto, FileDescriptorProto, FileDescriptorSet};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 
 /// Envoy's API as `examples/regenerate.rs` leaves it.
@@ -13,6 +13,7 @@ const ENVOY: &str = "schema/envoy.binpb";
 /// Messages that Envoy's or Istio's control planes send and that `ENVOY` lacks.
 const SUPPLEMENT: &str = "schema/supplement";
 
+#[derive(Default)]
 pub(crate) struct Schema {
     pub(crate) files: Vec<FileDescriptorProto>,
     /// By full name, with the leading dot that descriptors write.
@@ -20,16 +21,13 @@ pub(crate) struct Schema {
     pub(crate) enums: BTreeMap<String, EnumDescriptorProto>,
     /// Which file defines a message or an enum.
     defined_in: BTreeMap<String, String>,
+    /// Files in proto2, where every singular field is either present or absent.
+    proto2: BTreeSet<String>,
 }
 
 pub(crate) fn load() -> Result<Schema, Box<dyn Error>> {
     let set = FileDescriptorSet::decode(std::fs::read(ENVOY)?.as_slice())?;
-    let mut schema = Schema {
-        files: Vec::new(),
-        messages: BTreeMap::new(),
-        enums: BTreeMap::new(),
-        defined_in: BTreeMap::new(),
-    };
+    let mut schema = Schema::default();
     set.file.iter().for_each(|file| schema.index_file(file));
     let mut supplement = Vec::new();
     for entry in std::fs::read_dir(SUPPLEMENT)? {
@@ -50,6 +48,9 @@ pub(crate) fn load() -> Result<Schema, Box<dyn Error>> {
 
 impl Schema {
     fn index_file(&mut self, file: &FileDescriptorProto) {
+        if file.syntax() != "proto3" {
+            self.proto2.insert(file.name().to_owned());
+        }
         let package = format!(".{}", file.package());
         self.index_enums(&package, &file.enum_type, file.name());
         for message in &file.message_type {
@@ -85,6 +86,12 @@ impl Schema {
             },
             file,
         ))
+    }
+
+    pub(crate) fn is_proto2(&self, message: &str) -> bool {
+        self.defined_in
+            .get(message)
+            .is_some_and(|file| self.proto2.contains(file))
     }
 
     /// Whether prost-build derives `Copy` for the message: only numbers, bools, enums and messages of the same kind.

@@ -54,7 +54,7 @@ pub(crate) fn generate(schema: &Schema, out: &Path) -> Result<(), Box<dyn Error>
         let mut by_number: Vec<_> = message.field.iter().collect();
         by_number.sort_by_key(|field| field.number());
         for field in by_number {
-            writeln!(fields, "{},", field_row(schema, &order, field, &mut names))?;
+            writeln!(fields, "{},", field_row(schema, &order, name, field, &mut names))?;
         }
     }
     for name in &order.enums {
@@ -145,7 +145,13 @@ fn form(name: &str) -> &str {
     }
 }
 
-fn field_row(schema: &Schema, order: &MessageOrder, field: &FieldDescriptorProto, names: &mut Names) -> String {
+fn field_row(
+    schema: &Schema,
+    order: &MessageOrder,
+    message: &str,
+    field: &FieldDescriptorProto,
+    names: &mut Names,
+) -> String {
     let target = match field.r#type() {
         Type::Message => order.message_index[field.type_name()],
         Type::Enum => order.enum_index[field.type_name()],
@@ -156,7 +162,7 @@ fn field_row(schema: &Schema, order: &MessageOrder, field: &FieldDescriptorProto
     let cardinality = match (field.label(), map) {
         (_, true) => "Map",
         (Label::Repeated, false) => "Repeated",
-        _ if is_message || field.oneof_index.is_some() => "Optional",
+        _ if is_message || field.oneof_index.is_some() || schema.is_proto2(message) => "Optional",
         _ => "Implicit",
     };
     let real_oneof = field.oneof_index.filter(|_| !field.proto3_optional());

@@ -1,7 +1,7 @@
 //! Proto3 JSON to protobuf bytes and back, from tables, without typed messages in between.
 //!
 //! The rules are protobuf's JSON mapping as Envoy applies it. Beyond the mapping Envoy accepts, and so does this: enum names in any case,
-//! "true" for true, one value where a list is due, and the object form of wrappers, durations and timestamps.
+//! bools in strings, one value where a list is due, and the object form of wrappers, durations and timestamps.
 
 mod path;
 mod present;

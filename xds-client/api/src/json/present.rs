@@ -75,6 +75,9 @@ fn fits(kind: Kind, value: &Wire) -> bool {
 
 /// The content of a message field: a message that comes in parts is their concatenation.
 pub(super) fn merged<'a>(values: &'a [Wire]) -> Cow<'a, [u8]> {
+    if let [Wire::Bytes(only)] = values {
+        return Cow::Borrowed(&**only);
+    }
     let parts = values.iter().filter_map(|value| {
         if let Wire::Bytes(bytes) = value {
             Some(&**bytes)
@@ -82,11 +85,7 @@ pub(super) fn merged<'a>(values: &'a [Wire]) -> Cow<'a, [u8]> {
             None
         }
     });
-    if values.len() == 1 {
-        parts.last().unwrap_or_default().into()
-    } else {
-        parts.collect::<Vec<_>>().concat().into()
-    }
+    parts.collect::<Vec<_>>().concat().into()
 }
 
 pub(super) fn zero(kind: Kind) -> Wire<'static> {

@@ -12,6 +12,10 @@ use std::borrow::Cow;
 /// How much of an offending value an error shows.
 const SHOWN_CHARS: usize = 80;
 
+/// Strings that Envoy takes for a bool, in any case.
+const TRUE: [&str; 5] = ["true", "t", "yes", "y", "1"];
+const FALSE: [&str; 5] = ["false", "f", "no", "n", "0"];
+
 const LENIENT: GeneralPurposeConfig = GeneralPurposeConfig::new()
     .with_decode_padding_mode(DecodePaddingMode::Indifferent)
     .with_decode_allow_trailing_bits(true);
@@ -42,8 +46,8 @@ pub(super) fn scalar<'a>(field: &Field, value: &'a Value) -> Result<Wire<'a>, St
         Kind::Bool => match value {
             Value::Null => Ok(Wire::Varint(0)),
             Value::Bool(bool) => Ok(Wire::Varint(u64::from(*bool))),
-            Value::String(text) if text == "true" => Ok(Wire::Varint(1)),
-            Value::String(text) if text == "false" => Ok(Wire::Varint(0)),
+            Value::String(text) if is_one_of(text, &TRUE) => Ok(Wire::Varint(1)),
+            Value::String(text) if is_one_of(text, &FALSE) => Ok(Wire::Varint(0)),
             _ => expected("true or false"),
         },
         Kind::Enum => number_of(field, value).map_or_else(
@@ -80,6 +84,10 @@ pub(super) fn scalar<'a>(field: &Field, value: &'a Value) -> Result<Wire<'a>, St
         },
         Kind::Message => expected("a scalar"),
     }
+}
+
+fn is_one_of(text: &str, words: &[&str]) -> bool {
+    words.iter().any(|word| text.eq_ignore_ascii_case(word))
 }
 
 fn base64(text: &str) -> Option<Vec<u8>> {
