@@ -7,9 +7,11 @@
 
 pub mod ca;
 pub mod certificate;
+pub mod client_hello;
 mod error;
 mod identity;
 pub mod pem;
+pub mod source;
 mod spiffe_id;
 mod tls;
 mod trust_bundle;

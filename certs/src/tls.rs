@@ -1,5 +1,6 @@
 //! TLS contexts and streams. rustls stays behind these types: nothing of it shows in their signatures.
 
+mod ciphers;
 pub(crate) mod client;
 mod handshake;
 pub(crate) mod params;

@@ -3,21 +3,21 @@
 use x509_parser::der_parser::asn1_rs::Tag;
 use x509_parser::x509::{AttributeTypeAndValue, X509Name};
 
-/// `CN=web,OU=mesh,O=Example`: last RDN first, no spaces, `+` inside a multi-valued RDN.
+/// `CN=web,OU=mesh,O=Example`: last RDN first, no spaces; `+` inside a multi-valued RDN, which OpenSSL turns round too.
 pub(super) fn rfc2253(name: &X509Name<'_>) -> String {
+    let reversed = |mut parts: Vec<String>, separator: &str| {
+        parts.reverse();
+        parts.join(separator)
+    };
+    let relative_names = name
+        .iter_rdn()
+        .map(|relative| reversed(relative.iter().map(attribute).collect(), "+"));
+    reversed(relative_names.collect(), ",")
+}
+
+fn attribute(attribute: &AttributeTypeAndValue<'_>) -> String {
     let mut text = String::new();
-    let relative_names: Vec<_> = name.iter_rdn().collect();
-    for relative_name in relative_names.into_iter().rev() {
-        if !text.is_empty() {
-            text.push(',');
-        }
-        for (index, attribute) in relative_name.iter().enumerate() {
-            if index > 0 {
-                text.push('+');
-            }
-            write_attribute(&mut text, attribute);
-        }
-    }
+    write_attribute(&mut text, attribute);
     text
 }
 

@@ -7,7 +7,7 @@ use std::io;
 use std::task::Poll;
 use std::time::SystemTime;
 
-use rustls::server::{Accepted, Acceptor, ClientHello};
+use rustls::server::{Accepted, AcceptedAlert, Acceptor, ClientHello};
 use rustls::{ClientConnection, Connection, HandshakeKind};
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -26,32 +26,17 @@ pub(super) async fn accept<IO: AsyncRead + AsyncWrite + Unpin>(
     mut io: IO,
 ) -> Result<TlsStream<IO>, HandshakeError> {
     let mut facts = Facts::new(PeerRole::Client, &context.settings.params);
-    let (accepted, rest) = receive_hello(&mut io, &mut facts).await?;
-    let hello = accepted.client_hello();
-    facts.note(&hello);
-    let sni: Option<Box<str>> = hello.server_name().map(Into::into);
-    if context.settings.require_sni && sni.is_none() {
-        return Err(HandshakeError::NoSni);
-    }
-    let config = match speaks_one_of(&hello, &context.settings.alpn) {
-        true => &context.config,
-        false => &context.without_alpn,
-    };
-    let connection = match accepted.into_connection(config.clone()) {
-        Ok(connection) => connection,
-        Err((error, mut alert)) => {
-            let explained = facts.explain(error);
-            last_words(&mut io, |socket| alert.write(socket)).await;
-            return Err(explained);
+    let (hello, rest) = receive_hello(&mut io, &mut facts).await?;
+    let mut session = match begin(context, hello, &mut facts) {
+        Ok(session) => session,
+        Err(refused) => {
+            let (error, mut alert) = *refused;
+            if let Some(alert) = &mut alert {
+                last_words(&mut io, |socket| alert.write(socket)).await;
+            }
+            return Err(error);
         }
     };
-    let mut session = Session::new(Connection::Server(connection));
-    session.sni = sni;
-    session.our_certificate = context
-        .settings
-        .identities
-        .first()
-        .map(|i| i.certificate().display_name().into());
     if let Err(error) = feed_some(&mut session, &rest) {
         return Err(refuse(&mut io, &mut session, &facts, error).await);
     }
@@ -91,6 +76,35 @@ pub(super) async fn connect<IO: AsyncRead + AsyncWrite + Unpin>(
     Ok(TlsStream::new(io, session))
 }
 
+/// Answers a hello. Not async, so that rustls's kilobytes pass through the stack and stay out of the future.
+fn begin(
+    context: &server::Parts,
+    accepted: Box<Accepted>,
+    facts: &mut Facts<'_>,
+) -> Result<Box<Session>, Box<(HandshakeError, Option<AcceptedAlert>)>> {
+    let hello = accepted.client_hello();
+    facts.note(&hello);
+    let sni: Option<Box<str>> = hello.server_name().map(Into::into);
+    if context.settings.require_sni && sni.is_none() {
+        return Err(Box::new((HandshakeError::NoSni, None)));
+    }
+    let config = match speaks_one_of(&hello, &context.settings.alpn) {
+        true => &context.config,
+        false => &context.without_alpn,
+    };
+    let connection = accepted.into_connection(config.clone());
+    let connection = connection.map_err(|(error, alert)| Box::new((facts.explain(error), Some(alert))))?;
+    let mut session = Session::new(Connection::Server(connection));
+    session.sni = sni;
+    session.our_certificate = context
+        .settings
+        .identities
+        .first()
+        .map(|i| i.certificate().display_name().into());
+    facts.our_certificate.clone_from(&session.our_certificate);
+    Ok(session)
+}
+
 /// Reads until the ClientHello is whole, however many records and packets it comes in.
 async fn receive_hello<IO: AsyncRead + AsyncWrite + Unpin>(
     io: &mut IO,
@@ -120,7 +134,7 @@ async fn receive_hello<IO: AsyncRead + AsyncWrite + Unpin>(
 
 /// A whole hello and what came after it.
 type Hello = (Box<Accepted>, Vec<u8>);
-type Refused = (rustls::Error, rustls::server::AcceptedAlert);
+type Refused = (rustls::Error, AcceptedAlert);
 
 fn offer(acceptor: &mut Acceptor, mut bytes: &[u8]) -> Result<Option<Hello>, Refused> {
     while !bytes.is_empty() {
@@ -146,14 +160,19 @@ fn feed_some(session: &mut Session, bytes: &[u8]) -> Result<(), rustls::Error> {
     if bytes.is_empty() { Ok(()) } else { session.feed(bytes) }
 }
 
-/// Exchanges messages until both sides are done and all of ours are sent.
+/// Exchanges messages until both sides are done. The last of ours (session tickets, for a server) need not have left
+/// by then: they go with the first read or write, and a client that reads nothing cannot hold up its server.
 async fn finish_negotiation<IO: AsyncRead + AsyncWrite + Unpin>(
     io: &mut IO,
     session: &mut Session,
     facts: &mut Facts<'_>,
 ) -> Result<(), HandshakeError> {
     loop {
-        let sent = poll_fn(|cx| session.poll_send(io, cx)).await;
+        let sent = poll_fn(|cx| match session.poll_send(io, cx) {
+            Poll::Pending if !session.tls.is_handshaking() => Poll::Ready(Ok(())),
+            sent => sent,
+        });
+        let sent = sent.await;
         if !session.tls.is_handshaking() {
             // A client that has gone by now ended well as far as the handshake goes; reading will tell.
             return Ok(());

@@ -2,9 +2,11 @@
 
 use std::sync::{Arc, OnceLock};
 
-use rustls::crypto::aws_lc_rs::{self, cipher_suite, kx_group};
-use rustls::crypto::{CryptoProvider, SupportedKxGroup};
-use rustls::{CipherSuite, NamedGroup, ProtocolVersion, SupportedCipherSuite, SupportedProtocolVersion};
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::aws_lc_rs::{self, kx_group};
+use rustls::{ProtocolVersion, SupportedProtocolVersion};
+
+use super::ciphers::{TLS12_CIPHERS, TLS13_CIPHERS, choose_ciphers, choose_groups, cipher_name, group_name};
 
 /// A protocol version. Older ones do not exist here: rustls implements none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -152,121 +154,6 @@ impl TlsParams {
     }
 }
 
-/// AES-128 first: 5 to 7 % more throughput than AES-256 where AES is in hardware, and no hardware we serve lacks it.
-const TLS13_CIPHERS: [SupportedCipherSuite; 3] = [
-    cipher_suite::TLS13_AES_128_GCM_SHA256,
-    cipher_suite::TLS13_AES_256_GCM_SHA384,
-    cipher_suite::TLS13_CHACHA20_POLY1305_SHA256,
-];
-
-/// Envoy's default list, in its order.
-const TLS12_CIPHERS: [(&str, SupportedCipherSuite); 6] = [
-    (
-        "ECDHE-ECDSA-AES128-GCM-SHA256",
-        cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
-    ),
-    (
-        "ECDHE-ECDSA-CHACHA20-POLY1305",
-        cipher_suite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
-    ),
-    (
-        "ECDHE-RSA-AES128-GCM-SHA256",
-        cipher_suite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
-    ),
-    (
-        "ECDHE-RSA-CHACHA20-POLY1305",
-        cipher_suite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
-    ),
-    (
-        "ECDHE-ECDSA-AES256-GCM-SHA384",
-        cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
-    ),
-    (
-        "ECDHE-RSA-AES256-GCM-SHA384",
-        cipher_suite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
-    ),
-];
-
-/// What BoringSSL has beyond that: CBC, static RSA and PSK suites, which rustls leaves out on purpose, and aliases.
-const ONLY_IN_BORINGSSL: [&str; 15] = [
-    "ECDHE-ECDSA-AES128-SHA",
-    "ECDHE-ECDSA-AES256-SHA",
-    "ECDHE-ECDSA-AES128-SHA256",
-    "ECDHE-RSA-AES128-SHA",
-    "ECDHE-RSA-AES256-SHA",
-    "ECDHE-RSA-AES128-SHA256",
-    "ECDHE-PSK-AES128-CBC-SHA",
-    "ECDHE-PSK-AES256-CBC-SHA",
-    "ECDHE-PSK-CHACHA20-POLY1305",
-    "AES128-GCM-SHA256",
-    "AES256-GCM-SHA384",
-    "AES128-SHA",
-    "AES256-SHA",
-    "PSK-AES128-CBC-SHA",
-    "PSK-AES256-CBC-SHA",
-];
-
-type Group = &'static dyn SupportedKxGroup;
-
-/// Configuration names of groups. Those that BoringSSL has and rustls has not: `None`.
-const GROUPS: [(&str, Option<Group>); 7] = [
-    ("X25519", Some(kx_group::X25519)),
-    ("P-256", Some(kx_group::SECP256R1)),
-    ("P-384", Some(kx_group::SECP384R1)),
-    ("X25519MLKEM768", Some(kx_group::X25519MLKEM768)),
-    ("P-224", None),
-    ("P-521", None),
-    ("X25519Kyber768Draft00", None),
-];
-
-/// Envoy's `cipher_suites` entries: a suite, or several that rank alike as `[A|B]`. rustls ranks strictly, so that the
-/// members of a group keep their order.
-fn choose_ciphers(entries: &[String], skipped: &mut Vec<SkippedName>) -> Vec<SupportedCipherSuite> {
-    let split = |entry: &'_ str| {
-        entry
-            .split([':', '[', '|', ']'])
-            .map(str::trim)
-            .map(str::to_owned)
-            .collect::<Vec<_>>()
-    };
-    let mut chosen: Vec<SupportedCipherSuite> = Vec::new();
-    for name in entries
-        .iter()
-        .flat_map(|entry| split(entry))
-        .filter(|name| !name.is_empty())
-    {
-        let named = |suite: &(&str, SupportedCipherSuite)| suite.0 == name || iana_name(suite.1.suite()) == name;
-        match TLS12_CIPHERS.iter().find(|suite| named(suite)) {
-            Some((_, suite)) if !chosen.contains(suite) => chosen.push(*suite),
-            Some(_) => {}
-            None => {
-                let known_to_envoy = ONLY_IN_BORINGSSL.contains(&name.as_str());
-                skipped.push(SkippedName {
-                    what: "cipher suite",
-                    name,
-                    known_to_envoy,
-                });
-            }
-        }
-    }
-    chosen
-}
-
-fn choose_groups(entries: &[String], skipped: &mut Vec<SkippedName>) -> Vec<Group> {
-    let mut chosen: Vec<Group> = Vec::new();
-    for name in entries {
-        match GROUPS.iter().find(|(known, _)| known == name) {
-            Some((_, Some(group))) => chosen.push(*group),
-            found => skipped.push(SkippedName {
-                what: "curve",
-                name: name.clone(),
-                known_to_envoy: found.is_some(),
-            }),
-        }
-    }
-    chosen
-}
-
 /// The one provider of the process, with Envoy's default suites and groups. Passed explicitly everywhere: rustls would
 /// otherwise look for a process-wide default and panic without one.
 pub(crate) fn provider() -> &'static Arc<CryptoProvider> {
@@ -285,35 +172,6 @@ pub(crate) fn provider() -> &'static Arc<CryptoProvider> {
 
 fn default_provider() -> Arc<CryptoProvider> {
     Arc::clone(provider())
-}
-
-/// OpenSSL's name of a negotiated suite, as Envoy's `ssl.ciphers.*` and `%DOWNSTREAM_TLS_CIPHER%` have it.
-pub(crate) fn cipher_name(suite: CipherSuite) -> &'static str {
-    let known = TLS12_CIPHERS
-        .iter()
-        .find(|(_, known)| known.suite() == suite)
-        .map(|(name, _)| *name);
-    known.unwrap_or_else(|| iana_name(suite))
-}
-
-fn iana_name(suite: CipherSuite) -> &'static str {
-    match suite {
-        CipherSuite::TLS13_AES_128_GCM_SHA256 => "TLS_AES_128_GCM_SHA256",
-        CipherSuite::TLS13_AES_256_GCM_SHA384 => "TLS_AES_256_GCM_SHA384",
-        CipherSuite::TLS13_CHACHA20_POLY1305_SHA256 => "TLS_CHACHA20_POLY1305_SHA256",
-        other => other.as_str().unwrap_or("unknown"),
-    }
-}
-
-/// BoringSSL's name of a negotiated group, as Envoy's `ssl.curves.*` has it.
-pub(crate) fn group_name(group: NamedGroup) -> &'static str {
-    match group {
-        NamedGroup::X25519 => "X25519",
-        NamedGroup::secp256r1 => "P-256",
-        NamedGroup::secp384r1 => "P-384",
-        NamedGroup::X25519MLKEM768 => "X25519MLKEM768",
-        other => other.as_str().unwrap_or("unknown"),
-    }
 }
 
 impl TlsVersion {

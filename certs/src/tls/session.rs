@@ -99,12 +99,15 @@ impl Session {
         !self.backlog.is_empty() || self.tls.reader().fill_buf().is_ok_and(|chunk| !chunk.is_empty())
     }
 
-    /// Gets more ciphertext and decrypts it. After the handshake, what rustls wants to answer (a key update, an alert)
-    /// is sent as far as the socket takes it.
+    /// Gets more ciphertext and decrypts it. What rustls has to send of itself (the end of a handshake, a key update, an
+    /// alert) is sent as far as the socket takes it, since the reader may be the only one to poll this stream.
     pub(super) fn poll_fill<IO>(&mut self, io: &mut IO, cx: &mut Context<'_>) -> Poll<io::Result<()>>
     where
         IO: AsyncRead + AsyncWrite + Unpin,
     {
+        if self.tls.wants_write() {
+            let _ = self.poll_send(io, cx)?;
+        }
         let fed = if self.backlog.is_empty() {
             match poll_receive(io, cx, |bytes| self.feed(bytes)) {
                 Poll::Pending => {

@@ -7,7 +7,8 @@ use std::task::{Context, Poll, ready};
 use rustls::HandshakeKind;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::params::{self, TlsVersion};
+use super::ciphers;
+use super::params::TlsVersion;
 use super::peer::PeerInfo;
 use super::session::Session;
 
@@ -75,7 +76,7 @@ impl<IO> TlsStream<IO> {
         self.session
             .tls
             .negotiated_cipher_suite()
-            .map_or("", |suite| params::cipher_name(suite.suite()))
+            .map_or("", |suite| ciphers::cipher_name(suite.suite()))
     }
 
     /// The key exchange group: `X25519`, `P-256`. None for a resumed TLS 1.2 session, which exchanges none.
@@ -83,7 +84,7 @@ impl<IO> TlsStream<IO> {
         self.session
             .tls
             .negotiated_key_exchange_group()
-            .map(|group| params::group_name(group.name()))
+            .map(|group| ciphers::group_name(group.name()))
     }
 
     /// Whether the handshake resumed an earlier session.

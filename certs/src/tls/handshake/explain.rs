@@ -4,7 +4,8 @@ use rustls::server::ClientHello;
 use rustls::{Error, PeerIncompatible};
 
 use crate::error::{Alert, HandshakeError};
-use crate::tls::params::{self, TlsParams};
+use crate::tls::ciphers;
+use crate::tls::params::TlsParams;
 use crate::validation::{PeerRole, VerifyError, verifier};
 
 /// What was seen of a handshake so far.
@@ -50,12 +51,12 @@ impl<'a> Facts<'a> {
         self.cipher_suites = hello
             .cipher_suites()
             .iter()
-            .map(|suite| params::cipher_name(*suite).to_owned())
+            .map(|suite| ciphers::cipher_name(*suite).to_owned())
             .collect();
         let groups = hello.named_groups().unwrap_or_default();
         self.groups = groups
             .iter()
-            .map(|group| params::group_name(*group).to_owned())
+            .map(|group| ciphers::group_name(*group).to_owned())
             .collect();
     }
 
