@@ -11,6 +11,8 @@ mod client;
 mod client_stream;
 mod counters;
 mod error;
+mod frames;
+mod head;
 mod keepalive;
 mod request;
 mod response;
@@ -28,6 +30,6 @@ pub use self::{
     counters::CodecCounters,
     server::ServerConnection,
     server_stream::ServerStream,
-    settings::{ClientSettings, HeadersWithUnderscores, Keepalive, ServerSettings},
+    settings::{ClientSettings, FloodLimits, HeadersWithUnderscores, Keepalive, ServerSettings},
 };
 pub use ::h2::Reason;

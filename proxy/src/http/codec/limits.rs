@@ -47,6 +47,18 @@ pub const H2_PREMATURE_RESET_TOTAL: u32 = 500;
 pub const H2_PREMATURE_LIFETIME: std::time::Duration = std::time::Duration::from_secs(1);
 /// Streams that we open before the peer's SETTINGS arrived: HTTP/2 recommends that no peer allow fewer (RFC 9113 section 6.5.2).
 pub const H2_STREAMS_BEFORE_SETTINGS: usize = 100;
+/// Empty HEADERS, CONTINUATION or DATA frames in a row that end no stream (CVE-2019-9518): Envoy's
+/// `max_consecutive_inbound_frames_with_empty_payload`.
+pub const H2_EMPTY_FRAMES: u32 = 1;
+/// PRIORITY frames per stream (CVE-2019-9513): Envoy's `max_inbound_priority_frames_per_stream`.
+pub const H2_PRIORITY_PER_STREAM: u32 = 100;
+/// WINDOW_UPDATE frames per DATA frame that we sent (CVE-2019-9511 and its kin): Envoy's
+/// `max_inbound_window_update_frames_per_data_frame_sent`.
+pub const H2_WINDOW_UPDATES_PER_DATA: u32 = 10;
+/// Resets that a peer may send at once, and per second after that (CVE-2023-44487): Envoy's `stream_reset_burst` and
+/// `stream_reset_rate`.
+pub const H2_RESET_BURST: u64 = 1000;
+pub const H2_RESET_RATE: u64 = 33;
 
 // HTTP/1
 

@@ -17,6 +17,7 @@ use super::{
     client_stream::ClientStream,
     counters::{CodecCounters, count, discount},
     error::{End, connection_error, count_error, stream_error},
+    frames::{News, Watch},
     keepalive::Pinger,
     request,
     settings::{ClientSettings, HeadLimits},
@@ -33,6 +34,7 @@ pub struct ClientConnection(Rc<Shared>);
 pub struct ClientDriver<IO> {
     h2: client::Connection<Wire<IO>, Bytes>,
     pinger: Option<Pinger>,
+    news: Rc<News>,
     load: Rc<Load>,
     counters: Rc<CodecCounters>,
 }
@@ -67,12 +69,13 @@ impl ClientConnection {
         settings: &ClientSettings,
         counters: Rc<CodecCounters>,
     ) -> Result<(Self, ClientDriver<IO>), CodecError> {
-        let heard = Rc::new(Cell::new(false));
-        let handshake = settings.builder().handshake(Wire::new(io, Rc::clone(&heard)));
+        let news = Rc::new(News::default());
+        let watch = Watch::new(End::Client, settings.floods, Rc::clone(&counters), Rc::clone(&news));
+        let handshake = settings.builder().handshake(Wire::new(io, watch));
         let (send, mut h2) = handshake.await.map_err(|e| connection_error(End::Client, &e))?;
         let pinger = settings
             .keepalive
-            .and_then(|keepalive| Some(Pinger::new(keepalive, h2.ping_pong()?, heard)));
+            .and_then(|keepalive| Some(Pinger::new(keepalive, h2.ping_pong()?, Rc::clone(&news))));
         let load = Rc::new(Load::new());
         let shared = Shared {
             send: RefCell::new(send),
@@ -87,6 +90,7 @@ impl ClientConnection {
             ClientDriver {
                 h2,
                 pinger,
+                news,
                 load,
                 counters,
             },
@@ -251,7 +255,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Future for ClientDriver<IO> {
         // SETTINGS may have raised the limit of streams, or GOAWAY ended all waiting.
         this.load.wake_waiters();
         polled.map_err(|e| {
-            let error = connection_error(End::Client, &e);
+            let flood = this.news.flood.get().map(|flood| flood.error(End::Client));
+            let error = flood.unwrap_or_else(|| connection_error(End::Client, &e));
             count_error(&this.counters, &error);
             error
         })

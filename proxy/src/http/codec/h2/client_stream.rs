@@ -139,7 +139,6 @@ impl ClientStream {
 
     /// Resets the stream, whatever its state.
     pub fn reset(&mut self, reason: Reason) {
-        count(&self.counters.tx_reset);
         self.outbound.reset(reason);
     }
 

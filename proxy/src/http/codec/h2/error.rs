@@ -26,7 +26,7 @@ impl End {
         }
     }
 
-    fn peer(self) -> &'static str {
+    pub(super) fn peer(self) -> &'static str {
         match self {
             Self::Server => "client",
             Self::Client => "server",
@@ -102,18 +102,18 @@ pub(super) fn reset(reason: Reason) -> CodecError {
 /// Counts what a stream or connection ended with.
 pub(super) fn count_error(counters: &CodecCounters, error: &CodecError) {
     match error {
-        CodecError::Reset(_) => count(&counters.rx_reset),
         CodecError::Refused => count(&counters.stream_refused_errors),
         CodecError::Protocol { .. } => count(&counters.rx_messaging_error),
-        CodecError::Closed | CodecError::Io(_) => {}
+        // Resets are counted where their frames are seen.
+        CodecError::Reset(_) | CodecError::Closed | CodecError::Io(_) => {}
     }
 }
 
 fn io_error(io: &std::io::Error) -> CodecError {
-    use std::io::ErrorKind::{BrokenPipe, UnexpectedEof};
+    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, UnexpectedEof};
     match io.kind() {
-        // `h2` reports a connection that ended under a stream as a broken pipe.
-        BrokenPipe | UnexpectedEof => CodecError::Closed,
+        // `h2` reports a connection that ended under a stream as a broken pipe; a flood aborts it.
+        BrokenPipe | ConnectionAborted | UnexpectedEof => CodecError::Closed,
         _ => CodecError::Io(io.to_string()),
     }
 }

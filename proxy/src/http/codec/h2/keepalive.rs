@@ -1,7 +1,6 @@
 //! Keepalive: PINGs on a clock, and the verdict when one stays unanswered.
 
 use std::{
-    cell::Cell,
     hash::{BuildHasher, Hasher, RandomState},
     pin::Pin,
     rc::Rc,
@@ -12,7 +11,7 @@ use std::{
 use ::h2::{Ping, PingPong};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::settings::Keepalive;
+use super::{frames::News, settings::Keepalive};
 
 /// Drives the PINGs of one connection.
 pub(super) struct Pinger {
@@ -21,8 +20,8 @@ pub(super) struct Pinger {
     /// Boxed: most connections have none, and a timer is large.
     timer: Pin<Box<Sleep>>,
     waiting: bool,
-    /// Set whenever bytes arrived: they prove life as well as an answer, and a PONG may be stuck behind them.
-    heard: Rc<Cell<bool>>,
+    /// Bytes that arrive prove life as well as an answer does, and a PONG may be stuck behind them.
+    news: Rc<News>,
 }
 
 /// A PING stayed unanswered for `Keepalive::timeout`.
@@ -33,14 +32,14 @@ pub(super) struct Dead;
 const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 impl Pinger {
-    pub(super) fn new(settings: Keepalive, pings: PingPong, heard: Rc<Cell<bool>>) -> Self {
+    pub(super) fn new(settings: Keepalive, pings: PingPong, news: Rc<News>) -> Self {
         let timer = Box::pin(sleep_until(Instant::now() + next(&settings)));
         Self {
             settings,
             pings,
             timer,
             waiting: false,
-            heard,
+            news,
         }
     }
 
@@ -61,7 +60,7 @@ impl Pinger {
             ready!(self.timer.as_mut().poll(cx));
             if !self.waiting {
                 self.send();
-            } else if self.heard.replace(false) {
+            } else if self.news.heard.replace(false) {
                 self.timer.as_mut().reset(Instant::now() + self.settings.timeout);
             } else {
                 return Poll::Ready(Dead);
@@ -72,7 +71,7 @@ impl Pinger {
     fn send(&mut self) {
         // An error means that the connection is closing, which its own poll reports.
         self.waiting = self.pings.send_ping(Ping::opaque()).is_ok();
-        self.heard.set(false);
+        self.news.heard.set(false);
         let wait = if self.waiting {
             self.settings.timeout
         } else {

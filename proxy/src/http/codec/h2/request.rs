@@ -1,16 +1,17 @@
 //! Request heads: from a client in HTTP/2's terms to [`RequestHead`], and from it to a server.
 
-use ::h2::{Reason, ext::Protocol as ConnectProtocol};
+use ::h2::ext::Protocol as ConnectProtocol;
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version,
-    header::{CONNECTION, CONTENT_LENGTH, COOKIE, HOST, TE, TRANSFER_ENCODING, UPGRADE},
+    header::{COOKIE, HOST},
     request, uri,
 };
 
 use super::{
     counters::{CodecCounters, count},
-    error::{End, HEADERS_TOO_LARGE, INVALID_FIELD, MESSAGING, TOO_MANY_HEADERS, UNDERSCORE},
+    error::{End, INVALID_FIELD, MESSAGING, UNDERSCORE},
+    head::{Rejection, check_limits, strip_connection_fields, strip_empty_content_length},
     settings::{HeadLimits, HeadersWithUnderscores},
 };
 use crate::http::{
@@ -18,35 +19,8 @@ use crate::http::{
     message::{Protocol, RequestHead, Spelling},
 };
 
-/// Fields of HTTP/1 that no HTTP/2 message may carry (RFC 9113 section 8.2.2), but for `TE`.
-const CONNECTION_FIELDS: [HeaderName; 5] = [
-    CONNECTION,
-    TRANSFER_ENCODING,
-    UPGRADE,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-];
-
 /// Between cookie crumbs (RFC 9113 section 8.2.3).
 const CRUMB_SEPARATOR: &[u8] = b"; ";
-
-/// How to refuse a head, and why: the sentence and the details are for the access log.
-#[derive(Debug)]
-pub(super) struct Rejection {
-    pub(super) reason: Reason,
-    pub(super) details: &'static str,
-    pub(super) sentence: String,
-}
-
-impl Rejection {
-    fn malformed(details: &'static str, sentence: impl Into<String>) -> Self {
-        Self {
-            reason: Reason::PROTOCOL_ERROR,
-            details,
-            sentence: sentence.into(),
-        }
-    }
-}
 
 /// Reads heads of one connection.
 pub(super) struct RequestReader {
@@ -215,42 +189,6 @@ fn join_cookies(headers: &mut HeaderMap) -> Result<(), Rejection> {
     Ok(())
 }
 
-/// Envoy resets what is over its limits rather than answer it.
-pub(super) fn check_limits(
-    limits: HeadLimits,
-    headers: &HeaderMap,
-    (pseudo_count, pseudo_bytes): (usize, usize),
-    counters: &CodecCounters,
-) -> Result<(), Rejection> {
-    let count_fields = headers.len() + pseudo_count;
-    let (details, sentence) = if count_fields > limits.count {
-        let sentence = format!(
-            "the head has {count_fields} fields, of which max_headers_count admits {}",
-            limits.count
-        );
-        (TOO_MANY_HEADERS, sentence)
-    } else {
-        let bytes = pseudo_bytes
-            + headers
-                .iter()
-                .map(|(name, value)| name.as_str().len() + value.len())
-                .sum::<usize>();
-        if bytes <= limits.bytes {
-            return Ok(());
-        }
-        (
-            HEADERS_TOO_LARGE,
-            format!("the head has {bytes} bytes, of which the limit admits {}", limits.bytes),
-        )
-    };
-    count(&counters.header_overflow);
-    Err(Rejection {
-        reason: Reason::INTERNAL_ERROR,
-        details,
-        sentence,
-    })
-}
-
 fn pseudo_size(method: &Method, uri: &Uri) -> (usize, usize) {
     let present = [
         Some((":method".len(), method.as_str().len())),
@@ -320,23 +258,4 @@ fn inexpressible(field: &str, value: &HeaderValue, why: &str) -> CodecError {
         INVALID_FIELD,
         format!("an HTTP/2 upstream cannot be sent the {field} {value:?}: {why}"),
     )
-}
-
-/// Filters may have added what an HTTP/1 message would carry; `h2` refuses the whole message for it.
-pub(super) fn strip_connection_fields(headers: &mut HeaderMap) {
-    for name in &CONNECTION_FIELDS {
-        if headers.contains_key(name) {
-            headers.remove(name);
-        }
-    }
-    if headers.get(TE).is_some_and(|te| te != "trailers") {
-        headers.remove(TE);
-    }
-}
-
-/// A tunnel has no content; Envoy drops the zero that an HTTP/1 peer may have sent with its upgrade.
-pub(super) fn strip_empty_content_length(headers: &mut HeaderMap) {
-    if headers.get(CONTENT_LENGTH).is_some_and(|length| length == "0") {
-        headers.remove(CONTENT_LENGTH);
-    }
 }

@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header::UPGRADE};
 use super::{
     counters::CodecCounters,
     error::{End, MESSAGING},
-    request::{Rejection, check_limits, strip_connection_fields, strip_empty_content_length},
+    head::{Rejection, check_limits, strip_connection_fields, strip_empty_content_length},
     settings::HeadLimits,
 };
 use crate::http::{

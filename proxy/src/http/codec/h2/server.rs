@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::{
     counters::{CodecCounters, count},
     error::{End, connection_error, count_error},
+    frames::{News, Watch},
     keepalive::Pinger,
     request::RequestReader,
     server_stream::ServerStream,
@@ -30,6 +31,7 @@ pub struct ServerConnection<IO> {
     h2: server::Connection<Wire<IO>, Bytes>,
     reader: RequestReader,
     pinger: Option<Pinger>,
+    news: Rc<News>,
     shared: Rc<Shared>,
     /// Closing because of floods, which is said once.
     calmed: bool,
@@ -51,19 +53,21 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ServerConnection<IO> {
     /// # Errors
     /// Where the client speaks something else or goes away. The wait for a silent client is unbounded: the caller has a timeout.
     pub async fn handshake(io: IO, settings: &ServerSettings, counters: Rc<CodecCounters>) -> Result<Self, CodecError> {
-        let heard = Rc::new(Cell::new(false));
-        let mut h2 = match settings.builder().handshake(Wire::new(io, Rc::clone(&heard))).await {
+        let news = Rc::new(News::default());
+        let watch = Watch::new(End::Server, settings.floods, Rc::clone(&counters), Rc::clone(&news));
+        let mut h2 = match settings.builder().handshake(Wire::new(io, watch)).await {
             Ok(h2) => h2,
             Err(e) => return Err(connection_error(End::Server, &e)),
         };
         let pinger = settings
             .keepalive
-            .and_then(|keepalive| Some(Pinger::new(keepalive, h2.ping_pong()?, heard)));
+            .and_then(|keepalive| Some(Pinger::new(keepalive, h2.ping_pong()?, Rc::clone(&news))));
         let reader = RequestReader::new(settings.head_limits(), settings.headers_with_underscores);
         Ok(Self {
             h2,
             reader,
             pinger,
+            news,
             shared: Rc::new(Shared::new(counters)),
             calmed: false,
             done: false,
@@ -95,7 +99,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ServerConnection<IO> {
                     self.done = true;
                     return Poll::Ready(None);
                 }
-                Some(Err(e)) => return self.fail(connection_error(End::Server, &e)),
+                Some(Err(e)) => {
+                    let flood = self.news.flood.get().map(|flood| flood.error(End::Server));
+                    return self.fail(flood.unwrap_or_else(|| connection_error(End::Server, &e)));
+                }
                 Some(Ok((request, mut respond))) => {
                     let (parts, body) = request.into_parts();
                     match self.reader.read(parts, &self.shared.counters) {
@@ -108,7 +115,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ServerConnection<IO> {
                             if rejection.reason == Reason::PROTOCOL_ERROR {
                                 count(&self.shared.counters.rx_messaging_error);
                             }
-                            count(&self.shared.counters.tx_reset);
                             respond.send_reset(rejection.reason);
                         }
                     }
@@ -120,13 +126,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ServerConnection<IO> {
     /// Starts to drain: GOAWAY for all streams, then, one round trip later, the final one. Streams run to their end, after which
     /// [`poll_accept`](Self::poll_accept) returns `None`.
     pub fn graceful_shutdown(&mut self) {
-        count(&self.shared.counters.goaway_sent);
         self.h2.graceful_shutdown();
     }
 
     /// Ends all streams: GOAWAY with `reason`, then close. Keep polling until it is written.
     pub fn shutdown(&mut self, reason: Reason) {
-        count(&self.shared.counters.goaway_sent);
         self.h2.abrupt_shutdown(reason);
     }
 

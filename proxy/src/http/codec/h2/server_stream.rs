@@ -145,7 +145,6 @@ impl ServerStream {
 
     /// Resets the stream, whatever its state.
     pub fn reset(&mut self, reason: Reason) {
-        count(&self.counters().tx_reset);
         match &mut self.outbound {
             Some(outbound) => outbound.reset(reason),
             None => self.respond.send_reset(reason),

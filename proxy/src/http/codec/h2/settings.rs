@@ -28,6 +28,40 @@ pub struct Keepalive {
     pub idle_interval: Duration,
 }
 
+/// When a peer's frames are a flood. `max_outbound_frames` and `max_outbound_control_frames` have no place here: `h2` reads no
+/// further while replies wait to be written, so that they cannot pile up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FloodLimits {
+    /// `max_consecutive_inbound_frames_with_empty_payload`.
+    pub empty_frames: u32,
+    /// `max_inbound_priority_frames_per_stream`.
+    pub priority_per_stream: u32,
+    /// `max_inbound_window_update_frames_per_data_frame_sent`.
+    pub window_updates_per_data: u32,
+    /// `stream_reset_burst`, and `stream_reset_rate` per second.
+    pub stream_reset_burst: u64,
+    pub stream_reset_rate: u64,
+}
+
+impl Default for FloodLimits {
+    fn default() -> Self {
+        Self {
+            empty_frames: limits::H2_EMPTY_FRAMES,
+            priority_per_stream: limits::H2_PRIORITY_PER_STREAM,
+            window_updates_per_data: limits::H2_WINDOW_UPDATES_PER_DATA,
+            stream_reset_burst: limits::H2_RESET_BURST,
+            stream_reset_rate: limits::H2_RESET_RATE,
+        }
+    }
+}
+
+impl FloodLimits {
+    /// WINDOW_UPDATE frames over a connection's life, by Envoy's formula.
+    pub(super) fn window_updates(&self, streams: u64, data_frames: u64) -> u64 {
+        5 + 2 * (streams + u64::from(self.window_updates_per_data) * data_frames)
+    }
+}
+
 /// A server's side. The default is what Envoy's defaults come to, with smaller windows (see [`limits`]).
 #[derive(Debug, Clone)]
 pub struct ServerSettings {
@@ -46,6 +80,7 @@ pub struct ServerSettings {
     pub allow_connect: bool,
     pub headers_with_underscores: HeadersWithUnderscores,
     pub keepalive: Option<Keepalive>,
+    pub floods: FloodLimits,
 }
 
 /// A client's side, for upstream connections. Server push is always off.
@@ -60,6 +95,7 @@ pub struct ClientSettings {
     pub max_headers_kb: u32,
     pub max_headers_count: u32,
     pub keepalive: Option<Keepalive>,
+    pub floods: FloodLimits,
 }
 
 impl Default for ServerSettings {
@@ -74,6 +110,7 @@ impl Default for ServerSettings {
             allow_connect: false,
             headers_with_underscores: HeadersWithUnderscores::Allow,
             keepalive: None,
+            floods: FloodLimits::default(),
         }
     }
 }
@@ -88,6 +125,7 @@ impl Default for ClientSettings {
             max_headers_kb: limits::MAX_HEADERS_KB,
             max_headers_count: limits::MAX_HEADERS_COUNT,
             keepalive: None,
+            floods: FloodLimits::default(),
         }
     }
 }
