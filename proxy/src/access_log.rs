@@ -70,7 +70,7 @@ pub enum Comparison {
 
 impl AccessLog {
     /// Logs a stream where the filter admits it.
-    pub fn write(&self, facts: &crate::format::Facts<'_>, worker: &crate::worker::Worker, now: std::time::SystemTime) {
-        let _ = (facts, worker, now);
+    pub fn write(&self, facts: &crate::format::Facts<'_>, worker: &crate::worker::Worker) {
+        let _ = (facts, worker);
     }
 }

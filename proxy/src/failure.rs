@@ -197,10 +197,10 @@ mod tests {
         assert_eq!(f.to_string(), "-");
         f.insert(ResponseFlags::UPSTREAM_RETRY_LIMIT_EXCEEDED);
         f.insert(ResponseFlags::UPSTREAM_CONNECTION_FAILURE);
-        assert_eq!(f.to_string(), "UF,URX");
+        assert_eq!(f.to_string(), "URX,UF");
         assert_eq!(
             f.long().to_string(),
-            "UpstreamConnectionFailure,UpstreamRetryLimitExceeded"
+            "UpstreamRetryLimitExceeded,UpstreamConnectionFailure"
         );
         assert_eq!(ResponseFlags::from_short("NR"), Some(ResponseFlags::NO_ROUTE_FOUND));
     }

@@ -17,6 +17,13 @@ pub struct Facts<'a> {
     pub local_reply_body: &'a str,
 }
 
+impl<'a> Facts<'a> {
+    /// A connection's facts, without any request.
+    pub fn of_connection(info: &'a StreamInfo) -> Self {
+        Self { info, request: None, response: None, response_trailers: None, local_reply_body: "" }
+    }
+}
+
 /// A compiled text format.
 #[derive(Debug, Default)]
 pub struct Format {

@@ -31,3 +31,4 @@ pub mod stream_info;
 pub mod sys;
 pub mod upstream;
 pub mod worker;
+pub mod control;

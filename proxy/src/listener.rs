@@ -1,15 +1,26 @@
 //! Listeners: sockets, inspection of what arrives, and the filter chain that takes a connection.
+//!
+//! In the order of a connection: `socket` binds, `accept` takes it on a worker, `inspect` looks at its first bytes,
+//! `filter_chain` decides who takes it, `connection` walks it through all that to its network filter.
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use ipnet::IpNet;
 
-use crate::{access_log::AccessLog, address::Address, http::HttpConnectionManager, tcp::TcpProxy, tls::DownstreamTls};
+pub mod accept;
+pub mod connection;
+pub mod filter_chain;
+pub mod inspect;
+pub mod socket;
+
+use crate::{access_log::AccessLog, address::Address, http::HttpConnectionManager, tcp::TcpProxy, tls::DownstreamTls, drain::Drain, stats::{Group, ListenerStat}};
 
 /// `envoy.config.listener.v3.Listener`, parsed.
 #[derive(Debug)]
 pub struct Listener {
     pub name: Arc<str>,
+    /// `listener.<address>.`
+    pub stats: Group<ListenerStat>,
     /// The first is the listener's own; the others are `additional_addresses`.
     pub addresses: Vec<ListenAddress>,
     /// False: takes connections only by hand-off from a listener with `use_original_dst`.
@@ -112,6 +123,8 @@ pub struct FilterChain {
     pub matches: FilterChainMatch,
     /// `None`: plaintext (raw_buffer).
     pub tls: Option<Arc<DownstreamTls>>,
+    /// Its connections watch this.
+    pub drain: Drain,
     /// `None`: no limit.
     pub transport_socket_connect_timeout: Option<Duration>,
     pub filter: NetworkFilter,
@@ -163,4 +176,21 @@ pub struct ConnectionFacts {
     pub server_name: Option<Box<str>>,
     /// From the ClientHello's ALPN or the HTTP inspector.
     pub application_protocols: Vec<Box<str>>,
+}
+
+impl Listener {
+    /// The chains, the default one last.
+    pub fn chains(&self) -> impl Iterator<Item = &Arc<FilterChain>> {
+        self.filter_chains.iter().chain(&self.default_filter_chain)
+    }
+}
+
+impl FilterChain {
+    /// Whether XFCC will need the client's whole certificate chain.
+    pub fn keeps_client_chain(&self) -> bool {
+        match &self.filter {
+            NetworkFilter::Http(manager) => manager.set_client_cert.cert || manager.set_client_cert.chain,
+            NetworkFilter::Tcp(_) | NetworkFilter::None => false,
+        }
+    }
 }

@@ -2,6 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
+pub mod copy;
+pub mod proxy;
+
 use crate::{access_log::AccessLog, route::action::HashPolicy, stats};
 
 /// `envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy`, parsed.

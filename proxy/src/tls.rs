@@ -72,3 +72,15 @@ impl TlsInfo {
         self.peer.as_ref().is_some_and(|peer| peer.validated)
     }
 }
+
+impl DownstreamTls {
+    /// Counts a finished handshake.
+    pub fn count<IO>(&self, stream: &certs::TlsStream<IO>) {
+        self.stats.inc(SslStat::Handshake);
+        if stream.peer().is_none() {
+            self.stats.inc(SslStat::NoCertificate);
+        }
+        self.stats.inc_name(SslStat::Ciphers, stream.cipher());
+        self.stats.inc_name(SslStat::Versions, stream.tls_version().as_str());
+    }
+}

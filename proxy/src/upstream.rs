@@ -3,7 +3,11 @@
 //! `connect` opens a socket and its TLS, `pool` keeps connections of one endpoint for reuse, `exchange` is one request
 //! and its response over either protocol, `permit` counts what circuit breakers limit.
 
-use std::{cell::RefCell, rc::Rc, sync::Arc};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    sync::Arc,
+};
 
 use hashbrown::HashMap;
 
@@ -21,6 +25,8 @@ use pool::{Pool, PoolKey};
 pub struct LocalCluster {
     pub state: Arc<ClusterState>,
     pub balancer: RefCell<Balancer>,
+    /// Of the config that the pools' connections were made with.
+    config_hash: Cell<u64>,
     pools: RefCell<HashMap<PoolKey, Rc<Pool>, foldhash::fast::RandomState>>,
 }
 
@@ -29,8 +35,16 @@ impl LocalCluster {
         Rc::new(Self {
             state: cluster.state.clone(),
             balancer: RefCell::new(Balancer::default()),
+            config_hash: Cell::new(cluster.hash),
             pools: RefCell::default(),
         })
+    }
+
+    /// An update of the cluster itself (not of its endpoints or secrets) starts with new connections, as in Envoy.
+    pub fn adopt(&self, cluster: &Cluster) {
+        if self.config_hash.replace(cluster.hash) != cluster.hash {
+            self.drain();
+        }
     }
 
     /// The pool of an endpoint, made at first use.

@@ -6,12 +6,20 @@ use std::{
     cell::{Cell, RefCell},
     rc::Rc,
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use arc_swap::{ArcSwap, Cache};
 use hashbrown::HashMap;
 
-use crate::{cluster::Cluster, snapshot::Snapshot, stats, upstream::LocalCluster};
+use crate::{
+    cluster::Cluster,
+    control::{Command, Commands},
+    listener::accept,
+    snapshot::Snapshot,
+    stats,
+    upstream::LocalCluster,
+};
 
 /// What all threads share.
 pub struct Shared {
@@ -62,22 +70,14 @@ impl Worker {
 
     /// This worker's pools and balancer of a cluster, made at first use.
     pub fn local_cluster(&self, cluster: &Arc<Cluster>) -> Rc<LocalCluster> {
-        if let Some(local) = self.clusters.borrow().get(&cluster.name) {
-            return local.clone();
+        let known = self.clusters.borrow().get(&cluster.name).cloned();
+        if let Some(local) = known {
+            local.adopt(cluster);
+            return local;
         }
         let local = LocalCluster::new(cluster);
         self.clusters.borrow_mut().insert(cluster.name.clone(), local.clone());
         local
-    }
-
-    /// Clusters that this worker has used; for sweeps.
-    pub fn local_clusters(&self) -> Vec<Rc<LocalCluster>> {
-        self.clusters.borrow().values().cloned().collect()
-    }
-
-    /// Forgets a cluster that is gone from the snapshot; its pools close.
-    pub fn forget_cluster(&self, name: &str) -> Option<Rc<LocalCluster>> {
-        self.clusters.borrow_mut().remove(name)
     }
 
     /// A random number (wyrand): decisions take it as a fact.
@@ -89,5 +89,56 @@ impl Worker {
         self.random.set(next);
         let wide = u128::from(next) * u128::from(next ^ MIX);
         (wide >> u64::BITS) as u64 ^ wide as u64
+    }
+}
+
+/// How often a worker looks after its pools: idle timeouts are that exact.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Runs a worker on the calling thread until it is told to stop. Must be polled inside a `LocalSet`.
+pub async fn run(worker: Rc<Worker>, mut commands: Commands) {
+    let mut sweep = tokio::time::interval(SWEEP_INTERVAL);
+    sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        let command = tokio::select! {
+            command = commands.recv() => command,
+            _ = sweep.tick(), if !worker.clusters.borrow().is_empty() => {
+                worker.sweep();
+                continue;
+            }
+        };
+        match command {
+            Some(Command::Listen { name, sockets, stop }) => {
+                for socket in sockets {
+                    if let Err(e) = accept::spawn(&worker, name.clone(), socket, stop.clone()) {
+                        tracing::error!(listener = &*name, "cannot watch the listening socket: {e}");
+                    }
+                }
+            }
+            Some(Command::Swapped) => worker.swapped(),
+            Some(Command::Stop) | None => return,
+        }
+    }
+}
+
+impl Worker {
+    /// Lets go of the old snapshot, and drains pools of clusters that left.
+    fn swapped(&self) {
+        let snapshot = self.snapshot();
+        self.clusters.borrow_mut().retain(|name, local| {
+            let stays = snapshot.clusters.contains_key(name);
+            if !stays {
+                local.drain();
+            }
+            stays
+        });
+    }
+
+    fn sweep(&self) {
+        let snapshot = self.snapshot();
+        let now = Instant::now();
+        for (name, local) in &*self.clusters.borrow() {
+            local.sweep(now, snapshot.clusters.get(name).map(|c| &**c));
+        }
     }
 }

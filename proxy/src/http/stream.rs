@@ -3,7 +3,7 @@
 use std::{
     rc::Rc,
     sync::Arc,
-    time::{Instant, SystemTime},
+    time::Instant,
 };
 
 use http::StatusCode;
@@ -181,7 +181,7 @@ impl<'a> Stream<'a> {
                 local_reply_body: "",
             };
             for log in &self.manager.access_log {
-                log.write(&facts, self.worker, SystemTime::now());
+                log.write(&facts, self.worker);
             }
         }
         end

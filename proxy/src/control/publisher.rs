@@ -1,0 +1,207 @@
+//! Makes snapshots public: swaps them in, binds and closes sockets, starts the drains that a change asks for.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use hashbrown::HashMap;
+use tokio::sync::{mpsc, watch};
+
+use super::Command;
+use crate::{
+    cluster::Cluster,
+    drain::{DrainOrder, DrainStrategy},
+    listener::{
+        FilterChain, Listener,
+        socket::{self, BindError},
+    },
+    route::RouteConfiguration,
+    snapshot::Snapshot,
+    worker::Shared,
+};
+
+/// How drains run: `--drain-time-s`, `--drain-strategy`.
+#[derive(Debug, Clone, Copy)]
+pub struct DrainSettings {
+    /// Envoy's default: 600 s.
+    pub time: Duration,
+    pub strategy: DrainStrategy,
+}
+
+/// The writer of the snapshot. Changes gather in `next` until [`Publisher::publish`].
+pub struct Publisher {
+    shared: Arc<Shared>,
+    workers: Vec<mpsc::UnboundedSender<Command>>,
+    next: Snapshot,
+    changed: bool,
+    sockets: HashMap<Arc<str>, OpenSockets>,
+    drain: DrainSettings,
+    /// Replaced snapshots that some worker may still hold: dropped here, never on a worker.
+    retired: Vec<Arc<Snapshot>>,
+}
+
+/// Sockets of one listener; dropping the sender closes them.
+struct OpenSockets {
+    socket_hash: u64,
+    stop: watch::Sender<bool>,
+}
+
+impl Publisher {
+    pub fn new(shared: Arc<Shared>, workers: Vec<mpsc::UnboundedSender<Command>>, drain: DrainSettings) -> Self {
+        Self {
+            next: Snapshot::clone(&shared.snapshot.load()),
+            shared,
+            workers,
+            changed: false,
+            sockets: HashMap::default(),
+            drain,
+            retired: Vec::new(),
+        }
+    }
+
+    /// What will be public after the next [`Self::publish`].
+    pub fn next(&self) -> &Snapshot {
+        &self.next
+    }
+
+    /// Adds or updates a listener. Sockets stay open unless what they are bound to changed; filter chains whose content did
+    /// not change stay as they are, with their connections; those that went or changed drain.
+    ///
+    /// # Errors
+    /// Where an address cannot be bound; nothing has changed then.
+    pub fn set_listener(&mut self, mut listener: Listener) -> Result<(), BindError> {
+        let name = listener.name.clone();
+        let old = self.next.listeners.get(&name).cloned();
+        let keeps_sockets = self.sockets.get(&name).is_some_and(|s| s.socket_hash == listener.socket_hash);
+        if listener.bind_to_port && !keeps_sockets {
+            self.open(&listener)?;
+        } else if !listener.bind_to_port {
+            self.sockets.remove(&name);
+        }
+        if let Some(old) = &old {
+            keep_chains(&mut listener, old);
+            let order = self.order(true);
+            for chain in old.chains().filter(|chain| !listener.chains().any(|kept| Arc::ptr_eq(kept, chain))) {
+                chain.drain.start(order);
+            }
+        }
+        self.next.listeners.insert(name, Arc::new(listener));
+        self.next.index_addresses();
+        self.changed = true;
+        Ok(())
+    }
+
+    fn open(&mut self, listener: &Listener) -> Result<(), BindError> {
+        // Sockets of the same listener on other addresses close first: the new ones may overlap them.
+        self.sockets.remove(&listener.name);
+        let by_worker = socket::bind(listener, self.workers.len())?;
+        let (stop, stopped) = watch::channel(false);
+        for (worker, sockets) in self.workers.iter().zip(by_worker) {
+            let name = listener.name.clone();
+            // A worker ends only with the process.
+            let _ = worker.send(Command::Listen { name, sockets, stop: stopped.clone() });
+        }
+        self.sockets.insert(listener.name.clone(), OpenSockets { socket_hash: listener.socket_hash, stop });
+        Ok(())
+    }
+
+    /// Removes a listener: its sockets close, its connections drain.
+    pub fn remove_listener(&mut self, name: &str) {
+        self.sockets.remove(name);
+        if let Some(listener) = self.next.listeners.remove(name) {
+            self.drain_listener(&listener, self.order(true));
+            self.next.index_addresses();
+            self.changed = true;
+        }
+    }
+
+    pub fn set_routes(&mut self, routes: Arc<RouteConfiguration>) {
+        self.next.routes.insert(routes.name.clone(), routes);
+        self.changed = true;
+    }
+
+    pub fn remove_routes(&mut self, name: &str) {
+        self.changed |= self.next.routes.remove(name).is_some();
+    }
+
+    pub fn set_cluster(&mut self, cluster: Arc<Cluster>) {
+        self.next.clusters.insert(cluster.name.clone(), cluster);
+        self.changed = true;
+    }
+
+    pub fn remove_cluster(&mut self, name: &str) {
+        self.changed |= self.next.clusters.remove(name).is_some();
+    }
+
+    pub fn set_runtime(&mut self, runtime: Arc<serde_json::Map<String, serde_json::Value>>) {
+        self.next.runtime = runtime;
+        self.changed = true;
+    }
+
+    /// Swaps in what has gathered, if anything has.
+    pub fn publish(&mut self) {
+        if !std::mem::take(&mut self.changed) {
+            return;
+        }
+        self.next.version += 1;
+        let old = self.shared.snapshot.swap(Arc::new(self.next.clone()));
+        self.retired.push(old);
+        for worker in &self.workers {
+            // A worker ends only with the process.
+            let _ = worker.send(Command::Swapped);
+        }
+        self.drop_retired();
+    }
+
+    /// Drops replaced snapshots that nobody else holds any more; call it now and then.
+    pub fn drop_retired(&mut self) {
+        self.retired.retain(|old| Arc::strong_count(old) > 1);
+    }
+
+    /// Drains listeners for which `which` holds. `close`: sockets close now; otherwise they keep accepting, and their
+    /// connections are told to go.
+    pub fn drain_listeners(&mut self, which: impl Fn(&Listener) -> bool, graceful: bool, close: bool) {
+        let listeners: Vec<_> = self.next.listeners.values().filter(|l| which(l)).cloned().collect();
+        for listener in listeners {
+            if graceful {
+                self.drain_listener(&listener, self.order(false));
+            }
+            if close {
+                self.sockets.remove(&listener.name);
+            }
+        }
+    }
+
+    fn drain_listener(&self, listener: &Listener, order: DrainOrder) {
+        listener.chains().for_each(|chain| chain.drain.start(order));
+    }
+
+    fn order(&self, close_at_end: bool) -> DrainOrder {
+        DrainOrder { since: Instant::now(), time: self.drain.time, strategy: self.drain.strategy, close_at_end }
+    }
+
+    /// Tells the workers to end.
+    pub fn stop(&self) {
+        for worker in &self.workers {
+            // A worker that is gone has stopped already.
+            let _ = worker.send(Command::Stop);
+        }
+    }
+}
+
+impl Drop for OpenSockets {
+    fn drop(&mut self) {
+        self.stop.send_replace(true);
+    }
+}
+
+/// Puts the chains of `old` in the place of equal ones of `new`, so that their connections and TLS contexts stay.
+fn keep_chains(new: &mut Listener, old: &Listener) {
+    let keep = |chain: &mut Arc<FilterChain>| {
+        if let Some(same) = old.chains().find(|o| o.hash == chain.hash && o.name == chain.name) {
+            *chain = same.clone();
+        }
+    };
+    new.filter_chains.iter_mut().chain(&mut new.default_filter_chain).for_each(keep);
+}

@@ -1,0 +1,269 @@
+//! A connection from accept to its network filter: inspection, hand-off, filter chain, TLS.
+
+use std::{
+    rc::Rc,
+    sync::{Arc, atomic::Ordering},
+    time::{Instant, SystemTime},
+};
+
+use super::{
+    ConnectionFacts, FilterChain, Listener, ListenerFilterKind, NetworkFilter, filter_chain,
+    inspect::{self, InspectError, Peek},
+};
+use crate::{
+    address::Address,
+    drain::DrainWatch,
+    failure::ResponseFlags,
+    format::Facts,
+    http,
+    io::{Raw, Socket, Stream},
+    snapshot::Snapshot,
+    stats::{Group, ListenerStat, SslStat},
+    stream_info::{ConnectionInfo, StreamInfo, TlsInfo},
+    tcp,
+    tls::DownstreamTls,
+    worker::Worker,
+};
+
+/// Serves one accepted connection to its end.
+pub async fn handle(worker: Rc<Worker>, listener: Arc<str>, socket: Socket, local: Address, remote: Address) {
+    let snapshot = worker.snapshot();
+    let Some(listener) = snapshot.listeners.get(&listener).cloned() else { return };
+    let start = Instant::now();
+    let accepted = Accepted { direct_local: local.clone(), local, restored: false, remote, socket, start };
+    let (listener, accepted) = hand_off(&snapshot, listener, accepted);
+    drop(snapshot);
+    let stats = &listener.stats;
+    stats.inc(ListenerStat::DownstreamCxTotal);
+    stats.gauge_add(ListenerStat::DownstreamCxActive, 1);
+    let _closed = Closed { stats: stats.clone(), start };
+    if let Some(ready) = accepted.prepare(&worker, &listener).await {
+        ready.serve(worker).await;
+    }
+}
+
+/// Counts the connection's end, however it comes.
+struct Closed {
+    stats: Group<ListenerStat>,
+    start: Instant,
+}
+
+impl Drop for Closed {
+    fn drop(&mut self) {
+        self.stats.gauge_add(ListenerStat::DownstreamCxActive, -1);
+        self.stats.inc(ListenerStat::DownstreamCxDestroy);
+        self.stats.record(ListenerStat::DownstreamCxLengthMs, self.start.elapsed().as_millis() as u64);
+    }
+}
+
+/// A socket and its addresses.
+struct Accepted {
+    socket: Socket,
+    direct_local: Address,
+    local: Address,
+    /// `local` is the original destination, not the socket's.
+    restored: bool,
+    remote: Address,
+    start: Instant,
+}
+
+/// `use_original_dst`: the listener of the original destination takes the connection, where there is one.
+fn hand_off(snapshot: &Snapshot, listener: Arc<Listener>, mut accepted: Accepted) -> (Arc<Listener>, Accepted) {
+    let filtered = listener.listener_filters.iter().any(|f| f.kind == ListenerFilterKind::OriginalDst);
+    if listener.use_original_dst || filtered {
+        accepted.restore_destination();
+    }
+    if !listener.use_original_dst || !accepted.restored {
+        return (listener, accepted);
+    }
+    let taker = snapshot.listener_for(&accepted.local).filter(|taker| taker.name != listener.name).cloned();
+    (taker.unwrap_or(listener), accepted)
+}
+
+impl Accepted {
+    /// SO_ORIGINAL_DST, as REDIRECT leaves it. A connection that came straight here keeps its own address.
+    fn restore_destination(&mut self) {
+        let Socket::Tcp(stream) = &self.socket else { return };
+        let sock = socket2::SockRef::from(stream);
+        let original = match self.direct_local.ip() {
+            Some(ip) if ip.is_ipv4() => sock.original_dst_v4(),
+            _ => sock.original_dst_v6(),
+        };
+        let Some(original) = original.ok().and_then(|a| a.as_socket()) else { return };
+        let original = Address::from(original);
+        if original != self.direct_local {
+            self.local = original;
+            self.restored = true;
+        }
+    }
+
+    async fn prepare(mut self, worker: &Rc<Worker>, listener: &Arc<Listener>) -> Option<Ready> {
+        let mut facts = ConnectionFacts {
+            destination: self.local.clone(),
+            direct_source: self.remote.ip().map(|a| a.ip()),
+            source: self.remote.clone(),
+            transport_protocol: inspect::RAW_BUFFER,
+            server_name: None,
+            application_protocols: Vec::new(),
+        };
+        let mut peek = Peek::default();
+        if !self.inspect(listener, &mut facts, &mut peek).await {
+            return None;
+        }
+        let mut info = ConnectionInfo {
+            id: worker.shared.connection_ids.fetch_add(1, Ordering::Relaxed),
+            local_address: self.local,
+            direct_local_address: self.direct_local,
+            remote_address: self.remote,
+            local_address_restored: self.restored,
+            requested_server_name: facts.server_name.as_deref().map(Into::into),
+            tls: None,
+            listener_name: listener.name.clone(),
+            filter_chain_name: "".into(),
+            start_time: SystemTime::now(),
+            start: self.start,
+        };
+        let Some(chain) = filter_chain::find(listener, &facts, &mut ()).cloned() else {
+            listener.stats.inc(ListenerStat::NoFilterChainMatch);
+            log_unmatched(worker, listener, info);
+            return None;
+        };
+        info.filter_chain_name = chain.name.clone();
+        let drain = chain.drain.watch();
+        let raw = Raw::new(self.socket, peek.into_bytes());
+        let stream = match &chain.tls {
+            None => Stream::plain(raw),
+            Some(tls) => {
+                let stream = Box::pin(terminate(&chain, tls, listener, raw)).await?;
+                if info.requested_server_name.is_none() {
+                    info.requested_server_name = stream.0.sni().map(Into::into);
+                }
+                info.tls = Some(Arc::new(stream.1));
+                Stream::tls(stream.0)
+            }
+        };
+        Some(Ready { chain, info: Rc::new(info), stream, drain })
+    }
+
+    /// Runs the listener filters under their timeout; false where the connection must close.
+    async fn inspect(&mut self, listener: &Listener, facts: &mut ConnectionFacts, peek: &mut Peek) -> bool {
+        if listener.listener_filters.is_empty() {
+            return true;
+        }
+        let stats = &listener.stats;
+        stats.gauge_add(ListenerStat::DownstreamPreCxActive, 1);
+        let run = inspect::run(&listener.listener_filters, &mut self.socket, facts, peek);
+        let outcome = match listener.listener_filters_timeout {
+            Some(limit) => tokio::time::timeout(limit, run).await,
+            None => Ok(run.await),
+        };
+        stats.gauge_add(ListenerStat::DownstreamPreCxActive, -1);
+        match outcome {
+            Ok(Ok(())) => true,
+            Ok(Err(InspectError::Closed)) => {
+                stats.inc(ListenerStat::DownstreamListenerFilterRemoteClose);
+                false
+            }
+            Ok(Err(InspectError::Refused(why))) => {
+                stats.inc(ListenerStat::DownstreamListenerFilterError);
+                tracing::debug!(listener = &*listener.name, "connection refused by a listener filter: {why}");
+                false
+            }
+            Err(_) => {
+                stats.inc(ListenerStat::DownstreamPreCxTimeout);
+                listener.continue_on_listener_filters_timeout
+            }
+        }
+    }
+}
+
+/// Terminates TLS under the chain's `transport_socket_connect_timeout`.
+async fn terminate(
+    chain: &FilterChain,
+    tls: &DownstreamTls,
+    listener: &Listener,
+    raw: Raw,
+) -> Option<(certs::TlsStream<Raw>, TlsInfo)> {
+    let Some(context) = tls.context.load_full() else {
+        tracing::warn!(
+            listener = &*listener.name,
+            filter_chain = &*chain.name,
+            "connection closed: the filter chain's TLS secrets have not arrived yet"
+        );
+        return None;
+    };
+    let handshake = context.accept(raw);
+    let outcome = match chain.transport_socket_connect_timeout {
+        Some(limit) => match tokio::time::timeout(limit, handshake).await {
+            Ok(outcome) => outcome,
+            Err(_) => {
+                listener.stats.inc(ListenerStat::DownstreamCxTransportSocketConnectTimeout);
+                return None;
+            }
+        },
+        None => handshake.await,
+    };
+    match outcome {
+        Ok(stream) => {
+            tls.count(&stream);
+            let own = context.identities().first();
+            let info = TlsInfo::of(&stream, own, chain.keeps_client_chain());
+            Some((stream, info))
+        }
+        Err(e) => {
+            if let Some(stat) = e.stat() {
+                tls.stats.inc(ssl_stat(stat));
+            }
+            tracing::debug!(listener = &*listener.name, "downstream TLS handshake failed: {e}");
+            None
+        }
+    }
+}
+
+/// Which counter a failed handshake goes under.
+pub fn ssl_stat(stat: certs::FailureStat) -> SslStat {
+    match stat {
+        certs::FailureStat::FailVerifyNoCert => SslStat::FailVerifyNoCert,
+        certs::FailureStat::FailVerifyError => SslStat::FailVerifyError,
+        certs::FailureStat::FailVerifySan => SslStat::FailVerifySan,
+        certs::FailureStat::FailVerifyCertHash => SslStat::FailVerifyCertHash,
+        certs::FailureStat::ConnectionError => SslStat::ConnectionError,
+    }
+}
+
+/// Nobody takes the connection: that is said in the listener's access log only.
+fn log_unmatched(worker: &Worker, listener: &Listener, info: ConnectionInfo) {
+    if listener.access_log.is_empty() {
+        return;
+    }
+    let mut stream = StreamInfo::new(Rc::new(info));
+    stream.flags.insert(ResponseFlags::NO_ROUTE_FOUND);
+    stream.response_code_details = Some("filter_chain_not_found".into());
+    stream.response_code = Some(0);
+    stream.times.end = Some(Instant::now());
+    for log in &listener.access_log {
+        log.write(&Facts::of_connection(&stream), worker);
+    }
+}
+
+/// A connection that its filter chain has taken.
+struct Ready {
+    chain: Arc<FilterChain>,
+    info: Rc<ConnectionInfo>,
+    stream: Stream,
+    drain: DrainWatch,
+}
+
+impl Ready {
+    async fn serve(self, worker: Rc<Worker>) {
+        match &self.chain.filter {
+            NetworkFilter::Http(manager) => {
+                http::connection::serve(worker, manager.clone(), self.info, self.stream, self.drain).await;
+            }
+            NetworkFilter::Tcp(proxy) => {
+                tcp::proxy::serve(worker, proxy.clone(), self.info, self.stream, self.drain).await;
+            }
+            NetworkFilter::None => {}
+        }
+    }
+}

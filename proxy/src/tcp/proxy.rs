@@ -1,0 +1,175 @@
+//! One TCP connection: cluster, endpoint, upstream connection, copy, log.
+
+use std::{
+    future::Future,
+    pin::pin,
+    rc::Rc,
+    sync::{Arc, atomic::Ordering},
+    task::Poll,
+    time::Instant,
+};
+
+use tokio::io::AsyncWriteExt;
+
+use super::{TcpProxy, TcpTarget, copy};
+use crate::{
+    cluster::{Cluster, Endpoint, Priority, balance, outlier},
+    drain::DrainWatch,
+    failure::{ResetReason, ResponseFlags},
+    format::Facts,
+    io::Stream,
+    stats::{ClusterStat, TcpStat},
+    stream_info::{ConnectionInfo, StreamInfo},
+    upstream::{
+        connect::{self, ConnectFailure, ConnectOptions, Connected},
+        permit::{OpenConnection, Permit, Resource},
+    },
+    worker::Worker,
+};
+
+/// Serves a connection until either side is done with it.
+pub async fn serve(
+    worker: Rc<Worker>,
+    proxy: Arc<TcpProxy>,
+    connection: Rc<ConnectionInfo>,
+    mut down: Stream,
+    mut drain: DrainWatch,
+) {
+    let stats = &proxy.stats;
+    stats.inc(TcpStat::DownstreamCxTotal);
+    let mut info = StreamInfo::new(connection);
+    if let Some((cluster, upstream, _open)) = establish(&worker, &proxy, &mut info).await {
+        let mut up = upstream.stream;
+        let limits = copy::Limits {
+            idle: proxy.idle_timeout,
+            close_at: proxy.max_downstream_connection_duration.map(|d| info.start + d),
+        };
+        let mut copied = copy::Copied::default();
+        let ended = {
+            let mut copying = pin!(copy::both_ways(&mut down, &mut up, limits, &mut copied));
+            let mut ordered = pin!(drain.ordered());
+            let mut end_of_drain = pin!(None::<tokio::time::Sleep>);
+            std::future::poll_fn(|cx| {
+                if let Poll::Ready(ended) = copying.as_mut().poll(cx) {
+                    return Poll::Ready(ended);
+                }
+                if end_of_drain.is_none() {
+                    if let Poll::Ready(order) = ordered.as_mut().poll(cx) {
+                        if let Some(at) = order.deadline() {
+                            end_of_drain.set(Some(tokio::time::sleep_until(at.into())));
+                        }
+                    }
+                }
+                match end_of_drain.as_mut().as_pin_mut().map(|sleep| sleep.poll(cx)) {
+                    Some(Poll::Ready(())) => Poll::Ready(copy::Ended::Drained),
+                    _ => Poll::Pending,
+                }
+            })
+            .await
+        };
+        match ended {
+            copy::Ended::Idle => stats.inc(TcpStat::IdleTimeout),
+            copy::Ended::Deadline => stats.inc(TcpStat::MaxDownstreamConnectionDuration),
+            copy::Ended::Drained => stats.inc(TcpStat::DownstreamCxDrainClose),
+            copy::Ended::Closed | copy::Ended::Failed => {}
+        }
+        let copied = &copied;
+        info.bytes.received = copied.up;
+        info.bytes.sent = copied.down;
+        stats.add(TcpStat::DownstreamCxRxBytesTotal, copied.up);
+        stats.add(TcpStat::DownstreamCxTxBytesTotal, copied.down);
+        cluster.state.stats.add(ClusterStat::UpstreamCxTxBytesTotal, copied.up);
+        cluster.state.stats.add(ClusterStat::UpstreamCxRxBytesTotal, copied.down);
+        cluster.state.stats.inc(ClusterStat::UpstreamCxDestroy);
+    } else {
+        // The client sees an orderly end; the reason stands in the log.
+        let _ = down.shutdown().await;
+    }
+    info.times.end = Some(Instant::now());
+    for log in &proxy.access_log {
+        log.write(&Facts::of_connection(&info), &worker);
+    }
+}
+
+/// An upstream connection, tried as often as `max_connect_attempts` allows. `None`: the reason stands in `info`.
+async fn establish(
+    worker: &Rc<Worker>,
+    proxy: &TcpProxy,
+    info: &mut StreamInfo,
+) -> Option<(Arc<Cluster>, Connected, OpenConnection)> {
+    let name = target(&proxy.target, worker.random());
+    let Some(cluster) = worker.snapshot().clusters.get(name).cloned() else {
+        proxy.stats.inc(TcpStat::DownstreamCxNoRoute);
+        info.flags.insert(ResponseFlags::NO_CLUSTER_FOUND);
+        info.failure = Some(format!("cluster {name:?} is not known: has the control plane sent it?").into());
+        return None;
+    };
+    info.upstream.cluster = Some(cluster.clone());
+    let local = worker.local_cluster(&cluster);
+    for _ in 0..proxy.max_connect_attempts.max(1) {
+        let facts = balance::Facts {
+            hash: None,
+            avoid: &[],
+            max_attempts: 1,
+            original_destination: balance::original_destination(&info.connection),
+            random: &mut || worker.random(),
+        };
+        let chosen = balance::choose(&cluster, &mut local.balancer.borrow_mut(), facts, &mut ());
+        let Some(endpoint) = chosen else {
+            cluster.state.stats.inc(ClusterStat::UpstreamCxNoneHealthy);
+            info.flags.insert(ResponseFlags::NO_HEALTHY_UPSTREAM);
+            info.failure = Some(format!("cluster {}: no endpoint can take the connection", cluster.name).into());
+            return None;
+        };
+        info.upstream.attempts += 1;
+        info.upstream.endpoint = Some(endpoint.clone());
+        let Some(permit) = Permit::take(&cluster.state, Priority::Default, Resource::Connection) else {
+            info.flags.insert(ResponseFlags::UPSTREAM_OVERFLOW);
+            info.failure = Some(format!("cluster {}: circuit breaker open: max_connections reached", cluster.name).into());
+            return None;
+        };
+        let open = OpenConnection::new(&endpoint.state, permit);
+        match connect::connect(&cluster, &endpoint, &ConnectOptions::default()).await {
+            Ok(connected) => {
+                info.upstream.local_address.clone_from(&connected.local_address);
+                info.upstream.tls.clone_from(&connected.tls);
+                info.upstream.connection_id = worker.shared.connection_ids.fetch_add(1, Ordering::Relaxed);
+                info.times.upstream_connect = Some((connected.started, connected.finished));
+                return Some((cluster, connected, open));
+            }
+            Err(failure) => note_failure(&cluster, &endpoint, failure, info),
+        }
+    }
+    cluster.state.stats.inc(ClusterStat::UpstreamCxConnectAttemptsExceeded);
+    None
+}
+
+fn note_failure(cluster: &Cluster, endpoint: &Endpoint, failure: ConnectFailure, info: &mut StreamInfo) {
+    let seen = match failure.reason {
+        ResetReason::ConnectTimeout => outlier::Seen::Timeout,
+        reason => outlier::Seen::Reset(reason),
+    };
+    outlier::report(cluster, endpoint, seen);
+    info.flags.insert(ResponseFlags::UPSTREAM_CONNECTION_FAILURE);
+    info.upstream.transport_failure = failure.transport;
+    info.failure = Some(failure.sentence.into());
+}
+
+/// The cluster, by weight where several are configured.
+fn target(target: &TcpTarget, random: u64) -> &str {
+    match target {
+        TcpTarget::Cluster(name) => name,
+        TcpTarget::Weighted(clusters, total) => {
+            let mut point = random % total;
+            for (name, weight) in clusters {
+                let weight = u64::from(*weight);
+                if point < weight {
+                    return name;
+                }
+                point -= weight;
+            }
+            // The weights add up to the total, so that a cluster was found above.
+            ""
+        }
+    }
+}
