@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::histogram::DEFAULT_BOUNDS;
+use super::tags::TagProducer;
 use crate::matcher::StringMatcher;
 
 /// `stats_config` of a bootstrap; the default is Envoy's.
@@ -57,6 +58,7 @@ pub struct HistogramBuckets {
 
 /// The config compiled.
 pub(super) struct Settings {
+    pub(super) tags: TagProducer,
     matcher: StatsMatcher,
     buckets: Vec<(StringMatcher, Arc<[f64]>)>,
     default_bounds: Arc<[f64]>,
@@ -66,14 +68,16 @@ impl Settings {
     /// Also returns what was skipped, in sentences.
     pub(super) fn new(config: StatsConfig) -> (Self, Vec<String>) {
         let buckets = config.histogram_bucket_settings.into_iter();
+        let (tags, warnings) = TagProducer::new(config.stats_tags, config.use_all_default_tags.unwrap_or(true));
         let settings = Self {
+            tags,
             matcher: config.stats_matcher,
             buckets: buckets
                 .map(|setting| (setting.match_, setting.buckets.into()))
                 .collect(),
             default_bounds: DEFAULT_BOUNDS.into(),
         };
-        (settings, Vec::new())
+        (settings, warnings)
     }
 
     /// Whether a stat of this full name exists.

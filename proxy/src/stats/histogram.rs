@@ -32,6 +32,7 @@ pub(super) struct Histogram {
 
 #[derive(Default)]
 struct Flushed {
+    /// Buckets and sum, as `cells` gives them.
     seen: Vec<u64>,
     interval: Vec<u64>,
 }
@@ -45,6 +46,8 @@ pub struct HistogramSnapshot {
     pub counts: Vec<u64>,
     /// Values per bucket between the last two flushes; empty if none.
     pub interval: Vec<u64>,
+    /// The sum of the interval's values.
+    pub interval_sum: u64,
     /// The sum of all values.
     pub sum: u64,
 }
@@ -85,11 +88,13 @@ impl Histogram {
     pub(super) fn snapshot(&self) -> HistogramSnapshot {
         let mut counts = self.cells();
         let sum = counts.pop().unwrap_or_default();
-        let interval = lock(&self.flushed).interval.clone();
+        let mut interval = lock(&self.flushed).interval.clone();
+        let interval_sum = interval.pop().unwrap_or_default();
         HistogramSnapshot {
             bounds: self.bounds.clone(),
             counts,
             interval,
+            interval_sum,
             sum,
         }
     }
@@ -119,6 +124,7 @@ impl HistogramSnapshot {
             bounds,
             counts,
             interval: Vec::new(),
+            interval_sum: 0,
             sum: 0,
         }
     }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, Weak};
 use super::config::{Settings, StatsConfig};
 use super::core::Core;
 use super::group::Group;
+use super::labelled::Labelled;
 use super::lock;
 use super::prefix::Prefix;
 use super::schema::{Schema, Scope};
@@ -20,6 +21,7 @@ pub(super) struct House {
     pub(super) threads: usize,
     pub(super) settings: Settings,
     groups: Mutex<BTreeMap<Key, Weak<Core>>>,
+    labelled: Mutex<Vec<Arc<Labelled>>>,
     warnings: Vec<String>,
 }
 
@@ -38,6 +40,7 @@ impl Store {
             threads,
             settings,
             groups: Mutex::default(),
+            labelled: Mutex::default(),
             warnings,
         }))
     }
@@ -71,6 +74,14 @@ impl Store {
     /// Ends the interval of every histogram; to be called each `stats_flush_interval` (Envoy's default: 5 s).
     pub fn flush_histograms(&self) {
         self.groups().iter().for_each(|core| core.flush_histograms());
+    }
+
+    pub(super) fn keep(&self, labelled: &Arc<Labelled>) {
+        lock(&self.0.labelled).push(labelled.clone());
+    }
+
+    pub(super) fn all_labelled(&self) -> Vec<Arc<Labelled>> {
+        lock(&self.0.labelled).clone()
     }
 
     pub(super) fn house(&self) -> &Arc<House> {

@@ -1,7 +1,7 @@
 //! The shape of a table, and the macro that makes a scope's enum from its list.
 
 /// What a stat is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     Counter,
     Gauge,

@@ -1,0 +1,239 @@
+//! `/stats/prometheus`: counters, gauges, histograms; in each, metrics by name, and in each of those, stats by name.
+//!
+//! A first pass over all groups sorts stats by metric, remembering only where each is; a second reads and writes them.
+
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::sync::Arc;
+
+use super::CHUNK_BYTES;
+use super::query::{Buckets, Query};
+use super::series::{Order, Walk};
+use crate::stats::config::Settings;
+use crate::stats::core::{At, Core};
+use crate::stats::histogram::{HistogramSnapshot, PERCENTILES};
+use crate::stats::labelled::{Labelled, LabelledKind};
+use crate::stats::schema::Kind;
+use crate::stats::tags;
+
+/// Stats of this namespace are shown without the `envoy_` that others get; Istio's telemetry lives there.
+const CUSTOM_NAMESPACE: &str = "istiocustom.";
+
+/// What is written before every other metric's name.
+const NAMESPACE: &str = "envoy_";
+
+pub(super) struct Prometheus {
+    walk: Walk,
+    /// By kind and name without tags.
+    found: HashMap<(Kind, String), Vec<Place>>,
+    /// Sorted, once everything was found; written from the end.
+    to_write: Option<Vec<Metric>>,
+    labelled: Vec<Arc<Labelled>>,
+}
+
+struct Place {
+    group: u32,
+    at: At,
+}
+
+struct Metric {
+    kind: Kind,
+    name: String,
+    places: Vec<Place>,
+    /// How many places are written.
+    written: usize,
+}
+
+impl Prometheus {
+    pub(super) fn new(groups: Vec<Arc<Core>>, labelled: Vec<Arc<Labelled>>) -> Self {
+        Self {
+            walk: Walk::new(groups, Order::Tokens),
+            found: HashMap::new(),
+            to_write: None,
+            labelled,
+        }
+    }
+
+    pub(super) fn chunk(&mut self, settings: &Settings, query: &Query) -> Option<String> {
+        let Some(to_write) = &mut self.to_write else {
+            self.gather(settings, query);
+            return Some(String::new());
+        };
+        let mut out = String::new();
+        while out.len() < CHUNK_BYTES {
+            let Some(metric) = to_write.last_mut() else { break };
+            metric.write(&self.walk.groups, settings, query, &mut out);
+            if metric.written == metric.places.len() {
+                to_write.pop();
+            }
+        }
+        if !out.is_empty() {
+            return Some(out);
+        }
+        let labelled = self.labelled.pop()?;
+        if settings.admits(labelled.name()) && query.admits_name(labelled.name()) {
+            write_labelled(&labelled, query, &mut out);
+        }
+        Some(out)
+    }
+
+    fn gather(&mut self, settings: &Settings, query: &Query) {
+        let kinds: &[Kind] = if query.text_readouts {
+            &[Kind::Counter, Kind::Gauge, Kind::TextReadout, Kind::Histogram]
+        } else {
+            &[Kind::Counter, Kind::Gauge, Kind::Histogram]
+        };
+        if !self.walk.is_done() {
+            for series in self.walk.some(settings, query, kinds) {
+                let metric = (series.kind, settings.tags.extract(&series.name).rest());
+                let place = Place {
+                    group: series.group as u32,
+                    at: series.at,
+                };
+                self.found.entry(metric).or_default().push(place);
+            }
+            return;
+        }
+        let rank = |kind: Kind| kinds.iter().position(|k| *k == kind);
+        let found = std::mem::take(&mut self.found).into_iter();
+        let mut metrics: Vec<Metric> = found
+            .map(|((kind, name), places)| Metric {
+                kind,
+                name,
+                places,
+                written: 0,
+            })
+            .collect();
+        metrics.sort_by(|a, b| {
+            rank(a.kind)
+                .cmp(&rank(b.kind))
+                .then_with(|| Order::Tokens.compare(&a.name, &b.name))
+                .reverse()
+        });
+        self.to_write = Some(metrics);
+    }
+}
+
+impl Metric {
+    fn write(&mut self, groups: &[Arc<Core>], settings: &Settings, query: &Query, out: &mut String) {
+        let name = metric_name(&self.name);
+        if self.written == 0 {
+            write_type(&name, type_of(self.kind, query), out);
+        }
+        for place in &self.places[self.written..] {
+            let core = &groups[place.group as usize];
+            let mut full = String::new();
+            core.push_name(&place.at, &mut full);
+            let labels = labels(settings.tags.extract(&full).tags.iter().copied());
+            let index = if let At::Stat(index) = place.at {
+                usize::from(index)
+            } else {
+                0
+            };
+            match self.kind {
+                Kind::Counter | Kind::Gauge => write_value(&name, &labels, core.value(&place.at), out),
+                Kind::TextReadout => {
+                    let text = core.text(index).unwrap_or_default();
+                    let labels = join(&labels, &label("text_value", &text));
+                    write_value(&name, &labels, 0, out);
+                }
+                Kind::Histogram => write_histogram(&name, &labels, &core.histogram(index), query, out),
+            }
+            self.written += 1;
+            if out.len() >= CHUNK_BYTES {
+                break;
+            }
+        }
+    }
+}
+
+fn type_of(kind: Kind, query: &Query) -> &'static str {
+    match kind {
+        Kind::Counter => "counter",
+        Kind::Gauge | Kind::TextReadout => "gauge",
+        Kind::Histogram if query.histogram_buckets == Some(Buckets::Summary) => "summary",
+        Kind::Histogram => "histogram",
+    }
+}
+
+/// `cluster.upstream_rq_total` as `envoy_cluster_upstream_rq_total`.
+fn metric_name(name: &str) -> String {
+    match name.strip_prefix(CUSTOM_NAMESPACE) {
+        Some(custom) => tags::label(custom),
+        None => format!("{NAMESPACE}{}", tags::label(name)),
+    }
+}
+
+// Writing to a String cannot fail, hence the `let _` below.
+
+fn write_type(name: &str, kind: &str, out: &mut String) {
+    let _ = writeln!(out, "# TYPE {name} {kind}");
+}
+
+fn write_value(name: &str, labels: &str, value: u64, out: &mut String) {
+    let _ = writeln!(out, "{name}{{{labels}}} {value}");
+}
+
+fn labels<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> String {
+    pairs.fold(String::new(), |all, (name, value)| join(&all, &label(name, value)))
+}
+
+fn label(name: &str, value: &str) -> String {
+    let value = value.replace('\\', "\\\\").replace('\n', "\\n").replace('"', "\\\"");
+    format!("{name}=\"{value}\"")
+}
+
+fn join(labels: &str, more: &str) -> String {
+    if labels.is_empty() {
+        more.to_owned()
+    } else {
+        format!("{labels},{more}")
+    }
+}
+
+fn write_histogram(name: &str, labels: &str, histogram: &HistogramSnapshot, query: &Query, out: &mut String) {
+    if query.histogram_buckets == Some(Buckets::Summary) {
+        for percent in PERCENTILES {
+            let value = histogram.percentile(&histogram.interval, percent);
+            let value = value.map_or_else(|| "nan".to_owned(), |value| value.to_string());
+            let labels = join(labels, &label("quantile", &(percent / 100.0).to_string()));
+            let _ = writeln!(out, "{name}{{{labels}}} {value}");
+        }
+        write_value(&format!("{name}_sum"), labels, histogram.interval_sum, out);
+        write_value(&format!("{name}_count"), labels, histogram.interval.iter().sum(), out);
+        return;
+    }
+    let mut below = 0;
+    for (bound, count) in histogram.bounds.iter().zip(&histogram.counts) {
+        below += count;
+        let labels = join(labels, &label("le", &bound.to_string()));
+        let _ = writeln!(out, "{name}_bucket{{{labels}}} {below}");
+    }
+    let count = histogram.count();
+    let _ = writeln!(out, "{name}_bucket{{{}}} {count}", join(labels, "le=\"+Inf\""));
+    write_value(&format!("{name}_sum"), labels, histogram.sum, out);
+    write_value(&format!("{name}_count"), labels, count, out);
+}
+
+fn write_labelled(labelled: &Labelled, query: &Query, out: &mut String) {
+    let name = metric_name(labelled.name());
+    let kind = match labelled.kind() {
+        LabelledKind::Counter => Kind::Counter,
+        LabelledKind::Histogram => Kind::Histogram,
+    };
+    if query.kind.is_some_and(|wanted| wanted != kind) {
+        return;
+    }
+    let series = labelled.series();
+    if !series.is_empty() {
+        write_type(&name, type_of(kind, query), out);
+    }
+    for series in series {
+        let values = series.labels.iter().map(|value| &**value);
+        let labels = labels(labelled.label_names().iter().copied().zip(values));
+        match kind {
+            Kind::Histogram => write_histogram(&name, &labels, &series.histogram(), query, out),
+            _ => write_value(&name, &labels, series.value(), out),
+        }
+    }
+}
