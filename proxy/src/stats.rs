@@ -29,6 +29,7 @@ pub use histogram::{DEFAULT_BOUNDS, HistogramSnapshot, PERCENTILES};
 pub use labelled::{Labelled, LabelledKind, OVERFLOW, Series};
 pub use prefix::{ClusterPart, Prefix};
 pub use render::{Buckets, Format, Query, Render};
+pub use schema::admin::{AdminHttpStat, AdminListenerStat};
 pub use schema::cluster::{ClusterStat, EdsStat, HealthCheckStat, OutlierDetectionStat, RemainingStat};
 pub use schema::codec::{Http1Stat, Http2Stat};
 pub use schema::filters::*;

@@ -123,7 +123,7 @@ impl Core {
         };
         let reset_at = self.rare.get().and_then(|rare| rare.reset_at.get());
         let (mut sum, mut used) = (0u64, false);
-        for row in row.map_or(0..self.rows(), |row| row..row + 1) {
+        for row in row.map_or_else(|| 0..self.rows(), |row| row..row + 1) {
             let Some(cell) = table.peek(row, stats, index) else {
                 continue;
             };

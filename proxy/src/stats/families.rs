@@ -34,7 +34,7 @@ pub(super) struct Counter {
 #[derive(Default)]
 pub(super) struct Chain {
     counters: [OnceLock<Counter>; LEAVES],
-    next: OnceLock<Box<Chain>>,
+    next: OnceLock<Box<Self>>,
 }
 
 impl Leaf {

@@ -28,13 +28,16 @@ pub struct Labelled {
     kind: LabelledKind,
     label_names: Box<[&'static str]>,
     cap: usize,
-    series: Mutex<HashMap<Box<[Arc<str>]>, Arc<Series>>>,
+    series: Mutex<HashMap<Labels, Arc<Series>>>,
 }
+
+/// A value for each label name.
+type Labels = Box<[Arc<str>]>;
 
 /// One label set's cells.
 pub struct Series {
     house: Arc<House>,
-    pub(super) labels: Box<[Arc<str>]>,
+    pub(super) labels: Labels,
     count: Table,
     histogram: OnceLock<Histogram>,
     bounds: Arc<[f64]>,
@@ -62,7 +65,7 @@ impl Labelled {
     /// The series of these label values (one for each name), made at first use.
     pub fn with(&self, values: &[&str]) -> Arc<Series> {
         debug_assert_eq!(values.len(), self.label_names.len(), "{}", self.name);
-        let key: Box<[Arc<str>]> = values.iter().map(|value| Arc::from(*value)).collect();
+        let key: Labels = values.iter().map(|value| Arc::from(*value)).collect();
         let mut series = lock(&self.series);
         if let Some(known) = series.get(&key) {
             return known.clone();
@@ -103,7 +106,7 @@ impl Labelled {
 }
 
 impl Series {
-    fn new(house: Arc<House>, labels: Box<[Arc<str>]>, bounds: Arc<[f64]>) -> Self {
+    fn new(house: Arc<House>, labels: Labels, bounds: Arc<[f64]>) -> Self {
         let count = Table::new(house.threads + 1, 1);
         Self {
             house,

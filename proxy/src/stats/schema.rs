@@ -5,6 +5,7 @@
 
 #[macro_use]
 mod table;
+pub mod admin;
 pub mod cluster;
 pub mod codec;
 pub mod filters;

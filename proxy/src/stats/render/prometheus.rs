@@ -7,6 +7,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use super::CHUNK_BYTES;
+use super::number::general;
 use super::query::{Buckets, Query};
 use super::series::{Order, Walk};
 use crate::stats::config::Settings;
@@ -14,6 +15,7 @@ use crate::stats::core::{At, Core};
 use crate::stats::histogram::{HistogramSnapshot, PERCENTILES};
 use crate::stats::labelled::{Labelled, LabelledKind};
 use crate::stats::schema::Kind;
+use crate::stats::store::Store;
 use crate::stats::tags;
 
 /// Stats of this namespace are shown without the `envoy_` that others get; Istio's telemetry lives there.
@@ -156,6 +158,18 @@ fn type_of(kind: Kind, query: &Query) -> &'static str {
     }
 }
 
+impl Store {
+    /// What a stat of this full name is called in Prometheus output: `envoy_cluster_upstream_rq_total{envoy_cluster_name="a"}`.
+    pub fn prometheus_name(&self, name: &str) -> String {
+        let tagged = self.house().settings.tags.extract(name);
+        format!(
+            "{}{{{}}}",
+            metric_name(&tagged.rest()),
+            labels(tagged.tags.iter().copied())
+        )
+    }
+}
+
 /// `cluster.upstream_rq_total` as `envoy_cluster_upstream_rq_total`.
 fn metric_name(name: &str) -> String {
     match name.strip_prefix(CUSTOM_NAMESPACE) {
@@ -196,7 +210,7 @@ fn write_histogram(name: &str, labels: &str, histogram: &HistogramSnapshot, quer
         for percent in PERCENTILES {
             let value = histogram.percentile(&histogram.interval, percent);
             let value = value.map_or_else(|| "nan".to_owned(), |value| value.to_string());
-            let labels = join(labels, &label("quantile", &(percent / 100.0).to_string()));
+            let labels = join(labels, &label("quantile", &general(percent / 100.0)));
             let _ = writeln!(out, "{name}{{{labels}}} {value}");
         }
         write_value(&format!("{name}_sum"), labels, histogram.interval_sum, out);
@@ -221,9 +235,6 @@ fn write_labelled(labelled: &Labelled, query: &Query, out: &mut String) {
         LabelledKind::Counter => Kind::Counter,
         LabelledKind::Histogram => Kind::Histogram,
     };
-    if query.kind.is_some_and(|wanted| wanted != kind) {
-        return;
-    }
     let series = labelled.series();
     if !series.is_empty() {
         write_type(&name, type_of(kind, query), out);

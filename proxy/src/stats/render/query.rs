@@ -14,7 +14,7 @@ pub struct Query {
     pub filter: Option<meta::Regex>,
     /// `invert_filter`: shows what the filter does not find.
     pub invert_filter: bool,
-    /// `type`; `None` is `All`.
+    /// `type`; `None` is `All`. Prometheus output is of all types always.
     pub kind: Option<Kind>,
     /// `histogram_buckets`
     pub histogram_buckets: Option<Buckets>,
@@ -42,13 +42,13 @@ pub enum Buckets {
 
 impl Query {
     /// Parses what follows `?`, percent-encoded or, as pilot-agent sends its filters, raw; `prometheus` for the path
-    /// `/stats/prometheus`. Unknown parameters are ignored, as in Envoy.
+    /// `/stats/prometheus`. As in Envoy, unknown parameters are ignored, and of one given twice the first counts.
     ///
     /// # Errors
     /// The body of a 400 response, in Envoy's words where it has them.
     pub fn parse(query: &str, prometheus: bool) -> Result<Self, String> {
         let mut parsed = Self::default();
-        for pair in query.split('&') {
+        for pair in query.rsplit('&') {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
             let value = percent_decode(value);
             match key {
@@ -65,6 +65,12 @@ impl Query {
         }
         if prometheus {
             parsed.format = Format::Prometheus;
+        }
+        if parsed.format == Format::Prometheus {
+            parsed.kind = None;
+            if matches!(parsed.histogram_buckets, Some(Buckets::Disjoint | Buckets::Detailed)) {
+                return Err("unsupported prometheus histogram bucket mode".to_owned());
+            }
         }
         Ok(parsed)
     }
@@ -85,7 +91,7 @@ fn filter(pattern: &str) -> Result<meta::Regex, String> {
         let reason = error
             .syntax_error()
             .map_or_else(|| error.to_string(), ToString::to_string);
-        format!("Invalid regex in filter={pattern}: {reason}\n")
+        format!("Invalid regex in filter={pattern}: {reason}")
     })
 }
 
@@ -95,7 +101,7 @@ fn format(value: &str) -> Result<Format, String> {
         "json" => Ok(Format::Json),
         "prometheus" => Ok(Format::Prometheus),
         "html" | "active-html" => Err(format!(
-            "format={value} is a page of Envoy's own; use text, json or prometheus\n"
+            "format={value} is a page of Envoy's own; use text, json or prometheus"
         )),
         _ => Err("usage: /stats?format=(json|prometheus|text)\n\n".to_owned()),
     }
@@ -108,7 +114,7 @@ fn kind(value: &str) -> Result<Option<Kind>, String> {
         "Gauges" => Ok(Some(Kind::Gauge)),
         "Histograms" => Ok(Some(Kind::Histogram)),
         "TextReadouts" => Ok(Some(Kind::TextReadout)),
-        _ => Err("invalid &type= param\n".to_owned()),
+        _ => Err("invalid &type= param".to_owned()),
     }
 }
 
@@ -120,7 +126,7 @@ fn buckets(value: &str) -> Result<Option<Buckets>, String> {
         "detailed" => Ok(Some(Buckets::Detailed)),
         "summary" => Ok(Some(Buckets::Summary)),
         "prometheusnative" => {
-            Err("unsupported prometheusnative histogram type when not using protobuf exposition format\n".to_owned())
+            Err("unsupported prometheusnative histogram type when not using protobuf exposition format".to_owned())
         }
         _ => {
             Err("usage: /stats?histogram_buckets=(cumulative|disjoint|detailed|summary|prometheusnative)\n".to_owned())

@@ -66,7 +66,7 @@ fn workers_show_their_own_part() {
     let expected = "listener.0.0.0.0_80.downstream_cx_active: 1\nlistener.0.0.0.0_80.downstream_cx_total: 1\n\
                     listener.0.0.0.0_80.worker_0.downstream_cx_active: 1\nlistener.0.0.0.0_80.worker_0.downstream_cx_total: 1\n";
     assert_eq!(body(&store, "usedonly"), expected);
-    let prometheus = body(&store, "usedonly&type=Gauges&format=prometheus");
+    let prometheus = body(&store, "usedonly&filter=active&format=prometheus");
     let expected = "# TYPE envoy_listener_downstream_cx_active gauge\n\
                     envoy_listener_downstream_cx_active{envoy_listener_address=\"0.0.0.0_80\"} 1\n\
                     # TYPE envoy_listener_worker_downstream_cx_active gauge\n\
@@ -235,9 +235,13 @@ fn a_large_scrape_comes_in_pieces() {
     assert!(pieces.len() > 20);
     assert!(pieces.iter().all(|piece| piece.len() < 2 * CHUNK_BYTES));
     let all = pieces.concat();
-    let types: Vec<&str> = all.lines().filter(|line| line.starts_with("# TYPE")).collect();
-    let unique: std::collections::HashSet<&&str> = types.iter().collect();
-    assert_eq!(types.len(), unique.len(), "a metric in two pieces has one type line");
+    let types = || all.lines().filter(|line| line.starts_with("# TYPE"));
+    let unique: std::collections::HashSet<&str> = types().collect();
+    assert_eq!(
+        types().count(),
+        unique.len(),
+        "a metric in two pieces has one type line"
+    );
     assert_eq!(all.matches("envoy_cluster_upstream_rq_total{").count(), clusters.len());
 }
 

@@ -13,7 +13,8 @@ schema! {
             counter EnvoyBugFailures "envoy_bug_failures",
             counter EnvoyNotifications "envoy_notifications",
             gauge HotRestartEpoch "hot_restart_epoch",
-            gauge HotRestartGeneration "hot_restart_generation",
+            // Only where hot restart is not disabled.
+            lazy_gauge HotRestartGeneration "hot_restart_generation",
             gauge Live "live",
             gauge MemoryAllocated "memory_allocated",
             gauge MemoryHeapSize "memory_heap_size",

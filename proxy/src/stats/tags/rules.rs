@@ -57,7 +57,7 @@ pub(super) const DEFAULTS: &[Default] = &[
     Default::by("envoy.ssl_curve", None, |name| tls_leaf(name, ".ssl.curves.")),
     Default::by("envoy.ssl_sigalg", None, |name| tls_leaf(name, ".ssl.sigalgs.")),
     Default::by("envoy.ssl_version", None, tls_version),
-    Default::by("envoy.ssl_cipher_suite", Some("cluster"), cluster_cipher),
+    Default::by("cipher_suite", Some("cluster"), cluster_cipher),
     Default::by("envoy.http_conn_manager_prefix", Some("listener"), listener_http),
     Default::by("envoy.worker_id", None, worker_id),
     Default::by("envoy.listener_address", Some("listener"), listener_address),
