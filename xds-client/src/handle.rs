@@ -106,8 +106,7 @@ impl Handle {
         });
     }
 
-    /// Ends subscriptions; nothing more is heard of these resources. In state of the world, a name that is dropped and
-    /// subscribed again at once may not be sent again: keep what was received.
+    /// Ends subscriptions; nothing more is heard of these resources.
     pub fn unsubscribe(&self, type_url: &str, names: impl IntoIterator<Item: Into<Name>>) {
         let names = names.into_iter().map(Into::into).collect();
         self.send(Command::Unsubscribe {
@@ -116,7 +115,8 @@ impl Handle {
         });
     }
 
-    /// Ends the subscription to all resources of a type; those subscribed by name stay.
+    /// Ends the subscription to all resources of a type; those subscribed by name stay. In state of the world a server
+    /// cannot be told before the next stream, unless names were subscribed too; what it sends is dropped.
     pub fn unsubscribe_all(&self, type_url: &str) {
         self.unsubscribe(type_url, [WILDCARD]);
     }

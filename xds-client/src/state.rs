@@ -146,23 +146,40 @@ impl Mux {
     /// to a type go out as one request, which servers that answer only complete requests need.
     pub fn next_request(&mut self) -> Option<Outgoing> {
         loop {
-            let request = match self.due.pop_front()? {
-                Due::Interest(i) => {
-                    let subscription = &mut self.types[i];
+            let due = self.due.pop_front()?;
+            let (Due::Interest(i) | Due::Acknowledgement(i, _)) = due;
+            let answer_follows = self
+                .due
+                .iter()
+                .any(|it| matches!(it, Due::Acknowledgement(of, _) if *of == i));
+            let subscription = &mut self.types[i];
+            let request = match due {
+                Due::Interest(_) => {
                     subscription.queued = false;
                     match self.protocol {
+                        // The answer carries the names; a request ahead of it would be taken for the answer.
+                        Protocol::StateOfTheWorld if answer_follows => None,
                         Protocol::StateOfTheWorld => sotw::request(subscription).map(Request::StateOfTheWorld),
                         Protocol::Delta => delta::request(subscription).map(Request::Delta),
                     }
                 }
-                Due::Acknowledgement(i, acknowledgement) => Some(match self.protocol {
-                    Protocol::StateOfTheWorld => {
-                        Request::StateOfTheWorld(sotw::acknowledge(&mut self.types[i], acknowledgement))
+                Due::Acknowledgement(_, acknowledgement) => {
+                    let stale = answer_follows || !subscription.pending.is_empty();
+                    if !stale {
+                        subscription.dropped.clear();
                     }
-                    Protocol::Delta => Request::Delta(delta::acknowledge(&self.types[i], acknowledgement)),
-                }),
+                    Some(match self.protocol {
+                        Protocol::StateOfTheWorld => {
+                            Request::StateOfTheWorld(sotw::acknowledge(subscription, acknowledgement, stale))
+                        }
+                        Protocol::Delta => Request::Delta(delta::acknowledge(subscription, acknowledgement)),
+                    })
+                }
             };
             if let Some(request) = request {
+                if !subscription.subscribe.is_empty() {
+                    self.interest_due(i);
+                }
                 let with_node = !(self.node_on_first_message_only && self.node_sent);
                 self.node_sent = true;
                 return Some(Outgoing { request, with_node });
@@ -191,6 +208,7 @@ impl Mux {
         }
         let quiet = digest.is_quiet() || subscription.names.is_empty();
         subscription.answered(i, &digest, &mut self.deadlines);
+        subscription.dropped.extend(digest.dropped.iter().cloned());
         subscription
             .pending
             .push_back(Pending::new(id.number, self.stream, &digest, now));

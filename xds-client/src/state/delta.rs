@@ -22,7 +22,9 @@ pub(super) fn request(subscription: &mut SubscriptionState) -> Option<DeltaDisco
             return None;
         }
         request.resource_names_subscribe = subscription.subscribe.iter().map(|it| it.to_string()).collect();
-        request.resource_names_unsubscribe = subscription.unsubscribe.iter().map(|it| it.to_string()).collect();
+        // To subscribe again is to drop and to want again: the server must send the resource in any case.
+        let dropped = subscription.unsubscribe.difference(&subscription.subscribe);
+        request.resource_names_unsubscribe = dropped.map(|it| it.to_string()).collect();
     } else {
         if subscription.names.is_empty() || !subscription.pending.is_empty() {
             return None;
@@ -85,7 +87,7 @@ pub(super) fn digest(subscription: &SubscriptionState, response: DeltaDiscoveryR
                 ttl,
             });
         } else {
-            digest.dropped = true;
+            digest.dropped.push(name);
         }
     }
     for name in response.removed_resources {
@@ -94,7 +96,7 @@ pub(super) fn digest(subscription: &SubscriptionState, response: DeltaDiscoveryR
         }
         match subscription.wants(&name, &[]) {
             true => digest.removed.push(name.into()),
-            false => digest.dropped = true,
+            false => digest.dropped.push(name.into()),
         }
     }
     digest

@@ -17,8 +17,8 @@ pub(super) struct Digest {
     pub(super) heartbeats: Vec<(Name, Duration)>,
     pub(super) removed: Vec<Name>,
     pub(super) malformed: Vec<Rejection>,
-    /// Some of it was not asked for (any more) and has been dropped.
-    pub(super) dropped: bool,
+    /// What was not asked for (any more).
+    pub(super) dropped: Vec<Name>,
     /// It cannot be read at all.
     pub(super) refused: Option<String>,
 }
@@ -36,7 +36,7 @@ impl Digest {
     /// nothing of the type.
     pub(super) fn is_quiet(&self) -> bool {
         let empty = self.resources.is_empty() && self.removed.is_empty() && self.malformed.is_empty();
-        empty && (self.dropped || !self.heartbeats.is_empty())
+        empty && (!self.dropped.is_empty() || !self.heartbeats.is_empty())
     }
 
     pub(super) fn refuse(mut self, reason: String) -> Self {

@@ -30,7 +30,7 @@ pub(super) fn request(subscription: &mut SubscriptionState) -> Option<DiscoveryR
         return None;
     }
     let (nonce, version) = (subscription.nonce.clone(), subscription.version.clone());
-    Some(acknowledge(
+    Some(compose(
         subscription,
         Acknowledgement {
             nonce,
@@ -40,10 +40,23 @@ pub(super) fn request(subscription: &mut SubscriptionState) -> Option<DiscoveryR
     ))
 }
 
-pub(super) fn acknowledge(subscription: &mut SubscriptionState, ack: Acknowledgement) -> DiscoveryRequest {
-    let resource_names = subscription.name_list();
+/// `stale`: the answer to a later response follows, so the server will heed the names of that one only.
+pub(super) fn acknowledge(subscription: &mut SubscriptionState, ack: Acknowledgement, stale: bool) -> DiscoveryRequest {
+    let request = compose(subscription, ack);
+    if stale {
+        subscription.unsubscribe = subscription.subscribe.clone();
+    }
+    request
+}
+
+/// Names that were dropped and are wanted again are left out, and stay due for the next request.
+fn compose(subscription: &mut SubscriptionState, ack: Acknowledgement) -> DiscoveryRequest {
+    let mut resource_names = subscription.name_list();
     subscription.named |= !resource_names.is_empty();
+    let again = subscription.dropped_and_wanted();
+    resource_names.retain(|name| !again.contains(name.as_str()));
     subscription.told();
+    subscription.subscribe = again;
     DiscoveryRequest {
         version_info: ack.version.to_string(),
         node: Bytes::new(),
@@ -79,7 +92,7 @@ pub(super) fn digest(subscription: &SubscriptionState, response: DiscoveryRespon
                 reason,
             });
         } else if !subscription.wants(&resource.name, &resource.aliases) {
-            digest.dropped = true;
+            digest.dropped.push(resource.name);
         } else if let (true, Some(ttl)) = (resource.body.is_empty(), resource.ttl) {
             digest.heartbeats.push((resource.name, ttl));
         } else {

@@ -30,9 +30,13 @@ pub(super) struct SubscriptionState {
     /// Some request named resources, so that an empty list no longer means all of them.
     pub(super) named: bool,
     pub(super) nonce: Arc<str>,
-    /// Changes of interest that the server has not heard of.
+    /// Changes of interest that the server has not heard of. A name in both was dropped and is wanted again: the server
+    /// must hear of both, or it would not send what the application no longer has.
     pub(super) subscribe: BTreeSet<Name>,
     pub(super) unsubscribe: BTreeSet<Name>,
+    /// What was dropped since the last ACK. In state of the world the request that said so may have crossed a response,
+    /// and then the server ignored it and believes that the client has what it dropped.
+    pub(super) dropped: BTreeSet<Name>,
 }
 
 #[derive(Debug)]
@@ -65,6 +69,7 @@ impl SubscriptionState {
             nonce: "".into(),
             subscribe: BTreeSet::new(),
             unsubscribe: BTreeSet::new(),
+            dropped: BTreeSet::new(),
         }
     }
 
@@ -81,7 +86,7 @@ impl SubscriptionState {
                 fetch_deadline: None,
             },
         );
-        self.unsubscribe.remove(name);
+        self.unsubscribe.extend(self.dropped.take(name));
         self.subscribe.insert(name.clone())
     }
 
@@ -102,6 +107,7 @@ impl SubscriptionState {
         self.subscribe.remove(&name);
         if wanted.sent {
             self.unsubscribe.insert(name.clone());
+            self.dropped.insert(name.clone());
         }
         let gone: Vec<Name> = match &*name {
             WILDCARD => self.known.keys().filter(|it| !self.wants(it, &[])).cloned().collect(),
@@ -110,6 +116,10 @@ impl SubscriptionState {
         };
         for name in gone {
             self.forget(i, &name, deadlines);
+        }
+        for mut pending in std::mem::take(&mut self.pending) {
+            pending.resources.retain(|it| self.wants(&it.name, &it.aliases));
+            self.pending.push_back(pending);
         }
         wanted.sent
     }
@@ -134,6 +144,7 @@ impl SubscriptionState {
         self.nonce = "".into();
         self.subscribe.clear();
         self.unsubscribe.clear();
+        self.dropped.clear();
         self.names.values_mut().for_each(|it| it.sent = false);
     }
 
@@ -156,6 +167,11 @@ impl SubscriptionState {
             return Vec::new();
         }
         self.names.keys().map(|it| it.to_string()).collect()
+    }
+
+    /// Names that the server must hear dropped before it hears them wanted again.
+    pub(super) fn dropped_and_wanted(&self) -> BTreeSet<Name> {
+        self.subscribe.intersection(&self.unsubscribe).cloned().collect()
     }
 
     /// The request being built tells the server of every change.

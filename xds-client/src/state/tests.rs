@@ -9,6 +9,8 @@ use crate::resource_type::{CLUSTER, ENDPOINT, LISTENER, SECRET, VIRTUAL_HOST};
 use bytes::Bytes;
 use prost::Message;
 
+mod model;
+
 const FOREVER: Duration = Duration::ZERO;
 
 /// A resource whose body is its name as field 1 and `content` as field 2.

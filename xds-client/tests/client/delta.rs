@@ -16,7 +16,7 @@ fn clusters(nonce: &str, resources: &[(&str, &str)], removed: &[&str]) -> DeltaD
     let resource = |(name, version): &(&str, &str)| Resource {
         name: (*name).into(),
         version: (*version).into(),
-        resource: Some(cluster(name).into()),
+        resource: Some(cluster(name)),
         ..Default::default()
     };
     DeltaDiscoveryResponse {

@@ -168,14 +168,11 @@ async fn a_resource_expires_without_heartbeats() {
     call.request().await;
     let wrapped = Resource {
         name: "short".into(),
-        resource: Some(cluster("short").into()),
-        ttl: Some(
-            xds_api::pb::Duration {
-                seconds: 0,
-                nanos: 50_000_000,
-            }
-            .into(),
-        ),
+        resource: Some(cluster("short")),
+        ttl: Some(xds_api::pb::Duration {
+            seconds: 0,
+            nanos: 50_000_000,
+        }),
         ..Default::default()
     };
     let mut response = clusters("1", "n1", &[]);

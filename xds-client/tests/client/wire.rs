@@ -30,7 +30,7 @@ proptest! {
         let theirs = api::DiscoveryRequest::decode(&*Message::encode_to_vec(&ours)).unwrap();
         prop_assert_eq!(theirs.node.as_ref().map(|it| it.id.as_str()), Some("node"));
         prop_assert_eq!((&theirs.version_info, &theirs.resource_names, &theirs.response_nonce), (&version, &names, &nonce));
-        prop_assert_eq!(theirs.error_detail.map(|it| (it.code, it.message)), status.clone());
+        prop_assert_eq!(&theirs.error_detail.map(|it| (it.code, it.message)), &status);
 
         let ours = message::DeltaDiscoveryRequest {
             node: node_bytes, type_url: "t".into(), resource_names_subscribe: names.clone(),
@@ -53,7 +53,7 @@ proptest! {
         let control_plane = || Some(ControlPlane { identifier: "plane".into() });
         let theirs = api::DiscoveryResponse {
             version_info: version.clone(), resources: names.iter().map(any).collect(), type_url: "t".into(),
-            nonce: nonce.clone(), control_plane: control_plane().map(Into::into), ..Default::default()
+            nonce: nonce.clone(), control_plane: control_plane().map(Box::new), ..Default::default()
         };
         let ours: message::DiscoveryResponse = Message::decode(&*theirs.encode_to_vec()).unwrap();
         prop_assert_eq!((&ours.version_info, &ours.nonce, ours.type_url.as_str()), (&version, &nonce, "t"));
@@ -62,8 +62,8 @@ proptest! {
             names.iter().map(|it| it.clone().into_bytes()).collect::<Vec<_>>());
 
         let resource = |name: &String| api::Resource {
-            name: name.clone(), aliases: removed.clone(), version: version.clone(), resource: Some(any(name).into()),
-            ttl: ttl.map(|seconds| xds_api::pb::Duration { seconds, nanos: 5 }.into()), ..Default::default()
+            name: name.clone(), aliases: removed.clone(), version: version.clone(), resource: Some(any(name)),
+            ttl: ttl.map(|seconds| xds_api::pb::Duration { seconds, nanos: 5 }), ..Default::default()
         };
         let theirs = api::DeltaDiscoveryResponse {
             system_version_info: version.clone(), resources: names.iter().map(resource).collect(), type_url: "t".into(),
