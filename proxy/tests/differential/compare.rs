@@ -160,6 +160,10 @@ impl Names {
         match name.to_ascii_lowercase().as_str() {
             "date" if value.ends_with(" GMT") => "{date}".to_owned(),
             "x-envoy-upstream-service-time" if value.parse::<u64>().is_ok() => "{ms}".to_owned(),
+            // A later try is told what is left of the timeout.
+            "x-envoy-expected-rq-timeout-ms" if value.len() > 4 => value
+                .parse::<f64>()
+                .map_or(value.to_owned(), |ms| format!("{} s", (ms / 1000.0).round())),
             // The version digit carries the trace decision.
             "x-request-id" if is_uuid(value) => format!("{{uuid {}}}", &value[14..15]),
             _ => self.text(value),

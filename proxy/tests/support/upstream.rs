@@ -33,6 +33,8 @@ pub enum Act {
     Abort,
     /// Send back what comes, until the proxy closes.
     Echo,
+    /// Send back what comes next, once.
+    EchoOnce,
     /// An informational response.
     Interim(u16, Fields),
     Head(u16, Fields),

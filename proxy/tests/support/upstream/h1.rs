@@ -121,6 +121,12 @@ impl Connection {
                     end("complete");
                     return Break(());
                 }
+                Act::EchoOnce => {
+                    if self.buffer.is_empty() {
+                        self.fill().await?;
+                    }
+                    self.echo_buffer(entry).await?;
+                }
                 other => panic!("{other:?} is no act of an HTTP/1.1 upstream"),
             }
         }
@@ -128,15 +134,19 @@ impl Connection {
     }
 
     async fn echo(&mut self, entry: Option<Entry>) {
-        loop {
-            let bytes = std::mem::take(&mut self.buffer);
-            if let Some(entry) = entry {
-                self.recorder
-                    .update(entry, |received| received.message.body.extend_from_slice(&bytes));
-            }
-            if self.stream.write_all(&bytes).await.is_err() || self.fill().await.is_break() {
-                return;
-            }
+        while self.echo_buffer(entry).await.is_continue() && self.fill().await.is_continue() {}
+    }
+
+    async fn echo_buffer(&mut self, entry: Option<Entry>) -> ControlFlow<()> {
+        let bytes = std::mem::take(&mut self.buffer);
+        if let Some(entry) = entry {
+            self.recorder
+                .update(entry, |received| received.message.body.extend_from_slice(&bytes));
+        }
+        if self.stream.write_all(&bytes).await.is_ok() {
+            Continue(())
+        } else {
+            Break(())
         }
     }
 
