@@ -17,8 +17,7 @@ pub fn suite() -> Suite {
             "no requests allowed, gRPC",
             Request::get("/requests")
                 .method("POST")
-                .header("content-type", "application/grpc")
-                .data("x"),
+                .header("content-type", "application/grpc"),
         ),
         get("thresholds are per priority", "/high"),
         get("one request allowed", "/one"),

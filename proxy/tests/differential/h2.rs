@@ -93,7 +93,7 @@ fn to_h1() -> Vec<Case> {
         h2("direct response over HTTP/2", Request::get("/secret")),
         h2(
             "direct response to a body over HTTP/2",
-            Request::get("/secret").method("POST").data("abc"),
+            Request::get("/secret").method("POST").data_after(100, "abc"),
         ),
         h2("no upstream over HTTP/2", Request::get("/refused")),
         h2_all(
@@ -150,15 +150,13 @@ fn to_h2() -> Vec<Case> {
             Request::get("/refused")
                 .method("POST")
                 .header("content-type", "application/grpc")
-                .header("te", "trailers")
-                .data("\0\0\0\0\x01x"),
+                .header("te", "trailers"),
         ),
         h2(
             "gRPC without a route's consent",
             Request::get("/secret")
                 .method("POST")
-                .header("content-type", "application/grpc")
-                .data("\0\0\0\0\x01x"),
+                .header("content-type", "application/grpc"),
         ),
         h2("103 of HTTP/2", Request::get("/h2")).reply(Reply::acts([
             Act::Interim(103, &[("link", "</a.css>")]),
