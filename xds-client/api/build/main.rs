@@ -2,6 +2,7 @@
 //! No protoc: prost-build takes descriptors as they are.
 
 mod proto_source;
+mod rules;
 mod rust_types;
 mod schema;
 mod tables;

@@ -1,6 +1,7 @@
 //! The JSON transcoder's tables as Rust statics of plain numbers: offsets into one string of names, indices into each other.
 //! Nothing in them needs relocating, so they stay in pages that are shared with the file and read on first use.
 
+use crate::rules::Rules;
 use crate::schema::Schema;
 use prost_types::field_descriptor_proto::{Label, Type};
 use prost_types::{DescriptorProto, FieldDescriptorProto};
@@ -35,6 +36,8 @@ impl Names {
 pub(crate) fn generate(schema: &Schema, out: &Path) -> Result<(), Box<dyn Error>> {
     let order = MessageOrder::new(schema);
     let mut names = Names::default();
+    let rules_text = std::fs::read_to_string("schema/rules.txt")?;
+    let mut rules = Rules::parse(&rules_text);
     let (mut messages, mut fields, mut enums, mut values) =
         (String::new(), String::new(), String::new(), String::new());
     let (mut field_count, mut value_count) = (0, 0);
@@ -50,11 +53,12 @@ pub(crate) fn generate(schema: &Schema, out: &Path) -> Result<(), Box<dyn Error>
             message.field.len(),
             form(name),
         )?;
-        field_count += message.field.len();
         let mut by_number: Vec<_> = message.field.iter().collect();
         by_number.sort_by_key(|field| field.number());
         for field in by_number {
             writeln!(fields, "{},", field_row(schema, &order, name, field, &mut names))?;
+            rules.add((name, message), field.name(), field_count, |text| names.add(text))?;
+            field_count += 1;
         }
     }
     for name in &order.enums {
@@ -86,10 +90,11 @@ pub(crate) fn generate(schema: &Schema, out: &Path) -> Result<(), Box<dyn Error>
          static MESSAGES: [Message; {}] = [\n{messages}];\n\
          static FIELDS: [Field; {field_count}] = [\n{fields}];\n\
          static ENUMS: [Enum; {}] = [\n{enums}];\n\
-         static ENUM_VALUES: [EnumValue; {value_count}] = [\n{values}];\n",
+         static ENUM_VALUES: [EnumValue; {value_count}] = [\n{values}];\n{}",
         names.text,
         order.messages.len(),
         order.enums.len(),
+        rules.table(),
     );
     std::fs::write(out.join("tables.rs"), text)?;
     Ok(())

@@ -1,8 +1,9 @@
-//! Remakes `schema/envoy.binpb`: Envoy's API as one descriptor set, taken from the crate `envoy-types`, which vendors
+//! Remakes `schema/envoy.binpb`, Envoy's API as one descriptor set, and `schema/rules.txt`, its constraints, from the crate `envoy-types`, which vendors
 //! Envoy's protos and their compiled descriptors. Run `cargo run -p xds-api --example regenerate` after raising
 //! `ENVOY_TYPES`. The crate is only fetched, never compiled: whatever it generates from the same descriptors we make ourselves.
 
 use prost::Message;
+use prost_reflect::{DescriptorPool, DynamicMessage, ReflectMessage, Value};
 use prost_types::field_descriptor_proto::Type;
 use prost_types::{DescriptorProto, EnumDescriptorProto, FieldOptions, FileDescriptorProto, FileDescriptorSet};
 use std::error::Error;
@@ -30,7 +31,9 @@ const NOT_ANNOTATIONS: &str = "google/api/expr/";
 
 fn main() -> Result<(), Box<dyn Error>> {
     let package = fetch_envoy_types()?;
-    let mut set = FileDescriptorSet::decode(std::fs::read(package.join(DESCRIPTORS))?.as_slice())?;
+    let descriptors = std::fs::read(package.join(DESCRIPTORS))?;
+    write_rules(&descriptors)?;
+    let mut set = FileDescriptorSet::decode(descriptors.as_slice())?;
     set.file.retain(|file| !is_annotation(file.name()));
     set.file.iter_mut().for_each(strip_file);
     let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("schema/envoy.binpb");
@@ -71,6 +74,85 @@ fn fetch_envoy_types() -> Result<PathBuf, Box<dyn Error>> {
 
 fn is_annotation(file: &str) -> bool {
     !file.starts_with(NOT_ANNOTATIONS) && ANNOTATIONS.iter().any(|prefix| file.starts_with(prefix))
+}
+
+/// Writes `schema/rules.txt`: the constraints that Envoy checks every message against (protoc-gen-validate's), one field or oneof a line.
+fn write_rules(descriptors: &[u8]) -> Result<(), Box<dyn Error>> {
+    let pool = DescriptorPool::decode(descriptors)?;
+    let extension = |name: &str| {
+        pool.get_extension_by_name(name)
+            .ok_or_else(|| format!("no extension is named {name}"))
+    };
+    let (rules, required, disabled) = (
+        extension("validate.rules")?,
+        extension("validate.required")?,
+        extension("validate.disabled")?,
+    );
+    let mut lines = Vec::new();
+    for message in pool
+        .all_messages()
+        .filter(|message| !message.options().has_extension(&disabled))
+    {
+        for oneof in message
+            .oneofs()
+            .filter(|oneof| oneof.options().has_extension(&required))
+        {
+            lines.push(format!("{}.{} required_oneof", message.full_name(), oneof.name()));
+        }
+        for field in message.fields().filter(|field| field.options().has_extension(&rules)) {
+            let mut words = Vec::new();
+            if let Value::Message(of) = field.options().get_extension(&rules).as_ref() {
+                flatten("", of, &mut words);
+            }
+            lines.push(format!("{}.{} {}", message.full_name(), field.name(), words.join(" ")));
+        }
+    }
+    lines.sort();
+    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("schema/rules.txt");
+    std::fs::write(&target, lines.join("\n") + "\n")?;
+    println!("{}: {} lines", target.display(), lines.len());
+    Ok(())
+}
+
+/// `string: {min_len: 1}` is the word `min_len=1`; under `items`, `keys` and `values` it is `items.min_len=1`.
+fn flatten(prefix: &str, rules: &DynamicMessage, words: &mut Vec<String>) {
+    for (field, value) in rules.fields() {
+        let name = format!("{prefix}{}", field.name());
+        match value {
+            Value::Message(of) if field.containing_oneof().is_some() => flatten(prefix, of, words),
+            Value::Message(of) if of.descriptor().full_name() == "google.protobuf.Duration" => {
+                words.push(format!("{name}={}", seconds(of)));
+            }
+            Value::Message(of) => flatten(&format!("{name}."), of, words),
+            Value::List(values) => words.extend(values.iter().map(|value| format!("{name}={}", shown(value)))),
+            value => words.push(format!("{name}={}", shown(value))),
+        }
+    }
+}
+
+fn seconds(duration: &DynamicMessage) -> f64 {
+    let part = |name| {
+        duration
+            .get_field_by_name(name)
+            .and_then(|part| part.as_i64().or_else(|| part.as_i32().map(i64::from)))
+    };
+    part("seconds").unwrap_or_default() as f64 + part("nanos").unwrap_or_default() as f64 / 1e9
+}
+
+/// Text in quotes, so that a pattern's spaces do not end it.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::String(text) => format!("{text:?}"),
+        Value::Bytes(bytes) => format!("{:?}", String::from_utf8_lossy(bytes)),
+        Value::Bool(bool) => bool.to_string(),
+        Value::EnumNumber(number) | Value::I32(number) => number.to_string(),
+        Value::I64(number) => number.to_string(),
+        Value::U32(number) => number.to_string(),
+        Value::U64(number) => number.to_string(),
+        Value::F32(number) => number.to_string(),
+        Value::F64(number) => number.to_string(),
+        other => panic!("no rule is written so: {other:?}"),
+    }
 }
 
 /// Keeps what types and JSON need: names, numbers, types, oneofs, `allow_alias`, `map_entry`, `deprecated`. Comments are

@@ -12,6 +12,7 @@ mod time;
 mod write;
 
 pub(crate) use path::Path;
+pub(crate) use present::{Present, merged, present, zero};
 pub use read::to_wire;
 pub use write::{from_struct, from_wire, write_json};
 

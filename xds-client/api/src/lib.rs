@@ -7,6 +7,7 @@ pub mod any;
 pub mod inspect;
 pub mod json;
 pub mod pb;
+pub mod validate;
 
 mod decode;
 mod generated;

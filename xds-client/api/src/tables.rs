@@ -90,6 +90,60 @@ pub(crate) struct EnumValue {
     pub(crate) number: i32,
 }
 
+/// One constraint on one field (protoc-gen-validate's), which Envoy checks before it uses a message.
+pub(crate) struct Rule {
+    /// Index in `FIELDS`. Rules are sorted by it.
+    field: u16,
+    pub(crate) part: Part,
+    pub(crate) op: Op,
+    text: Text,
+    pub(crate) number: f64,
+}
+
+/// What of the field is constrained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    Value,
+    Items,
+    Keys,
+    Values,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Op {
+    /// On the first member of a oneof: one of the members must be set.
+    RequiredOneof,
+    Required,
+    /// What the field holds is not checked.
+    Skip,
+    /// An empty value passes whatever the other rules say.
+    IgnoreEmpty,
+    /// Characters.
+    MinLen,
+    MaxLen,
+    MaxBytes,
+    Prefix,
+    Suffix,
+    HeaderName,
+    HeaderValue,
+    /// A header's name or value, checked for line ends only.
+    Line,
+    /// One row for each value; any of them will do.
+    In,
+    NotIn,
+    /// True: the only constant that the API uses.
+    Const,
+    DefinedOnly,
+    Gt,
+    Gte,
+    Lt,
+    Lte,
+    MinItems,
+    MaxItems,
+    MinPairs,
+    Unique,
+}
+
 /// The message of that full name. What precedes a slash is ignored, so a type URL does as well.
 pub(crate) fn message(name: &str) -> Option<&'static Message> {
     let name = name.rsplit('/').next().unwrap_or_default();
@@ -119,6 +173,14 @@ impl Message {
             .binary_search_by_key(&number, |field| field.number)
             .ok()
             .map(|index| &fields[index])
+    }
+
+    /// The constraints on the field at that position of [`fields`](Self::fields).
+    pub(crate) fn rules(&self, position: usize) -> &'static [Rule] {
+        let field = usize::from(self.first_field) + position;
+        let start = RULES.partition_point(|rule| usize::from(rule.field) < field);
+        let count = RULES[start..].partition_point(|rule| usize::from(rule.field) == field);
+        &RULES[start..start + count]
     }
 
     /// The field that a JSON key means: its proto name or its lowerCamelCase form.
@@ -162,6 +224,12 @@ pub(crate) fn camel_case(name: &str) -> impl Iterator<Item = char> {
             c
         })
     })
+}
+
+impl Rule {
+    pub(crate) fn text(&self) -> &'static str {
+        self.text.get()
+    }
 }
 
 impl Enum {

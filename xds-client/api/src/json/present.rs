@@ -34,9 +34,9 @@ fn packed(kind: Kind, mut bytes: &[u8]) -> Result<Vec<Wire<'static>>, Malformed>
 }
 
 /// The values of a message's known fields, by number, each list in the order of the wire.
-pub(super) type Present<'a> = BTreeMap<u32, (&'static Field, Vec<Wire<'a>>)>;
+pub(crate) type Present<'a> = BTreeMap<u32, (&'static Field, Vec<Wire<'a>>)>;
 
-pub(super) fn present<'a>(message: &Message, bytes: &'a [u8]) -> Present<'a> {
+pub(crate) fn present<'a>(message: &Message, bytes: &'a [u8]) -> Present<'a> {
     let mut present = Present::new();
     let mut oneofs: Vec<(u8, u32)> = Vec::new();
     for (number, value) in Fields(bytes).flatten() {
@@ -74,7 +74,7 @@ fn fits(kind: Kind, value: &Wire) -> bool {
 }
 
 /// The content of a message field: a message that comes in parts is their concatenation.
-pub(super) fn merged<'a>(values: &'a [Wire]) -> Cow<'a, [u8]> {
+pub(crate) fn merged<'a>(values: &'a [Wire]) -> Cow<'a, [u8]> {
     if let [Wire::Bytes(only)] = values {
         return Cow::Borrowed(&**only);
     }
@@ -88,12 +88,12 @@ pub(super) fn merged<'a>(values: &'a [Wire]) -> Cow<'a, [u8]> {
     parts.collect::<Vec<_>>().concat().into()
 }
 
-pub(super) fn zero(kind: Kind) -> Wire<'static> {
+pub(crate) fn zero(kind: Kind) -> &'static Wire<'static> {
     match kind {
-        Kind::String | Kind::Bytes | Kind::Message => Wire::Bytes(Cow::Borrowed(&[])),
-        Kind::Double | Kind::Fixed64 | Kind::Sfixed64 => Wire::Fixed64(0),
-        Kind::Float | Kind::Fixed32 | Kind::Sfixed32 => Wire::Fixed32(0),
-        _ => Wire::Varint(0),
+        Kind::String | Kind::Bytes | Kind::Message => &Wire::Bytes(Cow::Borrowed(&[])),
+        Kind::Double | Kind::Fixed64 | Kind::Sfixed64 => &Wire::Fixed64(0),
+        Kind::Float | Kind::Fixed32 | Kind::Sfixed32 => &Wire::Fixed32(0),
+        _ => &Wire::Varint(0),
     }
 }
 

@@ -143,7 +143,6 @@ impl Reader {
             }
             Cardinality::Repeated => {
                 let items = match value {
-                    // google.protobuf.ListValue has a list as its own form.
                     Value::Array(items) => items.as_slice(),
                     single => std::slice::from_ref(single),
                 };

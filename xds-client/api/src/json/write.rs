@@ -100,7 +100,7 @@ impl Writer<'_> {
                 let value = present(message, bytes)
                     .remove(&field.number)
                     .and_then(|(_, values)| values.into_iter().last());
-                self.scalar(field, &value.unwrap_or_else(|| zero(field.kind)))
+                self.scalar(field, value.as_ref().unwrap_or_else(|| zero(field.kind)))
             }
             Form::Duration | Form::Timestamp => {
                 let part = |number| {
@@ -212,11 +212,17 @@ impl Writer<'_> {
                 .remove(&key_field.number)
                 .and_then(|(_, values)| values.into_iter().last());
             let value = parts.remove(&value_field.number).map(|(_, values)| values);
-            by_key.insert(key_text(key_field, &key.unwrap_or_else(|| zero(key_field.kind))), value);
+            by_key.insert(
+                key_text(key_field, key.as_ref().unwrap_or_else(|| zero(key_field.kind))),
+                value,
+            );
         }
         for (key, value) in by_key {
             self.text.key(&key)?;
-            self.single(value_field, &value.unwrap_or_else(|| vec![zero(value_field.kind)]))?;
+            self.single(
+                value_field,
+                &value.unwrap_or_else(|| vec![zero(value_field.kind).clone()]),
+            )?;
         }
         Ok(())
     }
@@ -227,7 +233,7 @@ impl Writer<'_> {
         }
         match values.last() {
             Some(value) => self.scalar(field, value),
-            None => self.scalar(field, &zero(field.kind)),
+            None => self.scalar(field, zero(field.kind)),
         }
     }
 

@@ -58,6 +58,7 @@ fn compare(name: &str, json: &Value, source: &Path) -> bool {
             );
             let (again, _) = to_wire(name, &from_wire(name, &bytes, options).unwrap(), ReadOptions::default()).unwrap();
             assert_eq!(again, bytes, "{source:?}: wire to JSON and back");
+            xds_api::validate::check(name, &bytes).unwrap_or_else(|violation| panic!("{source:?}: {violation}"));
             true
         }
         (Err(ours), Err(_)) => {
@@ -90,6 +91,8 @@ fn bootstraps() {
                 .iter()
                 .for_each(|warning| println!("{}: {warning}", path.display()));
             xds_api::decode_bootstrap(&bytes).unwrap();
+            xds_api::validate::check(BOOTSTRAP, &bytes)
+                .unwrap_or_else(|violation| panic!("{}: {violation}", path.display()));
         }
     }
 }
