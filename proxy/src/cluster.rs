@@ -14,7 +14,10 @@ use std::{
 use arc_swap::ArcSwap;
 
 pub mod balance;
+mod breaker;
 pub mod outlier;
+
+pub use breaker::BreakerLimits;
 
 use crate::{address::Address, listener::SocketOption, stats, tls::UpstreamTransport};
 
@@ -34,7 +37,11 @@ pub struct Cluster {
     pub outlier: Option<OutlierDetection>,
     /// Idle connections close after this; `None`: never. Envoy's default: 1 h.
     pub idle_timeout: Option<Duration>,
+    /// The same for connections of TCP proxies, from `TcpProtocolOptions`.
+    pub tcp_idle_timeout: Option<Duration>,
     pub max_connection_duration: Option<Duration>,
+    /// Of one stream; a route's own limit goes before it.
+    pub max_stream_duration: Option<Duration>,
     /// 0: no limit.
     pub max_requests_per_connection: u32,
     pub max_response_headers_kb: u32,
@@ -47,6 +54,8 @@ pub struct Cluster {
     /// Send the request's host as SNI (`auto_sni`), and verify it (`auto_san_validation`).
     pub auto_sni: bool,
     pub auto_san_validation: bool,
+    /// `override_auto_sni_header`: take the SNI from this header of the request instead of its host.
+    pub auto_sni_header: Option<http::HeaderName>,
     pub close_connections_on_host_health_failure: bool,
     pub ignore_health_on_host_removal: bool,
     /// `metadata.filter_metadata`, as JSON.
@@ -101,6 +110,8 @@ pub struct DnsTarget {
     pub port: u16,
     pub priority: u32,
     pub locality: Arc<Locality>,
+    /// 0: none given.
+    pub locality_weight: u32,
     pub template: EndpointConfig,
 }
 
@@ -157,6 +168,8 @@ pub struct Http1Options {
     pub header_case: HeaderCase,
     pub enable_trailers: bool,
     pub allow_chunked_length: bool,
+    /// Requests carry the whole URL, as to a forward proxy.
+    pub send_fully_qualified_url: bool,
 }
 
 /// How header names are written in HTTP/1.
@@ -209,7 +222,7 @@ pub struct BindConfig {
     pub socket_options: Vec<SocketOption>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TcpKeepalive {
     pub probes: Option<u32>,
     pub time: Option<Duration>,
@@ -233,14 +246,17 @@ pub struct OutlierDetection {
     pub max_ejection_percent: u32,
     pub always_eject_one_host: bool,
     pub enforcing_success_rate: u32,
+    pub enforcing_local_origin_success_rate: u32,
     pub success_rate_minimum_hosts: u32,
     pub success_rate_request_volume: u32,
     /// Thousandths.
     pub success_rate_stdev_factor: u32,
     pub enforcing_failure_percentage: u32,
+    pub enforcing_failure_percentage_local_origin: u32,
     pub failure_percentage_threshold: u32,
     pub failure_percentage_minimum_hosts: u32,
     pub failure_percentage_request_volume: u32,
+    pub successful_active_health_check_uneject_host: bool,
 }
 
 /// Routing priority: selects the circuit breaker's thresholds.

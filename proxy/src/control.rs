@@ -14,7 +14,11 @@ use crate::listener::socket::Listening;
 #[derive(Debug)]
 pub enum Command {
     /// Accept on these sockets for the listener `name` until `stop`.
-    Listen { name: Arc<str>, sockets: Vec<Listening>, stop: watch::Receiver<bool> },
+    Listen {
+        name: Arc<str>,
+        sockets: Vec<Listening>,
+        stop: watch::Receiver<bool>,
+    },
     /// The snapshot changed: let go of the old one, and of clusters that left.
     Swapped,
     /// Finish and end the thread.

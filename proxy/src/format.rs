@@ -20,7 +20,13 @@ pub struct Facts<'a> {
 impl<'a> Facts<'a> {
     /// A connection's facts, without any request.
     pub fn of_connection(info: &'a StreamInfo) -> Self {
-        Self { info, request: None, response: None, response_trailers: None, local_reply_body: "" }
+        Self {
+            info,
+            request: None,
+            response: None,
+            response_trailers: None,
+            local_reply_body: "",
+        }
     }
 }
 

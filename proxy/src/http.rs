@@ -65,6 +65,7 @@ pub struct HttpConnectionManager {
     pub generate_request_id: bool,
     pub preserve_external_request_id: bool,
     pub always_set_request_id_in_response: bool,
+    pub request_id: RequestId,
     pub forward_client_cert: ForwardClientCert,
     pub set_client_cert: SetClientCert,
     pub proxy_100_continue: bool,
@@ -136,6 +137,24 @@ pub enum ForwardClientCert {
     AppendForward,
     SanitizeSet,
     AlwaysForwardOnly,
+}
+
+/// `UuidRequestIdConfig`: what an `x-request-id` says besides being unique.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RequestId {
+    /// Write why the request is traced into the id.
+    pub pack_trace_reason: bool,
+    /// Decide by the id whether the request is traced.
+    pub use_for_trace_sampling: bool,
+}
+
+impl Default for RequestId {
+    fn default() -> Self {
+        Self {
+            pack_trace_reason: true,
+            use_for_trace_sampling: true,
+        }
+    }
 }
 
 /// `set_current_client_cert_details`.

@@ -17,9 +17,13 @@ pub mod route;
 pub mod tcp;
 pub mod tls;
 
+// The config path.
+pub mod config;
+
 // What both paths share.
 pub mod access_log;
 pub mod address;
+pub mod control;
 pub mod drain;
 pub mod failure;
 pub mod format;
@@ -31,4 +35,3 @@ pub mod stream_info;
 pub mod sys;
 pub mod upstream;
 pub mod worker;
-pub mod control;

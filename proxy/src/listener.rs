@@ -13,7 +13,17 @@ pub mod filter_chain;
 pub mod inspect;
 pub mod socket;
 
-use crate::{access_log::AccessLog, address::Address, http::HttpConnectionManager, tcp::TcpProxy, tls::DownstreamTls, drain::Drain, stats::{Group, ListenerStat}};
+use crate::{
+    access_log::AccessLog,
+    address::Address,
+    cluster::TcpKeepalive,
+    config::Dependencies,
+    drain::Drain,
+    http::HttpConnectionManager,
+    stats::{Group, ListenerStat},
+    tcp::TcpProxy,
+    tls::DownstreamTls,
+};
 
 /// `envoy.config.listener.v3.Listener`, parsed.
 #[derive(Debug)]
@@ -34,6 +44,7 @@ pub struct Listener {
     pub freebind: bool,
     pub backlog: u32,
     pub tcp_fast_open_queue: Option<u32>,
+    pub tcp_keepalive: Option<TcpKeepalive>,
     pub socket_options: Vec<SocketOption>,
     pub listener_filters: Vec<ListenerFilter>,
     /// `None`: wait for ever. Envoy's default: 15 s.
@@ -55,9 +66,11 @@ pub struct Listener {
     pub socket_hash: u64,
     /// Hash of the whole received resource.
     pub hash: u64,
+    /// What must be there before the listener serves.
+    pub dependencies: Dependencies,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ListenAddress {
     pub address: Address,
     /// An IPv6 wildcard also takes IPv4.
@@ -79,6 +92,15 @@ pub struct SocketOption {
     pub level: i32,
     pub name: i32,
     pub value: SocketOptionValue,
+    pub state: SocketState,
+}
+
+/// When in a socket's life an option is set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SocketState {
+    Prebind,
+    Bound,
+    Listening,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -156,7 +178,7 @@ pub struct FilterChainMatch {
     pub application_protocols: Vec<Box<str>>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum SourceType {
     #[default]
     Any,

@@ -32,6 +32,8 @@ pub struct RouteConfiguration {
     pub name: Arc<str>,
     pub virtual_hosts: Vec<Arc<VirtualHost>>,
     pub hosts: HostIndex,
+    /// Removed from requests that come from outside.
+    pub internal_only_headers: Vec<http::HeaderName>,
     pub header_edits: HeaderEdits,
     /// Where set, the most specific level's header edits are applied last (Envoy's default: first).
     pub most_specific_header_mutations_wins: bool,
@@ -64,6 +66,7 @@ pub struct VirtualHost {
     pub header_edits: HeaderEdits,
     pub include_request_attempt_count: bool,
     pub include_attempt_count_in_response: bool,
+    pub include_is_timeout_retry_header: bool,
     pub virtual_clusters: Vec<VirtualCluster>,
     pub per_request_buffer_limit: Option<u32>,
 }

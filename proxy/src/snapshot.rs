@@ -43,7 +43,12 @@ impl Snapshot {
         self.by_address = self
             .listeners
             .values()
-            .flat_map(|listener| listener.addresses.iter().map(move |a| (a.address.clone(), listener.clone())))
+            .flat_map(|listener| {
+                listener
+                    .addresses
+                    .iter()
+                    .map(move |a| (a.address.clone(), listener.clone()))
+            })
             .collect();
     }
 }

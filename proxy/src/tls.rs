@@ -8,12 +8,15 @@ use std::{fmt, sync::Arc};
 use arc_swap::ArcSwapOption;
 
 use crate::{
+    config::tls::{DownstreamTlsConfig, UpstreamTlsConfig},
     stats::{Group, SslStat},
     stream_info::TlsInfo,
 };
 
 /// `DownstreamTlsContext`: empty until its secrets have arrived; a connection that comes before is closed.
 pub struct DownstreamTls {
+    /// What the context is built from.
+    pub config: Arc<DownstreamTlsConfig>,
     pub context: ArcSwapOption<certs::ServerContext>,
     /// `listener.<address>.ssl.`
     pub stats: Group<SslStat>,
@@ -21,9 +24,33 @@ pub struct DownstreamTls {
 
 /// `UpstreamTlsContext`.
 pub struct UpstreamTls {
+    /// What the context is built from.
+    pub config: Arc<UpstreamTlsConfig>,
     pub context: ArcSwapOption<certs::ClientContext>,
     /// `cluster.<name>.ssl.`
     pub stats: Group<SslStat>,
+}
+
+impl DownstreamTls {
+    /// Without a context: a connection that comes before one is stored is closed.
+    pub fn new(config: DownstreamTlsConfig, stats: Group<SslStat>) -> Self {
+        Self {
+            config: Arc::new(config),
+            context: ArcSwapOption::empty(),
+            stats,
+        }
+    }
+}
+
+impl UpstreamTls {
+    /// Without a context: connecting fails until one is stored.
+    pub fn new(config: UpstreamTlsConfig, stats: Group<SslStat>) -> Self {
+        Self {
+            config: Arc::new(config),
+            context: ArcSwapOption::empty(),
+            stats,
+        }
+    }
 }
 
 impl fmt::Debug for DownstreamTls {

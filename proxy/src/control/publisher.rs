@@ -73,7 +73,10 @@ impl Publisher {
     pub fn set_listener(&mut self, mut listener: Listener) -> Result<(), BindError> {
         let name = listener.name.clone();
         let old = self.next.listeners.get(&name).cloned();
-        let keeps_sockets = self.sockets.get(&name).is_some_and(|s| s.socket_hash == listener.socket_hash);
+        let keeps_sockets = self
+            .sockets
+            .get(&name)
+            .is_some_and(|s| s.socket_hash == listener.socket_hash);
         if listener.bind_to_port && !keeps_sockets {
             self.open(&listener)?;
         } else if !listener.bind_to_port {
@@ -82,7 +85,10 @@ impl Publisher {
         if let Some(old) = &old {
             keep_chains(&mut listener, old);
             let order = self.order(true);
-            for chain in old.chains().filter(|chain| !listener.chains().any(|kept| Arc::ptr_eq(kept, chain))) {
+            for chain in old
+                .chains()
+                .filter(|chain| !listener.chains().any(|kept| Arc::ptr_eq(kept, chain)))
+            {
                 chain.drain.start(order);
             }
         }
@@ -100,9 +106,19 @@ impl Publisher {
         for (worker, sockets) in self.workers.iter().zip(by_worker) {
             let name = listener.name.clone();
             // A worker ends only with the process.
-            let _ = worker.send(Command::Listen { name, sockets, stop: stopped.clone() });
+            let _ = worker.send(Command::Listen {
+                name,
+                sockets,
+                stop: stopped.clone(),
+            });
         }
-        self.sockets.insert(listener.name.clone(), OpenSockets { socket_hash: listener.socket_hash, stop });
+        self.sockets.insert(
+            listener.name.clone(),
+            OpenSockets {
+                socket_hash: listener.socket_hash,
+                stop,
+            },
+        );
         Ok(())
     }
 
@@ -178,7 +194,12 @@ impl Publisher {
     }
 
     fn order(&self, close_at_end: bool) -> DrainOrder {
-        DrainOrder { since: Instant::now(), time: self.drain.time, strategy: self.drain.strategy, close_at_end }
+        DrainOrder {
+            since: Instant::now(),
+            time: self.drain.time,
+            strategy: self.drain.strategy,
+            close_at_end,
+        }
     }
 
     /// Tells the workers to end.
@@ -203,5 +224,8 @@ fn keep_chains(new: &mut Listener, old: &Listener) {
             *chain = same.clone();
         }
     };
-    new.filter_chains.iter_mut().chain(&mut new.default_filter_chain).for_each(keep);
+    new.filter_chains
+        .iter_mut()
+        .chain(&mut new.default_filter_chain)
+        .for_each(keep);
 }

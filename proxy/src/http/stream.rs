@@ -1,10 +1,6 @@
 //! One request, from its head to its access-log line.
 
-use std::{
-    rc::Rc,
-    sync::Arc,
-    time::Instant,
-};
+use std::{rc::Rc, sync::Arc, time::Instant};
 
 use http::StatusCode;
 

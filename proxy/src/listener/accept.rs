@@ -44,7 +44,11 @@ impl Acceptor {
         Ok(match listening {
             Listening::Tcp(l) => Self::Tcp(TcpListener::from_std(l)?),
             Listening::Unix(l) => {
-                let path = l.local_addr()?.as_pathname().map(|p| p.to_string_lossy().into_owned()).unwrap_or_default();
+                let path = l
+                    .local_addr()?
+                    .as_pathname()
+                    .map(|p| p.to_string_lossy().into_owned())
+                    .unwrap_or_default();
                 Self::Unix(UnixListener::from_std(l)?, Address::Pipe(path.into()))
             }
         })
@@ -85,6 +89,8 @@ impl Acceptor {
 
 /// The client went away between its SYN and our accept: nothing is wrong here.
 fn is_transient(e: &io::Error) -> bool {
-    matches!(e.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted)
-        || e.kind() == io::ErrorKind::NotConnected
+    matches!(
+        e.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
+    ) || e.kind() == io::ErrorKind::NotConnected
 }

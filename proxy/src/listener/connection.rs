@@ -28,15 +28,27 @@ use crate::{
 /// Serves one accepted connection to its end.
 pub async fn handle(worker: Rc<Worker>, listener: Arc<str>, socket: Socket, local: Address, remote: Address) {
     let snapshot = worker.snapshot();
-    let Some(listener) = snapshot.listeners.get(&listener).cloned() else { return };
+    let Some(listener) = snapshot.listeners.get(&listener).cloned() else {
+        return;
+    };
     let start = Instant::now();
-    let accepted = Accepted { direct_local: local.clone(), local, restored: false, remote, socket, start };
+    let accepted = Accepted {
+        direct_local: local.clone(),
+        local,
+        restored: false,
+        remote,
+        socket,
+        start,
+    };
     let (listener, accepted) = hand_off(&snapshot, listener, accepted);
     drop(snapshot);
     let stats = &listener.stats;
     stats.inc(ListenerStat::DownstreamCxTotal);
     stats.gauge_add(ListenerStat::DownstreamCxActive, 1);
-    let _closed = Closed { stats: stats.clone(), start };
+    let _closed = Closed {
+        stats: stats.clone(),
+        start,
+    };
     if let Some(ready) = accepted.prepare(&worker, &listener).await {
         ready.serve(worker).await;
     }
@@ -52,7 +64,10 @@ impl Drop for Closed {
     fn drop(&mut self) {
         self.stats.gauge_add(ListenerStat::DownstreamCxActive, -1);
         self.stats.inc(ListenerStat::DownstreamCxDestroy);
-        self.stats.record(ListenerStat::DownstreamCxLengthMs, self.start.elapsed().as_millis() as u64);
+        self.stats.record(
+            ListenerStat::DownstreamCxLengthMs,
+            self.start.elapsed().as_millis() as u64,
+        );
     }
 }
 
@@ -69,14 +84,20 @@ struct Accepted {
 
 /// `use_original_dst`: the listener of the original destination takes the connection, where there is one.
 fn hand_off(snapshot: &Snapshot, listener: Arc<Listener>, mut accepted: Accepted) -> (Arc<Listener>, Accepted) {
-    let filtered = listener.listener_filters.iter().any(|f| f.kind == ListenerFilterKind::OriginalDst);
+    let filtered = listener
+        .listener_filters
+        .iter()
+        .any(|f| f.kind == ListenerFilterKind::OriginalDst);
     if listener.use_original_dst || filtered {
         accepted.restore_destination();
     }
     if !listener.use_original_dst || !accepted.restored {
         return (listener, accepted);
     }
-    let taker = snapshot.listener_for(&accepted.local).filter(|taker| taker.name != listener.name).cloned();
+    let taker = snapshot
+        .listener_for(&accepted.local)
+        .filter(|taker| taker.name != listener.name)
+        .cloned();
     (taker.unwrap_or(listener), accepted)
 }
 
@@ -89,7 +110,9 @@ impl Accepted {
             Some(ip) if ip.is_ipv4() => sock.original_dst_v4(),
             _ => sock.original_dst_v6(),
         };
-        let Some(original) = original.ok().and_then(|a| a.as_socket()) else { return };
+        let Some(original) = original.ok().and_then(|a| a.as_socket()) else {
+            return;
+        };
         let original = Address::from(original);
         if original != self.direct_local {
             self.local = original;
@@ -142,7 +165,12 @@ impl Accepted {
                 Stream::tls(stream.0)
             }
         };
-        Some(Ready { chain, info: Rc::new(info), stream, drain })
+        Some(Ready {
+            chain,
+            info: Rc::new(info),
+            stream,
+            drain,
+        })
     }
 
     /// Runs the listener filters under their timeout; false where the connection must close.
@@ -166,7 +194,10 @@ impl Accepted {
             }
             Ok(Err(InspectError::Refused(why))) => {
                 stats.inc(ListenerStat::DownstreamListenerFilterError);
-                tracing::debug!(listener = &*listener.name, "connection refused by a listener filter: {why}");
+                tracing::debug!(
+                    listener = &*listener.name,
+                    "connection refused by a listener filter: {why}"
+                );
                 false
             }
             Err(_) => {
@@ -197,7 +228,9 @@ async fn terminate(
         Some(limit) => match tokio::time::timeout(limit, handshake).await {
             Ok(outcome) => outcome,
             Err(_) => {
-                listener.stats.inc(ListenerStat::DownstreamCxTransportSocketConnectTimeout);
+                listener
+                    .stats
+                    .inc(ListenerStat::DownstreamCxTransportSocketConnectTimeout);
                 return None;
             }
         },

@@ -23,18 +23,28 @@ type Rank = fn(&FilterChainMatch, &ConnectionFacts) -> Option<u32>;
 
 const STEPS: [(&str, Rank); 9] = [
     ("destination_port", destination_port),
-    ("prefix_ranges", |m, f| longest_prefix(&m.prefix_ranges, f.destination.ip().map(|a| a.ip()))),
+    ("prefix_ranges", |m, f| {
+        longest_prefix(&m.prefix_ranges, f.destination.ip().map(|a| a.ip()))
+    }),
     ("server_names", server_name),
     ("transport_protocol", transport_protocol),
     ("application_protocols", application_protocols),
-    ("direct_source_prefix_ranges", |m, f| longest_prefix(&m.direct_source_prefix_ranges, f.direct_source)),
+    ("direct_source_prefix_ranges", |m, f| {
+        longest_prefix(&m.direct_source_prefix_ranges, f.direct_source)
+    }),
     ("source_type", source_type),
-    ("source_prefix_ranges", |m, f| longest_prefix(&m.source_prefix_ranges, f.source.ip().map(|a| a.ip()))),
+    ("source_prefix_ranges", |m, f| {
+        longest_prefix(&m.source_prefix_ranges, f.source.ip().map(|a| a.ip()))
+    }),
     ("source_ports", source_port),
 ];
 
 /// The chain for a connection; `None` where neither a chain nor a default one takes it.
-pub fn find<'a>(listener: &'a Listener, facts: &ConnectionFacts, trace: &mut impl Trace) -> Option<&'a Arc<FilterChain>> {
+pub fn find<'a>(
+    listener: &'a Listener,
+    facts: &ConnectionFacts,
+    trace: &mut impl Trace,
+) -> Option<&'a Arc<FilterChain>> {
     let default = listener.default_filter_chain.as_ref();
     // One chain that matches everything: almost every listener but an inbound one.
     if let [only] = &*listener.filter_chains {
@@ -67,7 +77,11 @@ fn longest_prefix(ranges: &[IpNet], ip: Option<IpAddr>) -> Option<u32> {
         return Some(ANY);
     }
     let ip = ip?;
-    ranges.iter().filter(|r| r.contains(&ip)).map(|r| u32::from(r.prefix_len()) + 1).max()
+    ranges
+        .iter()
+        .filter(|r| r.contains(&ip))
+        .map(|r| u32::from(r.prefix_len()) + 1)
+        .max()
 }
 
 fn server_name(m: &FilterChainMatch, facts: &ConnectionFacts) -> Option<u32> {
@@ -75,7 +89,10 @@ fn server_name(m: &FilterChainMatch, facts: &ConnectionFacts) -> Option<u32> {
         return Some(ANY);
     }
     let name = facts.server_name.as_deref()?;
-    m.server_names.iter().filter_map(|pattern| name_rank(pattern, name)).max()
+    m.server_names
+        .iter()
+        .filter_map(|pattern| name_rank(pattern, name))
+        .max()
 }
 
 /// An exact name beats every wildcard, a longer wildcard a shorter one.
@@ -98,7 +115,10 @@ fn application_protocols(m: &FilterChainMatch, facts: &ConnectionFacts) -> Optio
         return Some(ANY);
     }
     // Envoy takes the first of the client's protocols that any chain names: an earlier one ranks higher.
-    let place = facts.application_protocols.iter().position(|p| m.application_protocols.contains(p))?;
+    let place = facts
+        .application_protocols
+        .iter()
+        .position(|p| m.application_protocols.contains(p))?;
     Some(u32::MAX - place as u32)
 }
 

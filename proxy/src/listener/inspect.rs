@@ -30,7 +30,11 @@ pub struct Peek {
 
 impl Peek {
     pub fn into_bytes(self) -> Bytes {
-        if self.bytes.is_empty() { Bytes::new() } else { self.bytes.freeze() }
+        if self.bytes.is_empty() {
+            Bytes::new()
+        } else {
+            self.bytes.freeze()
+        }
     }
 
     /// Reads more; false where the peer has closed.
@@ -98,8 +102,11 @@ async fn tls(socket: &mut Socket, facts: &mut ConnectionFacts, peek: &mut Peek) 
             Peeked::Hello(hello) => {
                 facts.transport_protocol = TLS;
                 facts.server_name = hello.sni.map(Into::into);
-                facts.application_protocols =
-                    hello.alpn.iter().map(|p| String::from_utf8_lossy(p).into_owned().into()).collect();
+                facts.application_protocols = hello
+                    .alpn
+                    .iter()
+                    .map(|p| String::from_utf8_lossy(p).into_owned().into())
+                    .collect();
                 return Ok(());
             }
             Peeked::NotTls(_) => return Ok(()),
@@ -129,7 +136,11 @@ async fn http(socket: &mut Socket, facts: &mut ConnectionFacts, peek: &mut Peek)
             Some(None) => return Ok(()),
             None => {
                 if !peek.more(socket).await {
-                    return if peek.bytes.is_empty() { Err(InspectError::Closed) } else { Ok(()) };
+                    return if peek.bytes.is_empty() {
+                        Err(InspectError::Closed)
+                    } else {
+                        Ok(())
+                    };
                 }
             }
         }
@@ -146,8 +157,14 @@ fn http_version(bytes: &[u8]) -> Option<Option<&'static str>> {
     }
     let Some(end) = bytes.iter().position(|b| *b == b'\n') else {
         let method = bytes.iter().position(|b| *b == b' ').unwrap_or(bytes.len());
-        let plausible = bytes[..method].iter().all(|b| b.is_ascii_uppercase() || b"-_".contains(b));
-        return if plausible && bytes.len() < MAX_REQUEST_LINE { None } else { Some(None) };
+        let plausible = bytes[..method]
+            .iter()
+            .all(|b| b.is_ascii_uppercase() || b"-_".contains(b));
+        return if plausible && bytes.len() < MAX_REQUEST_LINE {
+            None
+        } else {
+            Some(None)
+        };
     };
     let line = bytes[..end].strip_suffix(b"\r").unwrap_or(&bytes[..end]);
     let mut words = line.split(|b| *b == b' ');

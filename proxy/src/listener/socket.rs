@@ -72,12 +72,19 @@ fn bind_one(listener: &Listener, address: &ListenAddress) -> io::Result<Listenin
     match &address.address {
         Address::Ip(ip) => bind_tcp(listener, address, *ip).map(Listening::Tcp),
         Address::Pipe(path) => bind_unix(path, address.mode).map(Listening::Unix),
-        Address::Internal(_) => Err(io::Error::new(io::ErrorKind::Unsupported, "internal listeners are not served")),
+        Address::Internal(_) => Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            "internal listeners are not served",
+        )),
     }
 }
 
 fn bind_tcp(listener: &Listener, address: &ListenAddress, to: std::net::SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(to), Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(to),
+        Type::STREAM.nonblocking().cloexec(),
+        Some(Protocol::TCP),
+    )?;
     socket.set_reuse_address(true)?;
     if listener.reuse_port {
         socket.set_reuse_port(true)?;
@@ -86,10 +93,18 @@ fn bind_tcp(listener: &Listener, address: &ListenAddress, to: std::net::SocketAd
         socket.set_only_v6(!address.ipv4_compat)?;
     }
     if listener.transparent {
-        if to.is_ipv6() { socket.set_ip_transparent_v6(true)? } else { socket.set_ip_transparent_v4(true)? }
+        if to.is_ipv6() {
+            socket.set_ip_transparent_v6(true)?
+        } else {
+            socket.set_ip_transparent_v4(true)?
+        }
     }
     if listener.freebind {
-        if to.is_ipv6() { socket.set_freebind_v6(true)? } else { socket.set_freebind_v4(true)? }
+        if to.is_ipv6() {
+            socket.set_freebind_v6(true)?
+        } else {
+            socket.set_freebind_v4(true)?
+        }
     }
     for option in &listener.socket_options {
         crate::sys::set_socket_option(&socket, option)?;

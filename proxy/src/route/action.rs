@@ -191,4 +191,6 @@ pub enum RedirectPath {
 pub struct DirectResponse {
     pub status: StatusCode,
     pub body: Bytes,
+    /// Makes the body instead; `%LOCAL_REPLY_BODY%` is `body`.
+    pub format: Option<crate::http::ReplyBody>,
 }

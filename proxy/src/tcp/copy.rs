@@ -87,7 +87,10 @@ where
 
 impl Limits {
     fn next(&self, last_activity: Instant) -> Option<Instant> {
-        [self.idle.map(|d| last_activity + d), self.close_at].into_iter().flatten().min()
+        [self.idle.map(|d| last_activity + d), self.close_at]
+            .into_iter()
+            .flatten()
+            .min()
     }
 }
 

@@ -79,7 +79,10 @@ pub async fn serve(
         stats.add(TcpStat::DownstreamCxRxBytesTotal, copied.up);
         stats.add(TcpStat::DownstreamCxTxBytesTotal, copied.down);
         cluster.state.stats.add(ClusterStat::UpstreamCxTxBytesTotal, copied.up);
-        cluster.state.stats.add(ClusterStat::UpstreamCxRxBytesTotal, copied.down);
+        cluster
+            .state
+            .stats
+            .add(ClusterStat::UpstreamCxRxBytesTotal, copied.down);
         cluster.state.stats.inc(ClusterStat::UpstreamCxDestroy);
     } else {
         // The client sees an orderly end; the reason stands in the log.
@@ -125,7 +128,13 @@ async fn establish(
         info.upstream.endpoint = Some(endpoint.clone());
         let Some(permit) = Permit::take(&cluster.state, Priority::Default, Resource::Connection) else {
             info.flags.insert(ResponseFlags::UPSTREAM_OVERFLOW);
-            info.failure = Some(format!("cluster {}: circuit breaker open: max_connections reached", cluster.name).into());
+            info.failure = Some(
+                format!(
+                    "cluster {}: circuit breaker open: max_connections reached",
+                    cluster.name
+                )
+                .into(),
+            );
             return None;
         };
         let open = OpenConnection::new(&endpoint.state, permit);

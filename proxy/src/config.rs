@@ -1,0 +1,66 @@
+//! From bytes to runtime types. Protobuf stops here: a resource is decoded, turned into a type that cannot represent an
+//! invalid config, and dropped.
+//!
+//! Each resource is accepted or rejected by itself, and a [`Rejection`] names the field by its path. What is read and has no
+//! effect, or is left out because it guards nothing, is said once in the [`Notes`].
+
+// Resources, by the API that serves them.
+pub mod cluster;
+pub mod endpoint;
+pub mod listener;
+pub mod route;
+pub mod secret;
+
+// What resources are made of.
+mod access_log;
+mod address;
+mod data_source;
+mod extension;
+mod header_edit;
+mod http_connection_manager;
+mod http_filter;
+mod http_options;
+mod matcher;
+mod metadata;
+pub mod source;
+mod tcp_proxy;
+pub mod tls;
+
+// Of every parser.
+mod at;
+mod dependencies;
+mod notes;
+mod rejection;
+mod value;
+mod wire;
+
+pub use data_source::DataSource;
+pub use dependencies::{Dependencies, Reference, RequiredCluster};
+pub use notes::{Note, Notes};
+pub use rejection::{Rejection, Rejections};
+pub use wire::hash;
+
+use crate::stats::Store;
+
+/// What every parser is given.
+pub struct Context {
+    /// Where the owners of stats get theirs.
+    pub stats: Store,
+    pub notes: Notes,
+}
+
+impl Context {
+    pub fn new(stats: Store) -> Self {
+        Self {
+            stats,
+            notes: Notes::default(),
+        }
+    }
+}
+
+#[cfg(test)]
+impl Context {
+    pub(crate) fn for_tests() -> Self {
+        Self::new(Store::new(1, crate::stats::StatsConfig::default()))
+    }
+}

@@ -1,0 +1,54 @@
+//! `circuit_breakers`: limits by priority.
+
+use xds_api::envoy::config::{cluster::v3 as pb, core::v3::RoutingPriority};
+
+use super::super::{at::At, rejection::Rejection};
+use crate::cluster::{BreakerLimits, RetryBudget};
+
+/// `retry_budget`'s defaults.
+const BUDGET_PERCENT: f64 = 20.0;
+const BUDGET_MIN_CONCURRENCY: u32 = 3;
+
+/// By priority. Of several thresholds for one priority the first counts, as in Envoy.
+pub(super) fn parse(pb: Option<&pb::CircuitBreakers>, at: &At) -> Result<[BreakerLimits; 2], Rejection> {
+    let mut limits = [None, None];
+    let thresholds = pb.map_or(&[][..], |pb| &pb.thresholds);
+    let at = at.field("circuit_breakers");
+    at.not_honoured(
+        "per_host_thresholds",
+        pb.is_some_and(|pb| !pb.per_host_thresholds.is_empty()),
+    );
+    for (i, threshold) in thresholds.iter().enumerate() {
+        let at = at.item("thresholds", i);
+        let slot = match at.enumeration("priority", threshold.priority)? {
+            RoutingPriority::Default => &mut limits[0],
+            RoutingPriority::High => &mut limits[1],
+        };
+        let parsed = limit(threshold, &at)?;
+        slot.get_or_insert(parsed);
+    }
+    Ok(limits.map(Option::unwrap_or_default))
+}
+
+fn limit(pb: &pb::circuit_breakers::Thresholds, at: &At) -> Result<BreakerLimits, Rejection> {
+    let default = BreakerLimits::default();
+    let at_budget = at.field("retry_budget");
+    let retry_budget = match &pb.retry_budget {
+        None => None,
+        Some(budget) => Some(RetryBudget {
+            percent: at_budget
+                .percent("budget_percent", budget.budget_percent.as_ref())?
+                .unwrap_or(BUDGET_PERCENT),
+            min_retry_concurrency: budget.min_retry_concurrency.unwrap_or(BUDGET_MIN_CONCURRENCY),
+        }),
+    };
+    Ok(BreakerLimits {
+        connections: pb.max_connections.unwrap_or(default.connections),
+        pending: pb.max_pending_requests.unwrap_or(default.pending),
+        requests: pb.max_requests.unwrap_or(default.requests),
+        retries: pb.max_retries.unwrap_or(default.retries),
+        connection_pools: pb.max_connection_pools.unwrap_or(default.connection_pools),
+        retry_budget,
+        track_remaining: pb.track_remaining,
+    })
+}

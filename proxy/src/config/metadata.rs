@@ -1,0 +1,19 @@
+//! `google.protobuf.Struct` and `core.v3.Metadata` as JSON values.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use xds_api::{envoy::config::core::v3::Metadata, json::from_struct};
+
+/// `filter_metadata` as one object by filter; `None` where there is none. Typed metadata has no reader and is dropped.
+pub(crate) fn parse(metadata: Option<&Metadata>) -> Option<Arc<Value>> {
+    let filters = &metadata?.filter_metadata;
+    if filters.is_empty() {
+        return None;
+    }
+    let object = filters
+        .iter()
+        .map(|(filter, value)| (filter.clone(), Value::Object(from_struct(value))))
+        .collect();
+    Some(Arc::new(Value::Object(object)))
+}
