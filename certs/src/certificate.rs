@@ -23,6 +23,9 @@ pub struct CertificateInfo {
     /// RFC 2253.
     pub issuer: String,
     pub subject_alt_names: Vec<SubjectAltName>,
+    /// Whether the key may sign certificates or revocation lists (RFC 5280 section 4.2.1.3), as a CA's may. True where
+    /// the certificate has no keyUsage extension, which restricts nothing.
+    pub may_sign: bool,
     pub not_before: SystemTime,
     pub not_after: SystemTime,
     /// Digest of the whole certificate: Envoy's `verify_certificate_hash` and XFCC's `Hash`.
@@ -65,6 +68,10 @@ impl CertificateInfo {
             subject: name::rfc2253(certificate.subject()),
             issuer: name::rfc2253(certificate.issuer()),
             subject_alt_names,
+            may_sign: match certificate.key_usage() {
+                Ok(Some(usage)) => usage.value.key_cert_sign() || usage.value.crl_sign(),
+                _ => true,
+            },
             not_before: system_time(certificate.validity().not_before),
             not_after: system_time(certificate.validity().not_after),
             sha256: sha256(der),

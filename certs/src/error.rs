@@ -86,7 +86,8 @@ impl HandshakeError {
     }
 
     /// What Envoy would print as `%UPSTREAM_TRANSPORT_FAILURE_REASON%` or `%DOWNSTREAM_TRANSPORT_FAILURE_REASON%`, for
-    /// tools that match on BoringSSL's words. Empty where Envoy has nothing to say.
+    /// tools that match on BoringSSL's words. Empty where Envoy has nothing to say. Envoy writes it with spaces in the
+    /// body of a local reply, and with underscores for the spaces in access logs.
     pub fn envoy_reason(&self) -> String {
         envoy::reason(self)
     }

@@ -1,5 +1,7 @@
 //! Whom to believe: sets of CA certificates, one for everybody or one per trust domain.
 
+mod spiffe;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::SystemTime;

@@ -121,41 +121,39 @@ pub enum PeerRole {
     Server,
 }
 
+/// A chain as a peer sent it, and what its leaf says.
+#[derive(Clone, Copy)]
+pub(crate) struct Presented<'a> {
+    pub(crate) leaf: &'a CertificateDer<'a>,
+    pub(crate) intermediates: &'a [CertificateDer<'a>],
+    pub(crate) info: &'a CertificateInfo,
+}
+
 impl Validation {
     /// Whether a certificate can fail at all.
     pub fn checks_anything(&self) -> bool {
         self.trust.is_some() || !self.san_matchers.is_empty() || !self.pins.is_empty() || self.match_sni
     }
 
-    /// Verifies a chain, leaf first, as of `now`. `sni` is the name the client asked for, where there was one.
+    /// Verifies a chain as of `now`. `sni` is the name that the client asked for, where there was one.
     pub(crate) fn verify(
         &self,
         role: PeerRole,
-        leaf: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
+        presented: Presented<'_>,
         sni: Option<&str>,
         now: SystemTime,
     ) -> Result<(), VerifyError> {
-        if !self.checks_anything() {
-            return Ok(());
-        }
-        let info = CertificateInfo::from_der(leaf).map_err(|reason| VerifyError::Unacceptable {
-            subject: "of the peer".into(),
-            reason,
-        })?;
         if let Some(trust) = &self.trust {
-            let bundle = trust.bundle_for(&info)?;
-            chain::Chain {
+            let bundle = trust.bundle_for(presented.info)?;
+            let chain = chain::Chain {
                 validation: self,
                 role,
-                leaf,
-                info: &info,
-                intermediates,
+                presented,
                 bundle,
-            }
-            .verify(now)?;
+            };
+            chain.verify(now)?;
         }
-        self.authorize(&info, sni)
+        self.authorize(presented.info, sni)
     }
 
     /// What a resumed session still has to satisfy: its chain was verified when it began, by this same validation,
@@ -261,6 +259,12 @@ impl Trust {
             count => return Err(not_svid(format!("it has {count} URI SANs instead of one"))),
         };
         let id = crate::spiffe_id::SpiffeId::parse(uri).map_err(|e| not_svid(e.to_string()))?;
+        // X509-SVID section 4: a leaf must not be able to sign others. Envoy's precheck.
+        if info.may_sign {
+            return Err(not_svid(
+                "its keyUsage allows signing certificates, or is missing".into(),
+            ));
+        }
         let bundle = domains
             .get(id.trust_domain_str())
             .ok_or_else(|| VerifyError::UnknownTrustDomain {
@@ -269,5 +273,56 @@ impl Trust {
                 known: domains.keys().map(ToString::to_string).collect(),
             })?;
         Ok(bundle)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ca::{CertificateAuthority, Template};
+    use crate::spiffe_id::TrustDomain;
+
+    #[test]
+    fn pins_as_envoy_writes_them() {
+        let mut pins = Pins::default();
+        let hash = "df6ff72fe9116521268f6f2dd4966f51df479883fe7037b39f75916ac3049d1a";
+        let with_colons = hash
+            .as_bytes()
+            .chunks(2)
+            .map(|pair| str::from_utf8(pair).unwrap())
+            .collect::<Vec<_>>()
+            .join(":");
+        pins.add_certificate_hash(hash).unwrap();
+        pins.add_certificate_hash(&with_colons.to_uppercase()).unwrap();
+        assert_eq!(pins.certificate_sha256[0], pins.certificate_sha256[1]);
+        assert_eq!(hex(&pins.certificate_sha256[0]), hash);
+        pins.add_spki("NvqYIYSbgK2vCJpQhObf77vv+bQWtc5ek5RIOwPiC9A=").unwrap();
+        for bad in ["", "df", &hash[1..], &"zz".repeat(32), "+1".repeat(32).as_str()] {
+            assert!(pins.add_certificate_hash(bad).is_err(), "{bad}");
+            assert!(pins.add_spki(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_svid_must_not_sign() {
+        let ca = CertificateAuthority::root("root").unwrap();
+        let bundle = Arc::new(ca.bundle().unwrap());
+        let trust = Trust::TrustDomains([(TrustDomain::parse("td").unwrap(), bundle)].into());
+        let template = Template {
+            uris: vec!["spiffe://td/web".into()],
+            ..Template::default()
+        };
+        let mut info = (**ca.issue(&template).unwrap().identity().unwrap().certificate()).clone();
+        assert!(trust.bundle_for(&info).is_ok());
+        info.may_sign = true;
+        let refused = trust.bundle_for(&info).unwrap_err().to_string();
+        assert!(refused.contains("keyUsage"), "{refused}");
+    }
+
+    #[test]
+    fn long_lists_are_cut() {
+        let names: Vec<String> = (0..9).map(|n| format!("CN={n}")).collect();
+        assert_eq!(list(&names), "CN=0, CN=1, CN=2, CN=3 and 5 more");
+        assert_eq!(list(&[]), "none");
     }
 }

@@ -4,6 +4,8 @@
 mod handshake;
 #[path = "tls/mesh.rs"]
 mod mesh;
+#[path = "tls/openssl.rs"]
+mod openssl;
 #[path = "tls/resumption.rs"]
 mod resumption;
 #[path = "tls/stream.rs"]

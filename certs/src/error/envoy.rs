@@ -10,6 +10,7 @@ const ERR_LIB_SSL: u32 = 16 << 24;
 const CERTIFICATE_VERIFY_FAILED: (u32, &str) = (125, "CERTIFICATE_VERIFY_FAILED");
 const HTTP_REQUEST: (u32, &str) = (156, "HTTP_REQUEST");
 const NO_SHARED_CIPHER: (u32, &str) = (184, "NO_SHARED_CIPHER");
+const HTTPS_PROXY_REQUEST: (u32, &str) = (155, "HTTPS_PROXY_REQUEST");
 const PEER_DID_NOT_RETURN_A_CERTIFICATE: (u32, &str) = (192, "PEER_DID_NOT_RETURN_A_CERTIFICATE");
 const UNSUPPORTED_PROTOCOL: (u32, &str) = (240, "UNSUPPORTED_PROTOCOL");
 const WRONG_VERSION_NUMBER: (u32, &str) = (247, "WRONG_VERSION_NUMBER");
@@ -17,8 +18,14 @@ const WRONG_VERSION_NUMBER: (u32, &str) = (247, "WRONG_VERSION_NUMBER");
 /// An alert's reason code is this plus the alert (SSL_AD_REASON_OFFSET).
 const ALERT_OFFSET: u32 = 1000;
 
-/// Methods by which BoringSSL's server recognises an HTTP request, and says so.
-const HTTP_METHODS: [&[u8]; 5] = [b"GET ", b"POST ", b"HEAD ", b"PUT ", b"CONNECT "];
+/// Starts by which BoringSSL's server recognises an HTTP request, and says so (tls_record.cc).
+const HTTP_STARTS: [(&[u8], (u32, &str)); 5] = [
+    (b"GET ", HTTP_REQUEST),
+    (b"POST ", HTTP_REQUEST),
+    (b"HEAD ", HTTP_REQUEST),
+    (b"PUT ", HTTP_REQUEST),
+    (b"CONNE", HTTPS_PROXY_REQUEST),
+];
 
 pub(super) fn reason(error: &HandshakeError) -> String {
     match error {
@@ -29,17 +36,17 @@ pub(super) fn reason(error: &HandshakeError) -> String {
                 verify_detail(error)
             )
         }
-        HandshakeError::PlaintextPeer {
-            role: PeerRole::Client,
-            first_bytes,
-        } if HTTP_METHODS
-            .iter()
-            .any(|method| first_bytes.starts_with(&method[..method.len().min(first_bytes.len())])) =>
-        {
-            ended(HTTP_REQUEST)
+        HandshakeError::PlaintextPeer { role, first_bytes } => {
+            let http = HTTP_STARTS.iter().find(|(start, _)| first_bytes.starts_with(start));
+            ended(
+                http.filter(|_| *role == PeerRole::Client)
+                    .map_or(WRONG_VERSION_NUMBER, |(_, reason)| *reason),
+            )
         }
-        HandshakeError::PlaintextPeer { .. } => ended(WRONG_VERSION_NUMBER),
-        HandshakeError::NoClientCertificate => ended(PEER_DID_NOT_RETURN_A_CERTIFICATE),
+        HandshakeError::NoClientCertificate => {
+            let reason = ssl(PEER_DID_NOT_RETURN_A_CERTIFICATE);
+            format!("{reason}:peer did not provide required client certificate:TLS_error_end")
+        }
         HandshakeError::NoCommonVersion { .. } => ended(UNSUPPORTED_PROTOCOL),
         HandshakeError::NoCommonParameter { .. } => ended(NO_SHARED_CIPHER),
         HandshakeError::PeerAlert { alert, .. } => ended((ALERT_OFFSET + u32::from(alert.0), alert.boringssl())),
@@ -69,11 +76,19 @@ fn verify_detail(error: &VerifyError) -> String {
         VerifyError::NotYetValid { .. } => chain("certificate is not yet valid"),
         VerifyError::Revoked { .. } => chain("certificate revoked"),
         VerifyError::RevocationUnknown { .. } => chain("unable to get certificate CRL"),
-        VerifyError::SanMismatch { .. } => "verify cert failed: SAN matcher".into(),
-        VerifyError::NotPinned { .. } => "verify cert failed: cert hash and spki".into(),
-        VerifyError::NotSvid { .. } | VerifyError::UnknownTrustDomain { .. } => {
-            "verify cert failed: SPIFFE validator".into()
+        VerifyError::SanMismatch { got, .. } => {
+            let names: Vec<_> = got
+                .iter()
+                .map(|name| name.split_once(':').map_or(&**name, |(_, name)| name))
+                .collect();
+            format!(
+                "verify cert failed: SAN matcher, certificate SANs are [{}]",
+                names.join(", ")
+            )
         }
+        VerifyError::NotPinned { .. } => "verify cert failed: cert hash and spki".into(),
+        VerifyError::NotSvid { .. } => "verify cert failed: cert precheck".into(),
+        VerifyError::UnknownTrustDomain { .. } => "verify cert failed: no trust bundle store".into(),
         VerifyError::Unacceptable { reason, .. } => chain(reason),
     }
 }

@@ -2,7 +2,7 @@
 
 use rustls::crypto::SupportedKxGroup;
 use rustls::crypto::aws_lc_rs::{cipher_suite, kx_group};
-use rustls::{CipherSuite, NamedGroup, SupportedCipherSuite};
+use rustls::{CipherSuite, NamedGroup, SignatureScheme, SupportedCipherSuite};
 
 use super::params::SkippedName;
 
@@ -146,6 +146,23 @@ pub(super) fn group_name(group: NamedGroup) -> &'static str {
         NamedGroup::secp256r1 => "P-256",
         NamedGroup::secp384r1 => "P-384",
         NamedGroup::X25519MLKEM768 => "X25519MLKEM768",
+        other => other.as_str().unwrap_or("unknown"),
+    }
+}
+
+/// BoringSSL's name of a signature scheme, as Envoy's `ssl.sigalgs.*` has it.
+pub(super) fn signature_name(scheme: SignatureScheme) -> &'static str {
+    match scheme {
+        SignatureScheme::ECDSA_NISTP256_SHA256 => "ecdsa_secp256r1_sha256",
+        SignatureScheme::ECDSA_NISTP384_SHA384 => "ecdsa_secp384r1_sha384",
+        SignatureScheme::ECDSA_NISTP521_SHA512 => "ecdsa_secp521r1_sha512",
+        SignatureScheme::RSA_PSS_SHA256 => "rsa_pss_rsae_sha256",
+        SignatureScheme::RSA_PSS_SHA384 => "rsa_pss_rsae_sha384",
+        SignatureScheme::RSA_PSS_SHA512 => "rsa_pss_rsae_sha512",
+        SignatureScheme::RSA_PKCS1_SHA256 => "rsa_pkcs1_sha256",
+        SignatureScheme::RSA_PKCS1_SHA384 => "rsa_pkcs1_sha384",
+        SignatureScheme::RSA_PKCS1_SHA512 => "rsa_pkcs1_sha512",
+        SignatureScheme::ED25519 => "ed25519",
         other => other.as_str().unwrap_or("unknown"),
     }
 }

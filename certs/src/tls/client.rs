@@ -92,6 +92,11 @@ impl ClientContext {
         handshake::connect(&self.0, io, options).await
     }
 
+    /// Whether both are one context: what pools and caches key on.
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     pub fn identity(&self) -> Option<&Identity> {
         self.0.settings.identity.as_ref()
     }
@@ -111,6 +116,12 @@ impl ClientContext {
             self.0.settings.identity.as_slice(),
             self.validation().map(|validation| &**validation),
         )
+    }
+}
+
+impl std::fmt::Debug for ClientContext {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("ClientContext").field(&self.identity()).finish()
     }
 }
 

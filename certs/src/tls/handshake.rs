@@ -4,6 +4,7 @@ mod explain;
 
 use std::future::poll_fn;
 use std::io;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::SystemTime;
 
@@ -17,7 +18,7 @@ use super::stream::TlsStream;
 use super::{client, server};
 use crate::certificate::CertificateInfo;
 use crate::error::HandshakeError;
-use crate::validation::{PeerRole, Validation, VerifyError};
+use crate::validation::{PeerRole, Presented, Validation, VerifyError, verifier};
 use explain::Facts;
 pub(super) use explain::after;
 
@@ -37,11 +38,11 @@ pub(super) async fn accept<IO: AsyncRead + AsyncWrite + Unpin>(
             return Err(error);
         }
     };
-    if let Err(error) = feed_some(&mut session, &rest) {
-        return Err(refuse(&mut io, &mut session, &facts, error).await);
+    if let Err(error) = exchange(&mut session, &mut facts, &rest) {
+        return Err(refuse(&mut io, &mut session, error).await);
     }
     finish_negotiation(&mut io, &mut session, &mut facts).await?;
-    learn_peer(&mut session, PeerRole::Client, context.settings.validation.as_deref())?;
+    learn_peer(&mut session, facts, context.settings.validation.as_deref())?;
     Ok(TlsStream::new(io, session))
 }
 
@@ -65,7 +66,7 @@ pub(super) async fn connect<IO: AsyncRead + AsyncWrite + Unpin>(
         .map(|i| i.certificate().display_name().into());
     facts.our_certificate = session.our_certificate.clone();
     finish_negotiation(&mut io, &mut session, &mut facts).await?;
-    learn_peer(&mut session, PeerRole::Server, context.settings.validation.as_deref())?;
+    learn_peer(&mut session, facts, context.settings.validation.as_deref())?;
     if !options.verify_sans.is_empty() {
         let expected = Validation {
             san_matchers: options.verify_sans.to_vec(),
@@ -155,9 +156,13 @@ fn speaks_one_of(hello: &ClientHello<'_>, ours: &[Vec<u8>]) -> bool {
         .is_some_and(|mut theirs| theirs.any(|protocol| ours.iter().any(|our| our == protocol)))
 }
 
-/// [`Session::feed`] takes no bytes for the end of the stream.
-fn feed_some(session: &mut Session, bytes: &[u8]) -> Result<(), rustls::Error> {
-    if bytes.is_empty() { Ok(()) } else { session.feed(bytes) }
+/// Gives rustls what came and takes over what it learned, in one go: see [`verifier`].
+fn exchange(session: &mut Session, facts: &mut Facts<'_>, bytes: &[u8]) -> Result<(), HandshakeError> {
+    session.feed(bytes).map_err(|error| facts.explain(error))?;
+    let seen = verifier::take_seen();
+    session.peer_signature = seen.scheme.or(session.peer_signature);
+    facts.peer_certificate = seen.certificate.or_else(|| facts.peer_certificate.take());
+    Ok(())
 }
 
 /// Exchanges messages until both sides are done. The last of ours (session tickets, for a server) need not have left
@@ -181,29 +186,28 @@ async fn finish_negotiation<IO: AsyncRead + AsyncWrite + Unpin>(
         let received = poll_fn(|cx| {
             poll_receive(io, cx, |bytes| {
                 facts.received(bytes);
-                session.feed(bytes)
+                match bytes.is_empty() {
+                    true => Err(facts.closed()),
+                    false => exchange(session, facts, bytes),
+                }
             })
         });
         match (received.await, sent) {
-            (Ok(Err(error)), _) => return Err(refuse(io, session, facts, error).await),
+            (Ok(Err(error)), _) => return Err(refuse(io, session, error).await),
             (Err(error), _) | (Ok(Ok(())), Err(error)) => return Err(HandshakeError::Io(error)),
-            (Ok(Ok(())), Ok(())) if facts.ended => return Err(facts.closed()),
             (Ok(Ok(())), Ok(())) => {}
         }
     }
 }
 
-/// Sends the alert that rustls has prepared and names the failure.
+/// Sends the alert that rustls has prepared.
 async fn refuse<IO: AsyncRead + AsyncWrite + Unpin>(
     io: &mut IO,
     session: &mut Session,
-    facts: &Facts<'_>,
-    error: rustls::Error,
+    error: HandshakeError,
 ) -> HandshakeError {
-    // First of all: the refusal waits in a thread-local, and this future may yet move to another thread.
-    let explained = facts.explain(error);
     last_words(io, |socket| session.tls.write_tls(socket)).await;
-    explained
+    error
 }
 
 /// How much of what a refused peer still sends is read away before the connection is dropped.
@@ -236,31 +240,37 @@ async fn last_words<IO: AsyncRead + AsyncWrite + Unpin>(
 }
 
 /// Notes who the peer is. A resumed session was not verified by rustls, so names and expiry are checked here.
-fn learn_peer(session: &mut Session, role: PeerRole, validation: Option<&Validation>) -> Result<(), HandshakeError> {
-    let Some(leaf) = session.tls.peer_certificates().and_then(<[_]>::first) else {
+fn learn_peer(session: &mut Session, facts: Facts<'_>, validation: Option<&Validation>) -> Result<(), HandshakeError> {
+    let Some([leaf, intermediates @ ..]) = session.tls.peer_certificates() else {
         return Ok(());
     };
+    let role = facts.role;
     let fail = |error| HandshakeError::PeerCertificate { role, error };
-    let certificate = CertificateInfo::from_der(leaf).map_err(|reason| {
-        fail(VerifyError::Unacceptable {
-            subject: "of the peer".into(),
-            reason,
-        })
-    })?;
+    let certificate = match facts.peer_certificate {
+        Some(certificate) => certificate,
+        None => Arc::new(CertificateInfo::from_der(leaf).map_err(|reason| {
+            let subject = "of the peer".into();
+            fail(VerifyError::Unacceptable { subject, reason })
+        })?),
+    };
     let mut validated = validation.is_some_and(Validation::checks_anything);
     if let Some(validation) = validation {
         let now = SystemTime::now();
-        let chain = session.tls.peer_certificates().unwrap_or_default();
         let sni = session.sni.as_deref().filter(|_| role == PeerRole::Server);
         if validation.accept_untrusted {
-            validated &= validation.verify(role, leaf, &chain[1..], sni, now).is_ok();
+            let presented = Presented {
+                leaf,
+                intermediates,
+                info: &certificate,
+            };
+            validated &= validation.verify(role, presented, sni, now).is_ok();
         } else if session.tls.handshake_kind() == Some(HandshakeKind::Resumed) {
             validation.reauthorize(&certificate, sni, now).map_err(fail)?;
         }
     }
     let spiffe_id = certificate.spiffe_id();
     session.peer = Some(PeerInfo {
-        certificate: certificate.into(),
+        certificate,
         spiffe_id,
         validated,
     });

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rustls::ServerConfig;
-use rustls::server::{NoServerSessionStorage, ProducesTickets, ServerSessionMemoryCache, StoresServerSessions};
+use rustls::server::{NoServerSessionStorage, ProducesTickets, StoresServerSessions};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::handshake;
 use super::params::{ParamsError, TlsParams};
 use super::resolver::Identities;
+use super::sessions::ServerSessions;
 use super::stream::TlsStream;
 use super::tickets::{TICKET_KEY_LENGTH, TicketKeys};
 use crate::certificate::sha256;
@@ -119,7 +120,12 @@ impl ServerContext {
         handshake::accept(&self.0, io).await
     }
 
-    /// The certificates that it shows, leaf first in each.
+    /// Whether both are one context: what pools and caches key on.
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// The certificates that it shows.
     pub fn identities(&self) -> &[Identity] {
         &self.0.settings.identities
     }
@@ -134,6 +140,12 @@ impl ServerContext {
     }
 }
 
+impl std::fmt::Debug for ServerContext {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("ServerContext").field(&self.identities()).finish()
+    }
+}
+
 pub(super) fn first_expiry(identities: &[Identity], validation: Option<&Validation>) -> Option<SystemTime> {
     let own = identities.iter().map(Identity::expires_at);
     let bundles = validation
@@ -142,9 +154,6 @@ pub(super) fn first_expiry(identities: &[Identity], validation: Option<&Validati
         .flat_map(|t| t.bundles());
     own.chain(bundles.filter_map(|bundle| bundle.expires_at())).min()
 }
-
-/// Sessions remembered per context: rustls's own default, enough for a sidecar's concurrent clients.
-const STORED_SESSIONS: usize = 256;
 
 /// RFC 7301 section 3.1.
 const LONGEST_PROTOCOL: usize = 255;
@@ -177,7 +186,7 @@ impl ServerSettings {
     fn session_storage(&self) -> Arc<dyn StoresServerSessions> {
         match self.resumption.no_session_ids {
             true => Arc::new(NoServerSessionStorage {}),
-            false => ServerSessionMemoryCache::new(STORED_SESSIONS),
+            false => Arc::new(ServerSessions::default()),
         }
     }
 

@@ -5,7 +5,7 @@ use std::io::{self, BufRead as _, Write as _};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use rustls::Connection;
+use rustls::{Connection, SignatureScheme};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::handshake;
@@ -17,6 +17,7 @@ pub(super) struct Session {
     /// Ciphertext that rustls would not take while its plaintext waits for a reader with a small buffer.
     backlog: Vec<u8>,
     pub(super) peer: Option<PeerInfo>,
+    pub(super) peer_signature: Option<SignatureScheme>,
     pub(super) sni: Option<Box<str>>,
     /// Named in errors: which of our certificates the peer may have refused.
     pub(super) our_certificate: Option<Box<str>>,
@@ -54,6 +55,7 @@ impl Session {
             tls,
             backlog: Vec::new(),
             peer: None,
+            peer_signature: None,
             sni: None,
             our_certificate: None,
             closed: false,
@@ -109,7 +111,7 @@ impl Session {
             let _ = self.poll_send(io, cx)?;
         }
         let fed = if self.backlog.is_empty() {
-            match poll_receive(io, cx, |bytes| self.feed(bytes)) {
+            match poll_receive(io, cx, |bytes| self.feed_or_end(bytes)) {
                 Poll::Pending => {
                     self.shrink();
                     return Poll::Pending;
@@ -126,12 +128,15 @@ impl Session {
         Poll::Ready(fed.map_err(|error| handshake::after(error, self.our_certificate.as_deref()).into_io()))
     }
 
-    /// Gives ciphertext to rustls; an empty slice is the end of the stream.
-    pub(super) fn feed(&mut self, mut bytes: &[u8]) -> Result<(), rustls::Error> {
+    fn feed_or_end(&mut self, bytes: &[u8]) -> Result<(), rustls::Error> {
         if bytes.is_empty() {
             let _ = self.tls.read_tls(&mut io::empty());
-            return self.tls.process_new_packets().map(|_| ());
         }
+        self.feed(bytes)
+    }
+
+    /// Gives ciphertext to rustls, as much as there is.
+    pub(super) fn feed(&mut self, mut bytes: &[u8]) -> Result<(), rustls::Error> {
         while !bytes.is_empty() {
             match self.tls.read_tls(&mut bytes) {
                 // After close_notify nothing is read any more (RFC 8446 section 6.1).

@@ -87,6 +87,12 @@ impl<IO> TlsStream<IO> {
             .map(|group| ciphers::group_name(group.name()))
     }
 
+    /// What the peer signed this handshake with: `ecdsa_secp256r1_sha256`. None where it showed no certificate, and for
+    /// resumed sessions, which sign nothing.
+    pub fn peer_signature(&self) -> Option<&'static str> {
+        self.session.peer_signature.map(ciphers::signature_name)
+    }
+
     /// Whether the handshake resumed an earlier session.
     pub fn resumed(&self) -> bool {
         self.session.tls.handshake_kind() == Some(HandshakeKind::Resumed)

@@ -2,13 +2,13 @@
 
 use std::time::{Duration, SystemTime};
 
-use rustls_pki_types::{CertificateDer, UnixTime};
+use rustls_pki_types::UnixTime;
 use webpki::{
     EndEntityCert, ExpirationPolicy, KeyUsage, RevocationCheckDepth, RevocationOptions, RevocationOptionsBuilder,
     UnknownStatusPolicy,
 };
 
-use super::{PeerRole, Validation, VerifyError};
+use super::{PeerRole, Presented, Validation, VerifyError};
 use crate::certificate::CertificateInfo;
 use crate::tls::params;
 use crate::trust_bundle::TrustBundle;
@@ -17,17 +17,15 @@ use crate::trust_bundle::TrustBundle;
 pub(super) struct Chain<'a> {
     pub(super) validation: &'a Validation,
     pub(super) role: PeerRole,
-    pub(super) leaf: &'a CertificateDer<'a>,
-    pub(super) info: &'a CertificateInfo,
-    pub(super) intermediates: &'a [CertificateDer<'a>],
+    pub(super) presented: Presented<'a>,
     pub(super) bundle: &'a TrustBundle,
 }
 
 impl Chain<'_> {
     pub(super) fn verify(&self, now: SystemTime) -> Result<(), VerifyError> {
         // A self-signed leaf in the bundle: webpki would refuse it for being a CA or for not being one.
-        if self.bundle.contains(&self.info.sha256) {
-            return self.check_times(self.info, now);
+        if self.bundle.contains(&self.presented.info.sha256) {
+            return self.check_times(self.presented.info, now);
         }
         match self.path(now) {
             Err(webpki::Error::CertNotValidYet { .. }) if !self.validation.not_before_tolerance.is_zero() => {
@@ -45,7 +43,7 @@ impl Chain<'_> {
 
     /// Verifies as of `now`: outside, what webpki says; inside, what it does not look at.
     fn path(&self, now: SystemTime) -> Result<Result<(), VerifyError>, webpki::Error> {
-        let leaf = EndEntityCert::try_from(self.leaf)?;
+        let leaf = EndEntityCert::try_from(self.presented.leaf)?;
         let usage = match self.role {
             PeerRole::Client => KeyUsage::client_auth(),
             PeerRole::Server => KeyUsage::server_auth(),
@@ -59,7 +57,7 @@ impl Chain<'_> {
         let path = leaf.verify_for_usage(
             params::provider().signature_verification_algorithms.all,
             &self.bundle.anchors,
-            self.intermediates,
+            self.presented.intermediates,
             unix_time(now),
             usage,
             self.revocation_options(&lists),
@@ -85,11 +83,12 @@ impl Chain<'_> {
     /// webpki cannot leave times out, so tries the moments at which the chain would have been valid.
     fn path_at_any_time(&self) -> Result<Result<(), VerifyError>, webpki::Error> {
         let infos: Vec<_> = self
+            .presented
             .intermediates
             .iter()
             .filter_map(|der| CertificateInfo::from_der(der).ok())
             .collect();
-        let all = || std::iter::once(self.info).chain(&infos);
+        let all = || std::iter::once(self.presented.info).chain(&infos);
         let moments = all()
             .map(|info| info.not_before)
             .chain(all().map(|info| info.not_after));
@@ -142,14 +141,15 @@ impl Chain<'_> {
     }
 
     fn explain(&self, error: webpki::Error, now: SystemTime) -> VerifyError {
-        let subject = self.info.display_name();
+        let subject = self.presented.info.display_name();
         // The first certificate with a wrong time, leaf first: webpki does not say which one it was.
         let outside = || {
             let issuers = self
+                .presented
                 .intermediates
                 .iter()
                 .filter_map(|der| CertificateInfo::from_der(der).ok());
-            let mut chain = std::iter::once(self.info.clone()).chain(issuers);
+            let mut chain = std::iter::once(self.presented.info.clone()).chain(issuers);
             chain.find_map(|info| self.check_times(&info, now).err())
         };
         match error {
@@ -158,7 +158,7 @@ impl Chain<'_> {
             }
             webpki::Error::UnknownIssuer => VerifyError::UnknownIssuer {
                 subject,
-                issuer: self.info.issuer.clone(),
+                issuer: self.presented.info.issuer.clone(),
                 trusted: self
                     .bundle
                     .certificates()
@@ -168,7 +168,7 @@ impl Chain<'_> {
             },
             webpki::Error::CertRevoked => VerifyError::Revoked {
                 subject,
-                serial: self.info.serial.clone(),
+                serial: self.presented.info.serial.clone(),
             },
             webpki::Error::UnknownRevocationStatus => VerifyError::RevocationUnknown {
                 subject,
@@ -192,7 +192,7 @@ impl Chain<'_> {
 
     fn unacceptable(&self, reason: String) -> VerifyError {
         VerifyError::Unacceptable {
-            subject: self.info.display_name(),
+            subject: self.presented.info.display_name(),
             reason,
         }
     }

@@ -1,8 +1,8 @@
 //! [`Validation`] as rustls's verifiers of servers and of clients.
 //!
-//! What rustls does with a verifier's error is to choose an alert by its variant and drop the rest, so the full
-//! [`VerifyError`] waits in a thread-local for the handshake, which reads it right after the call that failed: both
-//! happen within one synchronous call into rustls.
+//! rustls chooses an alert by the variant of a verifier's error and drops the rest, and it keeps neither what was parsed
+//! nor what signed. So all of that waits in a thread-local for the handshake, which takes it right after the call into
+//! rustls that left it there: nothing else can run on the thread between the two.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -14,16 +14,34 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, OtherError, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
-use super::{PeerRole, Validation, VerifyError};
+use super::{PeerRole, Presented, Validation, VerifyError};
+use crate::certificate::CertificateInfo;
 use crate::tls::params;
 
 thread_local! {
-    static REFUSAL: Cell<Option<VerifyError>> = const { Cell::new(None) };
+    static SEEN: Cell<Seen> = const { Cell::new(Seen { refusal: None, certificate: None, scheme: None }) };
 }
 
-/// The refusal behind the error that rustls has just returned on this thread.
-pub(crate) fn take_refusal() -> Option<VerifyError> {
-    REFUSAL.take()
+/// What verifiers learned during one call into rustls.
+#[derive(Default)]
+pub(crate) struct Seen {
+    /// Why the certificate was refused.
+    pub(crate) refusal: Option<VerifyError>,
+    /// The peer's certificate, where it had to be parsed.
+    pub(crate) certificate: Option<Arc<CertificateInfo>>,
+    /// What the peer signed the handshake with.
+    pub(crate) scheme: Option<SignatureScheme>,
+}
+
+/// Takes what the last call into rustls on this thread left.
+pub(crate) fn take_seen() -> Seen {
+    SEEN.take()
+}
+
+fn note(change: impl FnOnce(&mut Seen)) {
+    let mut seen = SEEN.take();
+    change(&mut seen);
+    SEEN.set(seen);
 }
 
 /// Verifies a peer's certificate against a [`Validation`]; never a host name but by its rules.
@@ -64,16 +82,40 @@ impl PeerVerifier {
         sni: Option<&str>,
         now: UnixTime,
     ) -> Result<(), rustls::Error> {
+        if !self.validation.checks_anything() {
+            return Ok(());
+        }
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(now.as_secs());
-        match self.validation.verify(role, leaf, intermediates, sni, now) {
+        let outcome = match CertificateInfo::from_der(leaf) {
+            Ok(info) => {
+                let info = &*note_certificate(info);
+                let presented = Presented {
+                    leaf,
+                    intermediates,
+                    info,
+                };
+                self.validation.verify(role, presented, sni, now)
+            }
+            Err(reason) => Err(VerifyError::Unacceptable {
+                subject: "of the peer".into(),
+                reason,
+            }),
+        };
+        match outcome {
             Err(error) if !self.validation.accept_untrusted => {
                 let alerting = alerting(&error);
-                REFUSAL.set(Some(error));
+                note(|seen| seen.refusal = Some(error));
                 Err(rustls::Error::InvalidCertificate(alerting))
             }
             _ => Ok(()),
         }
     }
+}
+
+fn note_certificate(info: CertificateInfo) -> Arc<CertificateInfo> {
+    let info = Arc::new(info);
+    note(|seen| seen.certificate = Some(Arc::clone(&info)));
+    info
 }
 
 /// The rustls error whose alert is the one that BoringSSL sends for this refusal.
@@ -111,6 +153,7 @@ impl ServerCertVerifier for PeerVerifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        note(|seen| seen.scheme = Some(dss.scheme));
         verify_tls12_signature(
             message,
             cert,
@@ -125,6 +168,7 @@ impl ServerCertVerifier for PeerVerifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        note(|seen| seen.scheme = Some(dss.scheme));
         verify_tls13_signature(
             message,
             cert,

@@ -28,6 +28,7 @@ async fn mutual_tls() {
     assert_eq!(near.tls_version(), TlsVersion::Tls13);
     assert_eq!(near.cipher(), "TLS_AES_128_GCM_SHA256");
     assert_eq!(far.group(), Some("X25519"));
+    assert_eq!(far.peer_signature(), Some("ecdsa_secp256r1_sha256"));
     assert_eq!((near.alpn(), near.sni(), near.resumed()), (None, None, false));
     assert_eq!(far.peer_chain().count(), 1);
     for length in [1, 16 << 10, 300_000] {

@@ -190,7 +190,7 @@ async fn rotation_under_load_fails_no_handshake() {
                 unreachable!()
             };
             let (near, far) = handshake(client, server).await;
-            let refused = near.err().or(far.err()).map(|error| error.to_string());
+            let refused = near.err().or_else(|| far.err()).map(|error| error.to_string());
             // Between "both, old certificate" and "both, new certificate" all go; only the outermost pairs differ.
             assert_eq!(refused, None);
         }

@@ -241,6 +241,31 @@ async fn an_idle_connection_holds_little() {
     assert!(each < IDLE, "{each} bytes per side");
 }
 
+/// Contexts are made per cluster and per filter chain; hundreds of them must not show in the proxy's memory.
+const CONTEXT: u64 = 8 << 10;
+
+#[tokio::test]
+async fn contexts_hold_little_beside_their_material() {
+    let ca = CertificateAuthority::root("test root").unwrap();
+    let server_settings = server(svid(&ca, "api"), &ca);
+    let client_settings = client(Some(svid(&ca, "web")), &ca);
+    drop((
+        ServerContext::new(server_settings.clone()),
+        ClientContext::new(client_settings.clone()),
+    ));
+    let before = held();
+    let server = ServerContext::new(server_settings).unwrap();
+    let between = held();
+    let client = ClientContext::new(client_settings).unwrap();
+    let (server_size, client_size) = (between - before, held() - between);
+    println!("a server context holds {server_size} bytes, a client context {client_size}");
+    assert!(
+        server_size < CONTEXT && client_size < CONTEXT,
+        "{server_size} {client_size}"
+    );
+    drop((server, client));
+}
+
 #[tokio::test]
 async fn futures_are_small() {
     let (client, server) = contexts();

@@ -1,8 +1,11 @@
 //! From rustls's errors to named ones, with what was seen on the wire.
 
+use std::sync::Arc;
+
 use rustls::server::ClientHello;
 use rustls::{Error, PeerIncompatible};
 
+use crate::certificate::CertificateInfo;
 use crate::error::{Alert, HandshakeError};
 use crate::tls::ciphers;
 use crate::tls::params::TlsParams;
@@ -10,13 +13,14 @@ use crate::validation::{PeerRole, VerifyError, verifier};
 
 /// What was seen of a handshake so far.
 pub(super) struct Facts<'a> {
-    role: PeerRole,
+    pub(super) role: PeerRole,
     params: &'a TlsParams,
     /// How the peer began, to tell plaintext from TLS.
     first: [u8; FIRST],
     received: u64,
     pub(super) ended: bool,
     pub(super) our_certificate: Option<Box<str>>,
+    pub(super) peer_certificate: Option<Arc<CertificateInfo>>,
     cipher_suites: Vec<String>,
     groups: Vec<String>,
 }
@@ -33,6 +37,7 @@ impl<'a> Facts<'a> {
             received: 0,
             ended: false,
             our_certificate: None,
+            peer_certificate: None,
             cipher_suites: Vec::new(),
             groups: Vec::new(),
         }
@@ -90,7 +95,7 @@ impl<'a> Facts<'a> {
     }
 
     pub(super) fn explain(&self, error: Error) -> HandshakeError {
-        let refusal = verifier::take_refusal();
+        let refusal = verifier::take_seen().refusal;
         if self.began_in_plaintext() {
             return self.plaintext();
         }
