@@ -118,7 +118,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ClientConnection<IO> {
                 encode::is_end_to_end(n) && *n != header::HOST
             });
             if let Some(upgrade) = &head.upgrade {
-                put_header(out, &mut names, "connection", b"upgrade");
+                put_header(out, &mut names, "connection", b"Upgrade");
                 put_header(out, &mut names, "upgrade", upgrade.as_bytes());
             }
             if add_zero {
@@ -273,6 +273,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ClientConnection<IO> {
     /// The stream and the bytes read from it beyond the head, for a tunnel that needs no codec. Flush before.
     pub fn into_upgraded(self) -> (IO, BytesMut) {
         (self.io, self.input.into_inner())
+    }
+
+    #[cfg(test)]
+    pub(super) fn buffered_capacity(&self) -> usize {
+        self.input.capacity()
     }
 
     /// The end of the stream where a message was expected. Once a byte of it came, Envoy calls that a protocol error.

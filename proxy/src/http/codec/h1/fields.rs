@@ -162,6 +162,14 @@ fn complain(block: &[u8], error: httparse::Error) -> CodecError {
     bad(400, CODEC_ERROR, format!("the headers cannot be parsed: {error}"))
 }
 
+/// A start line without its end and the white space before it, which Envoy ignores.
+pub(super) fn trim_line(mut line: &[u8]) -> &[u8] {
+    while let [rest @ .., b' ' | b'\t' | b'\r' | b'\n'] = line {
+        line = rest;
+    }
+    line
+}
+
 /// For sentences: escaped, and short enough for a log line.
 pub(super) fn printable(bytes: &[u8]) -> String {
     const SHOWN: usize = 64;

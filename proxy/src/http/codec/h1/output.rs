@@ -17,6 +17,7 @@ use super::super::limits::{COPY_BELOW, COPY_BELOW_FLAT, KEPT_OUTPUT_SIZE, KEPT_O
 const SLICES: usize = 16;
 
 thread_local! {
+    #[expect(clippy::vec_box, reason = "a connection holds the box")]
     static POOL: RefCell<Vec<Box<Queue>>> = const { RefCell::new(Vec::new()) };
 }
 

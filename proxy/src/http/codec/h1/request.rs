@@ -85,6 +85,7 @@ pub(super) struct Line<'a> {
 
 impl<'a> Line<'a> {
     pub(super) fn parse(line: &'a [u8]) -> Result<Self, CodecError> {
+        let line = fields::trim_line(line);
         let refuse = |what: &str| {
             bad(
                 400,
@@ -92,7 +93,7 @@ impl<'a> Line<'a> {
                 format!("the request line \"{}\" has no valid {what}", printable(line)),
             )
         };
-        let (method, rest) = split_word(line.trim_ascii_end());
+        let (method, rest) = split_word(line);
         let (target, version) = split_word(rest);
         if !METHODS.contains(&method) {
             return Err(refuse("method"));

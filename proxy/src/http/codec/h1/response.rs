@@ -86,6 +86,7 @@ pub(super) fn decode(mut head: Bytes, asked: Asked, settings: &ClientSettings) -
 
 /// The status, and whether the version is HTTP/1.1. Envoy takes any version and any white space, and needs no reason.
 pub(super) fn status_line(line: &[u8]) -> Result<(StatusCode, bool), CodecError> {
+    let line = fields::trim_line(line);
     let refuse = || {
         bad(
             502,
@@ -93,7 +94,6 @@ pub(super) fn status_line(line: &[u8]) -> Result<(StatusCode, bool), CodecError>
             format!("the status line \"{}\" is not HTTP/1's", printable(line)),
         )
     };
-    let line = line.trim_ascii_end();
     if line.iter().any(|b| b.is_ascii_control() && *b != b'\t') {
         return Err(refuse());
     }

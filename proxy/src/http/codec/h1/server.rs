@@ -230,7 +230,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ServerConnection<IO> {
             let keep = |n: &http::HeaderName| encode::is_end_to_end(n) && (keep_length || *n != header::CONTENT_LENGTH);
             put_headers(out, &mut names, &head.headers, keep);
             if switched {
-                put_header(out, &mut names, "connection", b"upgrade");
+                put_header(out, &mut names, "connection", b"Upgrade");
                 let agreed = head.headers.get(header::UPGRADE).or(upgrade.as_ref());
                 put_header(out, &mut names, "upgrade", agreed.map_or(b"", HeaderValue::as_bytes));
             } else if closing && !tunnel {
@@ -329,6 +329,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ServerConnection<IO> {
     /// The stream and the bytes read from it beyond the head, for a tunnel that needs no codec. Flush before.
     pub fn into_upgraded(self) -> (IO, BytesMut) {
         (self.io, self.input.into_inner())
+    }
+
+    #[cfg(test)]
+    pub(super) fn buffered_capacity(&self) -> usize {
+        self.input.capacity()
     }
 
     fn request_complete(&self) -> bool {
