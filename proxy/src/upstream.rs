@@ -4,7 +4,7 @@
 //! and its response over either protocol, `permit` counts what circuit breakers limit.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     rc::Rc,
     sync::Arc,
 };
@@ -18,7 +18,10 @@ pub mod pool;
 
 pub use exchange::Exchange;
 
-use crate::cluster::{Cluster, ClusterState, balance::Balancer};
+use crate::{
+    cluster::{Cluster, ClusterState, balance::Balancer},
+    stats::{Group, Http2Stat},
+};
 use pool::{Pool, PoolKey};
 
 /// One worker's part of a cluster: the balancer's state and the connection pools. Outlives config updates.
@@ -27,6 +30,8 @@ pub struct LocalCluster {
     pub balancer: RefCell<Balancer>,
     /// Of the config that the pools' connections were made with.
     config_hash: Cell<u64>,
+    /// `cluster.<name>.http2.`, made at the first HTTP/2 connection and kept, so that its counters outlive connections.
+    http2_stats: Rc<OnceCell<Group<Http2Stat>>>,
     pools: RefCell<HashMap<PoolKey, Rc<Pool>, foldhash::fast::RandomState>>,
 }
 
@@ -36,6 +41,7 @@ impl LocalCluster {
             state: cluster.state.clone(),
             balancer: RefCell::new(Balancer::default()),
             config_hash: Cell::new(cluster.hash),
+            http2_stats: Rc::default(),
             pools: RefCell::default(),
         })
     }
@@ -52,7 +58,7 @@ impl LocalCluster {
         self.pools
             .borrow_mut()
             .entry(key)
-            .or_insert_with_key(|key| Pool::new(key.clone()))
+            .or_insert_with_key(|key| Pool::new(key.clone(), self.http2_stats.clone()))
             .clone()
     }
 

@@ -3,7 +3,7 @@
 //! A connection, its streams, its upstream connections and their pools stay on one worker: no locks, no `Send`.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
@@ -48,6 +48,8 @@ pub struct Worker {
     snapshot: RefCell<Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>>,
     clusters: RefCell<HashMap<Arc<str>, Rc<LocalCluster>, foldhash::fast::RandomState>>,
     random: Cell<u64>,
+    /// `http2.`, made at the first HTTP/2 connection and kept, so that its counters outlive connections.
+    http2_stats: OnceCell<stats::Group<stats::Http2Stat>>,
 }
 
 impl Worker {
@@ -59,6 +61,7 @@ impl Worker {
             snapshot,
             clusters: RefCell::default(),
             random: Cell::new(seed | 1),
+            http2_stats: OnceCell::new(),
             shared,
         })
     }
@@ -66,6 +69,12 @@ impl Worker {
     /// The current snapshot: one atomic load and one count, no lock.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.snapshot.borrow_mut().load().clone()
+    }
+
+    /// The counters of downstream HTTP/2 connections.
+    pub fn http2_stats(&self) -> stats::Group<stats::Http2Stat> {
+        let make = || self.shared.stats.group(stats::Prefix::root("http2."));
+        self.http2_stats.get_or_init(make).clone()
     }
 
     /// This worker's pools and balancer of a cluster, made at first use.

@@ -16,7 +16,7 @@ mod http1;
 mod http2;
 
 use super::{
-    CodecType, HttpConnectionManager, UnderscoreAction,
+    CodecType, HttpConnectionManager,
     codec::{h1, h2},
 };
 use crate::{
@@ -192,11 +192,7 @@ impl HttpConnectionManager {
             max_headers_kb: self.max_request_headers_kb,
             max_headers_count: self.max_headers_count,
             allow_connect: self.http2.allow_connect,
-            headers_with_underscores: match self.headers_with_underscores {
-                UnderscoreAction::Allow => h2::HeadersWithUnderscores::Allow,
-                UnderscoreAction::RejectRequest => h2::HeadersWithUnderscores::Reject,
-                UnderscoreAction::DropHeader => h2::HeadersWithUnderscores::Drop,
-            },
+            headers_with_underscores: self.headers_with_underscores,
             keepalive: self.http2.keepalive.map(Http2Keepalive::for_codec),
             ..h2::ServerSettings::default()
         }

@@ -4,7 +4,7 @@
 //! it waits for a place; whoever gives a connection back hands it to the one that waited longest.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     collections::VecDeque,
     rc::Rc,
     sync::Arc,
@@ -25,9 +25,10 @@ use crate::{
         message::Protocol,
     },
     io::Stream,
-    stats::ClusterStat,
+    stats::{ClusterPart, ClusterStat, Group, Http2Stat, Prefix},
     stream_info::TlsInfo,
     tls::UpstreamTransport,
+    worker,
 };
 
 /// What connections must have in common to be shared: two requests with equal keys may use one connection.
@@ -122,6 +123,7 @@ enum Wake {
 
 pub struct Pool {
     key: PoolKey,
+    http2_stats: Rc<OnceCell<Group<Http2Stat>>>,
     idle: RefCell<Vec<Box<Http1Connection>>>,
     shared: RefCell<Vec<Rc<Http2Connection>>>,
     waiters: RefCell<VecDeque<oneshot::Sender<Wake>>>,
@@ -132,9 +134,11 @@ pub struct Pool {
 }
 
 impl Pool {
-    pub fn new(key: PoolKey) -> Rc<Self> {
+    /// `http2_stats` are the cluster's, shared by its pools.
+    pub fn new(key: PoolKey, http2_stats: Rc<OnceCell<Group<Http2Stat>>>) -> Rc<Self> {
         Rc::new(Self {
             key,
+            http2_stats,
             idle: RefCell::default(),
             shared: RefCell::default(),
             waiters: RefCell::default(),
@@ -153,7 +157,7 @@ impl Pool {
         cluster: &Arc<Cluster>,
         endpoint: &Arc<Endpoint>,
         priority: Priority,
-        next_id: &std::sync::atomic::AtomicU64,
+        shared: &worker::Shared,
     ) -> Result<Lease, AcquireFailure> {
         if let Some(lease) = self.pooled(cluster) {
             return Ok(lease);
@@ -172,7 +176,7 @@ impl Pool {
             };
             if let Some(permit) = permit {
                 return self
-                    .open(cluster, endpoint, permit, next_id)
+                    .open(cluster, endpoint, permit, shared)
                     .await
                     .map_err(AcquireFailure::Connect);
             }
@@ -228,12 +232,12 @@ impl Pool {
         cluster: &Arc<Cluster>,
         endpoint: &Arc<Endpoint>,
         permit: Permit,
-        next_id: &std::sync::atomic::AtomicU64,
+        shared: &worker::Shared,
     ) -> Result<Lease, ConnectFailure> {
         let connecting = Connecting::new(self);
         let open = OpenConnection::new(&endpoint.state, permit);
         let result = match connect::connect(cluster, endpoint, &self.key.options).await {
-            Ok(connected) => self.start(cluster, connected, open, next_id).await,
+            Ok(connected) => self.start(cluster, connected, open, shared).await,
             Err(failure) => Err(failure),
         };
         drop(connecting);
@@ -255,7 +259,7 @@ impl Pool {
         cluster: &Arc<Cluster>,
         connected: Connected,
         open: OpenConnection,
-        next_id: &std::sync::atomic::AtomicU64,
+        shared: &worker::Shared,
     ) -> Result<Lease, ConnectFailure> {
         let negotiated = connected.tls.as_ref().and_then(|t| t.alpn.as_deref());
         let http2 = match self.key.protocol {
@@ -264,7 +268,7 @@ impl Pool {
             Wanted::Auto => negotiated == Some("h2"),
         };
         let facts = Rc::new(ConnectionFacts {
-            id: next_id.fetch_add(1, std::sync::atomic::Ordering::Relaxed),
+            id: shared.connection_ids.fetch_add(1, std::sync::atomic::Ordering::Relaxed),
             local_address: connected.local_address,
             tls: connected.tls,
             protocol: if http2 { Protocol::Http2 } else { Protocol::Http11 },
@@ -274,7 +278,11 @@ impl Pool {
         if http2 {
             stats.inc(ClusterStat::UpstreamCxHttp2Total);
             let settings = super::exchange::http2_settings(cluster);
-            let (handle, driver) = h2::ClientConnection::handshake(connected.stream, &settings, Rc::default())
+            let codec_stats = self.http2_stats.get_or_init(|| {
+                let part = Prefix::cluster_part(cluster.stat_name.clone(), ClusterPart::Http2);
+                shared.stats.group(part)
+            });
+            let (handle, driver) = h2::ClientConnection::handshake(connected.stream, &settings, codec_stats.clone())
                 .await
                 .map_err(|e| ConnectFailure {
                     reason: crate::failure::ResetReason::ProtocolError,

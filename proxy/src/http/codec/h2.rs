@@ -9,7 +9,6 @@
 mod body;
 mod client;
 mod client_stream;
-mod counters;
 mod error;
 mod frames;
 mod head;
@@ -27,9 +26,8 @@ mod tests;
 pub use self::{
     client::{ClientConnection, ClientDriver},
     client_stream::ClientStream,
-    counters::CodecCounters,
-    server::ServerConnection,
+    server::{ServerConnection, TOO_MANY_PREMATURE_RESETS},
     server_stream::ServerStream,
-    settings::{ClientSettings, FloodLimits, HeadersWithUnderscores, Keepalive, ServerSettings},
+    settings::{ClientSettings, FloodLimits, Keepalive, ServerSettings},
 };
 pub use ::h2::Reason;

@@ -1,12 +1,10 @@
 //! HTTP/2: streams side by side on one connection, each a task of its own.
 
-use std::rc::Rc;
-
 use super::{Connection, Waited, wait};
 use crate::{
     drain::DrainWatch,
     http::{
-        codec::{ServerStream, h2},
+        codec::{CodecError, ServerStream, h2},
         stream::Stream,
     },
     io,
@@ -16,7 +14,8 @@ use crate::{
 impl Connection {
     pub(super) async fn serve_http2(&self, stream: io::Stream, mut drain: DrainWatch) {
         let manager = &self.manager;
-        let Ok(mut codec) = h2::ServerConnection::handshake(stream, &manager.http2_settings(), Rc::default()).await
+        let codec_stats = self.worker.http2_stats();
+        let Ok(mut codec) = h2::ServerConnection::handshake(stream, &manager.http2_settings(), codec_stats).await
         else {
             manager.stats.inc(HttpStat::DownstreamCxProtocolError);
             return;
@@ -36,7 +35,13 @@ impl Connection {
             let (head, down) = match waited {
                 Waited::Request(Some(Ok(accepted))) => accepted,
                 Waited::Request(Some(Err(e))) => {
-                    manager.stats.inc(HttpStat::DownstreamCxProtocolError);
+                    manager.stats.inc(match e {
+                        CodecError::Protocol {
+                            details: h2::TOO_MANY_PREMATURE_RESETS,
+                            ..
+                        } => HttpStat::DownstreamRqTooManyPrematureResets,
+                        _ => HttpStat::DownstreamCxProtocolError,
+                    });
                     tracing::debug!(connection = self.info.id, "HTTP/2 connection failed: {e}");
                     break;
                 }

@@ -15,7 +15,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
     client_stream::ClientStream,
-    counters::{CodecCounters, count, discount},
     error::{End, connection_error, count_error, stream_error},
     frames::{News, Watch},
     keepalive::Pinger,
@@ -23,7 +22,10 @@ use super::{
     settings::{ClientSettings, HeadLimits},
     wire::Wire,
 };
-use crate::http::{codec::CodecError, message::RequestHead};
+use crate::{
+    http::{codec::CodecError, message::RequestHead},
+    stats::{Group, Http2Stat},
+};
 
 /// A handle on the client's end of one HTTP/2 connection; clones share it. The connection closes in order once all handles and
 /// streams are dropped.
@@ -36,13 +38,11 @@ pub struct ClientDriver<IO> {
     pinger: Option<Pinger>,
     news: Rc<News>,
     load: Rc<Load>,
-    counters: Rc<CodecCounters>,
 }
 
 struct Shared {
     send: RefCell<client::SendRequest<Bytes>>,
     load: Rc<Load>,
-    counters: Rc<CodecCounters>,
     limits: HeadLimits,
     max_streams: usize,
     idle_interval: Duration,
@@ -50,6 +50,7 @@ struct Shared {
 
 /// How busy a connection is. Apart from [`Shared`], so that neither driver nor streams keep the connection open.
 pub(super) struct Load {
+    pub(super) stats: Group<Http2Stat>,
     active: Cell<usize>,
     idle_since: Cell<Instant>,
     closed: Cell<bool>,
@@ -67,34 +68,24 @@ impl ClientConnection {
     pub async fn handshake<IO: AsyncRead + AsyncWrite + Unpin>(
         io: IO,
         settings: &ClientSettings,
-        counters: Rc<CodecCounters>,
+        stats: Group<Http2Stat>,
     ) -> Result<(Self, ClientDriver<IO>), CodecError> {
         let news = Rc::new(News::default());
-        let watch = Watch::new(End::Client, settings.floods, Rc::clone(&counters), Rc::clone(&news));
+        let watch = Watch::new(End::Client, settings.floods, stats.clone(), Rc::clone(&news));
         let handshake = settings.builder().handshake(Wire::new(io, watch));
         let (send, mut h2) = handshake.await.map_err(|e| connection_error(End::Client, &e))?;
         let pinger = settings
             .keepalive
             .and_then(|keepalive| Some(Pinger::new(keepalive, h2.ping_pong()?, Rc::clone(&news))));
-        let load = Rc::new(Load::new());
+        let load = Rc::new(Load::new(stats));
         let shared = Shared {
             send: RefCell::new(send),
             load: Rc::clone(&load),
-            counters: Rc::clone(&counters),
             limits: settings.head_limits(),
             max_streams: settings.max_concurrent_streams as usize,
             idle_interval: settings.keepalive.map_or(Duration::ZERO, |k| k.idle_interval),
         };
-        Ok((
-            Self(Rc::new(shared)),
-            ClientDriver {
-                h2,
-                pinger,
-                news,
-                load,
-                counters,
-            },
-        ))
+        Ok((Self(Rc::new(shared)), ClientDriver { h2, pinger, news, load }))
     }
 
     /// Streams may be started, now or when others end: the connection has not failed, and the server sent no GOAWAY.
@@ -158,16 +149,13 @@ impl ClientConnection {
         })?;
         self.0.ping_if_idle();
         self.0.load.opened();
-        count(&self.0.counters.streams_active);
-        let (load, counters) = (Rc::clone(&self.0.load), Rc::clone(&self.0.counters));
         Ok(ClientStream::new(
             response,
             send,
             end,
             upgrade,
             self.0.limits,
-            load,
-            counters,
+            Rc::clone(&self.0.load),
         ))
     }
 }
@@ -186,8 +174,9 @@ impl Shared {
 }
 
 impl Load {
-    fn new() -> Self {
+    fn new(stats: Group<Http2Stat>) -> Self {
         Self {
+            stats,
             active: Cell::new(0),
             idle_since: Cell::new(Instant::now()),
             closed: Cell::new(false),
@@ -199,15 +188,16 @@ impl Load {
 
     fn opened(&self) {
         self.active.set(self.active.get() + 1);
+        self.stats.gauge_add(Http2Stat::StreamsActive, 1);
     }
 
     /// A stream is over.
-    pub(super) fn released(&self, counters: &CodecCounters) {
+    pub(super) fn released(&self) {
         self.active.set(self.active.get().saturating_sub(1));
         if self.active.get() == 0 {
             self.idle_since.set(Instant::now());
         }
-        discount(&counters.streams_active);
+        self.stats.gauge_add(Http2Stat::StreamsActive, -1);
         self.wake_waiters();
     }
 
@@ -245,7 +235,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Future for ClientDriver<IO> {
                 pinger.ping_now();
             }
             if pinger.poll(cx).is_ready() {
-                count(&this.counters.keepalive_timeout);
+                this.load.stats.inc(Http2Stat::KeepaliveTimeout);
                 return Poll::Ready(Err(CodecError::Io(
                     "the server left a keepalive PING unanswered".into(),
                 )));
@@ -257,7 +247,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Future for ClientDriver<IO> {
         polled.map_err(|e| {
             let flood = this.news.flood.get().map(|flood| flood.error(End::Client));
             let error = flood.unwrap_or_else(|| connection_error(End::Client, &e));
-            count_error(&this.counters, &error);
+            count_error(&this.load.stats, &error);
             error
         })
     }

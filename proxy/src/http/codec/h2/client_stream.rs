@@ -13,14 +13,16 @@ use http::{HeaderValue, Response};
 use super::{
     body::{Inbound, Outbound},
     client::Load,
-    counters::{CodecCounters, count},
     error::{End, count_error, reset, stream_error},
     response,
     settings::HeadLimits,
 };
-use crate::http::{
-    codec::CodecError,
-    message::{Frame, Incoming, ResponseHead},
+use crate::{
+    http::{
+        codec::CodecError,
+        message::{Frame, Incoming, ResponseHead},
+    },
+    stats::Http2Stat,
 };
 
 /// One exchange of a [`super::ClientConnection`]. Dropping it before both halves ended resets the stream with CANCEL.
@@ -35,7 +37,6 @@ pub struct ClientStream {
     upgrade: Option<HeaderValue>,
     limits: HeadLimits,
     load: Rc<Load>,
-    counters: Rc<CodecCounters>,
     failed: bool,
 }
 
@@ -47,7 +48,6 @@ impl ClientStream {
         upgrade: Option<HeaderValue>,
         limits: HeadLimits,
         load: Rc<Load>,
-        counters: Rc<CodecCounters>,
     ) -> Self {
         let outbound = Outbound::new(send, ended);
         Self {
@@ -57,7 +57,6 @@ impl ClientStream {
             upgrade,
             limits,
             load,
-            counters,
             failed: false,
         }
     }
@@ -123,7 +122,7 @@ impl ClientStream {
         };
         let incoming = ready!(inbound.poll(End::Client, cx));
         if let Ok(Incoming::Frame(Frame::Trailers(_))) = incoming {
-            count(&self.counters.trailers);
+            self.load.stats.inc(Http2Stat::Trailers);
         }
         Poll::Ready(incoming.map_err(|e| self.fail(e)))
     }
@@ -144,7 +143,7 @@ impl ClientStream {
 
     fn read(&mut self, response: Response<()>, last: bool) -> Result<ResponseHead, CodecError> {
         let upgrade = self.upgrade.as_ref().filter(|_| last);
-        response::read(response, upgrade, self.limits, &self.counters).map_err(|rejection| {
+        response::read(response, upgrade, self.limits, &self.load.stats).map_err(|rejection| {
             self.reset(rejection.reason);
             End::Client.violation(rejection.details, rejection.sentence)
         })
@@ -154,7 +153,7 @@ impl ClientStream {
     fn fail(&mut self, error: CodecError) -> CodecError {
         if !self.failed {
             self.failed = true;
-            count_error(&self.counters, &error);
+            count_error(&self.load.stats, &error);
         }
         error
     }
@@ -162,6 +161,6 @@ impl ClientStream {
 
 impl Drop for ClientStream {
     fn drop(&mut self) {
-        self.load.released(&self.counters);
+        self.load.released();
     }
 }

@@ -2,8 +2,10 @@
 
 use ::h2::Reason;
 
-use super::counters::{CodecCounters, count};
-use crate::http::codec::CodecError;
+use crate::{
+    http::codec::CodecError,
+    stats::{Group, Http2Stat},
+};
 
 /// Which end of a connection we are: it decides the status that a peer's mistake is answered with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,10 +102,10 @@ pub(super) fn reset(reason: Reason) -> CodecError {
 }
 
 /// Counts what a stream or connection ended with.
-pub(super) fn count_error(counters: &CodecCounters, error: &CodecError) {
+pub(super) fn count_error(stats: &Group<Http2Stat>, error: &CodecError) {
     match error {
-        CodecError::Refused => count(&counters.stream_refused_errors),
-        CodecError::Protocol { .. } => count(&counters.rx_messaging_error),
+        CodecError::Refused => stats.inc(Http2Stat::StreamRefusedErrors),
+        CodecError::Protocol { .. } => stats.inc(Http2Stat::RxMessagingError),
         // Resets are counted where their frames are seen.
         CodecError::Reset(_) | CodecError::Closed | CodecError::Io(_) => {}
     }

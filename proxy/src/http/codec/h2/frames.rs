@@ -2,12 +2,11 @@
 
 use std::{cell::Cell, rc::Rc, time::Instant};
 
-use super::{
-    counters::{CodecCounters, count},
-    error::End,
-    settings::FloodLimits,
+use super::{error::End, settings::FloodLimits};
+use crate::{
+    http::codec::CodecError,
+    stats::{Group, Http2Stat},
 };
-use crate::http::codec::CodecError;
 
 /// Bytes of a frame header.
 const HEADER: usize = 9;
@@ -117,7 +116,7 @@ pub(super) struct Watch {
     inbound: Scanner,
     outbound: Scanner,
     limits: FloodLimits,
-    counters: Rc<CodecCounters>,
+    stats: Group<Http2Stat>,
     news: Rc<News>,
     /// Empty frames in a row.
     empty: u32,
@@ -137,7 +136,7 @@ pub(super) struct News {
 }
 
 impl Watch {
-    pub(super) fn new(end: End, limits: FloodLimits, counters: Rc<CodecCounters>, news: Rc<News>) -> Self {
+    pub(super) fn new(end: End, limits: FloodLimits, stats: Group<Http2Stat>, news: Rc<News>) -> Self {
         let (received, sent) = match end {
             End::Server => (PREFACE, 0),
             End::Client => (0, PREFACE),
@@ -146,7 +145,7 @@ impl Watch {
             inbound: Scanner::new(received),
             outbound: Scanner::new(sent),
             limits,
-            counters,
+            stats,
             news,
             empty: 0,
             priority: 0,
@@ -165,7 +164,7 @@ impl Watch {
         let Self {
             inbound,
             limits,
-            counters,
+            stats,
             empty,
             priority,
             window_updates,
@@ -194,7 +193,7 @@ impl Watch {
                     (*window_updates > limits.window_updates(*sent_headers, *sent_data)).then_some(Flood::WindowUpdate)
                 }
                 RST_STREAM => {
-                    count(&counters.rx_reset);
+                    stats.inc(Http2Stat::RxReset);
                     (!resets.take(limits)).then_some(Flood::Reset)
                 }
                 _ => None,
@@ -205,12 +204,13 @@ impl Watch {
             None => Ok(()),
             Some(flood) => {
                 self.news.flood.set(Some(flood));
-                count(match flood {
-                    Flood::EmptyFrames => &self.counters.inbound_empty_frames_flood,
-                    Flood::Priority => &self.counters.inbound_priority_frames_flood,
-                    Flood::WindowUpdate => &self.counters.inbound_window_update_frames_flood,
-                    Flood::Reset => &self.counters.stream_reset_flood,
-                });
+                match flood {
+                    Flood::EmptyFrames => self.stats.inc(Http2Stat::InboundEmptyFramesFlood),
+                    Flood::Priority => self.stats.inc(Http2Stat::InboundPriorityFramesFlood),
+                    Flood::WindowUpdate => self.stats.inc(Http2Stat::InboundWindowUpdateFramesFlood),
+                    // Envoy's codec has no counter for it either.
+                    Flood::Reset => {}
+                }
                 Err(flood)
             }
         }
@@ -219,7 +219,7 @@ impl Watch {
     pub(super) fn sent(&mut self, bytes: &[u8]) {
         let Self {
             outbound,
-            counters,
+            stats,
             sent_headers,
             sent_data,
             ..
@@ -227,8 +227,8 @@ impl Watch {
         outbound.feed(bytes, |frame| match frame.kind {
             DATA => *sent_data += 1,
             HEADERS => *sent_headers += 1,
-            RST_STREAM => count(&counters.tx_reset),
-            GOAWAY => count(&counters.goaway_sent),
+            RST_STREAM => stats.inc(Http2Stat::TxReset),
+            GOAWAY => stats.inc(Http2Stat::GoawaySent),
             _ => {}
         });
     }
@@ -258,6 +258,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::http::codec::h2::tests::stats;
 
     fn frame(kind: u8, flags: u8, length: usize) -> Vec<u8> {
         let mut bytes = (length as u32).to_be_bytes()[1..].to_vec();
@@ -267,7 +268,7 @@ mod tests {
     }
 
     fn watch(end: End) -> Watch {
-        let mut watch = Watch::new(end, FloodLimits::default(), Rc::default(), Rc::default());
+        let mut watch = Watch::new(end, FloodLimits::default(), stats(), Rc::default());
         if end == End::Server {
             watch.received(&[b'x'; PREFACE]).unwrap();
         }
@@ -298,7 +299,7 @@ mod tests {
         let (empty, full) = (frame(DATA, 0, 0), frame(DATA, 0, 1));
         assert_eq!(watch.received(&[empty.clone(), full, empty.clone()].concat()), Ok(()));
         assert_eq!(watch.received(&empty), Err(Flood::EmptyFrames));
-        assert_eq!(watch.counters.inbound_empty_frames_flood.get(), 1);
+        assert_eq!(watch.stats.value(Http2Stat::InboundEmptyFramesFlood), 1);
     }
 
     #[test]
@@ -332,6 +333,6 @@ mod tests {
         let mut watch = watch(End::Server);
         assert_eq!(watch.received(&frame(RST_STREAM, 0, 4).repeat(1000)), Ok(()));
         assert_eq!(watch.received(&frame(RST_STREAM, 0, 4).repeat(1000)), Err(Flood::Reset));
-        assert_eq!(watch.counters.rx_reset.get(), 2000);
+        assert_eq!(watch.stats.value(Http2Stat::RxReset), 2000);
     }
 }

@@ -7,10 +7,10 @@ use http::{
 };
 
 use super::{
-    counters::{CodecCounters, count},
     error::{HEADERS_TOO_LARGE, TOO_MANY_HEADERS},
     settings::HeadLimits,
 };
+use crate::stats::{Group, Http2Stat};
 
 /// Fields of HTTP/1 that no HTTP/2 message may carry (RFC 9113 section 8.2.2), but for `TE`.
 const CONNECTION_FIELDS: [HeaderName; 5] = [
@@ -44,11 +44,11 @@ pub(super) fn check_limits(
     limits: HeadLimits,
     headers: &HeaderMap,
     (pseudo_count, pseudo_bytes): (usize, usize),
-    counters: &CodecCounters,
+    stats: &Group<Http2Stat>,
 ) -> Result<(), Rejection> {
     let fields = headers.len() + pseudo_count;
     if fields > limits.count {
-        count(&counters.header_overflow);
+        stats.inc(Http2Stat::HeaderOverflow);
         let sentence = format!(
             "the head has {fields} fields, of which max_headers_count admits {}",
             limits.count
@@ -65,7 +65,7 @@ pub(super) fn check_limits(
             .map(|(name, value)| name.as_str().len() + value.len())
             .sum::<usize>();
     if bytes > limits.bytes {
-        count(&counters.header_list_size_too_large);
+        stats.inc(Http2Stat::HeaderListSizeTooLarge);
         let sentence = format!("the head has {bytes} bytes, of which the limit admits {}", limits.bytes);
         return Err(Rejection {
             reason: Reason::INTERNAL_ERROR,

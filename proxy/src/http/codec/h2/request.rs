@@ -9,14 +9,17 @@ use http::{
 };
 
 use super::{
-    counters::{CodecCounters, count},
     error::{End, INVALID_FIELD, MESSAGING, UNDERSCORE},
     head::{Rejection, check_limits, strip_connection_fields, strip_empty_content_length},
-    settings::{HeadLimits, HeadersWithUnderscores},
+    settings::HeadLimits,
 };
-use crate::http::{
-    codec::CodecError,
-    message::{Protocol, RequestHead, Spelling},
+use crate::{
+    http::{
+        UnderscoreAction,
+        codec::CodecError,
+        message::{Protocol, RequestHead, Spelling},
+    },
+    stats::{Group, Http2Stat},
 };
 
 /// Between cookie crumbs (RFC 9113 section 8.2.3).
@@ -25,13 +28,13 @@ const CRUMB_SEPARATOR: &[u8] = b"; ";
 /// Reads heads of one connection.
 pub(super) struct RequestReader {
     pub(super) limits: HeadLimits,
-    pub(super) underscores: HeadersWithUnderscores,
+    pub(super) underscores: UnderscoreAction,
     /// The authority of the last request: clients send the same one again and again, so its bytes are shared.
     last_authority: HeaderValue,
 }
 
 impl RequestReader {
-    pub(super) fn new(limits: HeadLimits, underscores: HeadersWithUnderscores) -> Self {
+    pub(super) fn new(limits: HeadLimits, underscores: UnderscoreAction) -> Self {
         Self {
             limits,
             underscores,
@@ -40,7 +43,7 @@ impl RequestReader {
     }
 
     /// `h2` has checked pseudo-header fields, connection-level fields, `TE` and `Content-Length`; the rest is ours.
-    pub(super) fn read(&mut self, parts: request::Parts, counters: &CodecCounters) -> Result<RequestHead, Rejection> {
+    pub(super) fn read(&mut self, parts: request::Parts, stats: &Group<Http2Stat>) -> Result<RequestHead, Rejection> {
         let request::Parts {
             mut method,
             uri,
@@ -48,7 +51,7 @@ impl RequestReader {
             mut extensions,
             ..
         } = parts;
-        check_limits(self.limits, &headers, pseudo_size(&method, &uri), counters)?;
+        check_limits(self.limits, &headers, pseudo_size(&method, &uri), stats)?;
         let authority = self.authority(&uri, &mut headers)?;
         let upgrade = extensions.remove::<ConnectProtocol>();
         let path = path(&method, &uri, upgrade.is_some())?;
@@ -64,7 +67,7 @@ impl RequestReader {
             }
             None => None,
         };
-        self.check_underscores(&mut headers, counters)?;
+        self.check_underscores(&mut headers, stats)?;
         join_cookies(&mut headers)?;
         let scheme = match uri.scheme_str() {
             Some("https") => HeaderValue::from_static("https"),
@@ -122,8 +125,8 @@ impl RequestReader {
         Ok(self.last_authority.clone())
     }
 
-    fn check_underscores(&self, headers: &mut HeaderMap, counters: &CodecCounters) -> Result<(), Rejection> {
-        if self.underscores == HeadersWithUnderscores::Allow {
+    fn check_underscores(&self, headers: &mut HeaderMap, stats: &Group<Http2Stat>) -> Result<(), Rejection> {
+        if self.underscores == UnderscoreAction::Allow {
             return Ok(());
         }
         let offending: Vec<HeaderName> = headers
@@ -131,15 +134,15 @@ impl RequestReader {
             .filter(|name| name.as_str().contains('_'))
             .cloned()
             .collect();
-        if let (Some(name), HeadersWithUnderscores::Reject) = (offending.first(), self.underscores) {
-            count(&counters.requests_rejected_with_underscores_in_headers);
+        if let (Some(name), UnderscoreAction::RejectRequest) = (offending.first(), self.underscores) {
+            stats.inc(Http2Stat::RequestsRejectedWithUnderscoresInHeaders);
             return Err(Rejection::malformed(
                 UNDERSCORE,
                 format!("header {name} has an underscore, which headers_with_underscores_action rejects"),
             ));
         }
         for name in offending {
-            count(&counters.dropped_headers_with_underscores);
+            stats.inc(Http2Stat::DroppedHeadersWithUnderscores);
             headers.remove(name);
         }
         Ok(())

@@ -3,14 +3,16 @@
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header::UPGRADE};
 
 use super::{
-    counters::CodecCounters,
     error::{End, MESSAGING},
     head::{Rejection, check_limits, strip_connection_fields, strip_empty_content_length},
     settings::HeadLimits,
 };
-use crate::http::{
-    codec::CodecError,
-    message::{Protocol, ResponseHead, Spelling},
+use crate::{
+    http::{
+        codec::CodecError,
+        message::{Protocol, ResponseHead, Spelling},
+    },
+    stats::{Group, Http2Stat},
 };
 
 /// `:status` and its three digits, as Envoy counts them into a head.
@@ -22,11 +24,11 @@ pub(super) fn read(
     response: Response<()>,
     upgrade: Option<&HeaderValue>,
     limits: HeadLimits,
-    counters: &CodecCounters,
+    stats: &Group<Http2Stat>,
 ) -> Result<ResponseHead, Rejection> {
     let (parts, ()) = response.into_parts();
     let (mut status, mut headers) = (parts.status, parts.headers);
-    check_limits(limits, &headers, STATUS_SIZE, counters)?;
+    check_limits(limits, &headers, STATUS_SIZE, stats)?;
     match upgrade {
         Some(protocol) if status == StatusCode::OK => {
             status = StatusCode::SWITCHING_PROTOCOLS;

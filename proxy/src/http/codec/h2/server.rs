@@ -11,7 +11,6 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
-    counters::{CodecCounters, count},
     error::{End, connection_error, count_error},
     frames::{News, Watch},
     keepalive::Pinger,
@@ -20,10 +19,17 @@ use super::{
     settings::ServerSettings,
     wire::Wire,
 };
-use crate::http::{
-    codec::{CodecError, limits},
-    message::RequestHead,
+use crate::{
+    http::{
+        codec::{CodecError, limits},
+        message::RequestHead,
+    },
+    stats::{Group, Http2Stat},
 };
+
+/// Details of the error that ends a connection whose client floods it with resets: Envoy counts
+/// `downstream_rq_too_many_premature_resets`.
+pub const TOO_MANY_PREMATURE_RESETS: &str = "too_many_premature_resets";
 
 /// The server's end of one HTTP/2 connection. Polling [`poll_accept`](Self::poll_accept) drives everything: reads, writes,
 /// windows, PINGs; its streams make no progress unless it is polled, and wake its task when they have something to write.
@@ -40,7 +46,7 @@ pub struct ServerConnection<IO> {
 
 /// What the streams of a connection tell it.
 pub(super) struct Shared {
-    pub(super) counters: Rc<CodecCounters>,
+    pub(super) stats: Group<Http2Stat>,
     /// Streams handed out and not yet dropped.
     active: Cell<usize>,
     closed: Cell<u32>,
@@ -52,9 +58,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ServerConnection<IO> {
     ///
     /// # Errors
     /// Where the client speaks something else or goes away. The wait for a silent client is unbounded: the caller has a timeout.
-    pub async fn handshake(io: IO, settings: &ServerSettings, counters: Rc<CodecCounters>) -> Result<Self, CodecError> {
+    pub async fn handshake(io: IO, settings: &ServerSettings, stats: Group<Http2Stat>) -> Result<Self, CodecError> {
         let news = Rc::new(News::default());
-        let watch = Watch::new(End::Server, settings.floods, Rc::clone(&counters), Rc::clone(&news));
+        let watch = Watch::new(End::Server, settings.floods, stats.clone(), Rc::clone(&news));
         let mut h2 = match settings.builder().handshake(Wire::new(io, watch)).await {
             Ok(h2) => h2,
             Err(e) => return Err(connection_error(End::Server, &e)),
@@ -68,7 +74,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ServerConnection<IO> {
             reader,
             pinger,
             news,
-            shared: Rc::new(Shared::new(counters)),
+            shared: Rc::new(Shared::new(stats)),
             calmed: false,
             done: false,
         })
@@ -85,16 +91,19 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ServerConnection<IO> {
             return Poll::Ready(None);
         }
         if self.pinger.as_mut().is_some_and(|pinger| pinger.poll(cx).is_ready()) {
-            count(&self.shared.counters.keepalive_timeout);
+            self.shared.stats.inc(Http2Stat::KeepaliveTimeout);
             return self.fail(CodecError::Io("the client left a keepalive PING unanswered".into()));
         }
         loop {
             if !self.calmed && self.shared.floods() {
                 self.calmed = true;
-                count(&self.shared.counters.too_many_premature_resets);
                 self.shutdown(Reason::ENHANCE_YOUR_CALM);
             }
             match ready!(self.h2.poll_accept(cx)) {
+                None if self.calmed => {
+                    let sentence = "the client reset more than half of its streams early".to_owned();
+                    return self.fail(End::Server.violation(TOO_MANY_PREMATURE_RESETS, sentence));
+                }
                 None => {
                     self.done = true;
                     return Poll::Ready(None);
@@ -105,7 +114,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ServerConnection<IO> {
                 }
                 Some(Ok((request, mut respond))) => {
                     let (parts, body) = request.into_parts();
-                    match self.reader.read(parts, &self.shared.counters) {
+                    match self.reader.read(parts, &self.shared.stats) {
                         Ok(head) => {
                             let stream = ServerStream::new(&head, body, respond, Rc::clone(&self.shared));
                             return Poll::Ready(Some(Ok((head, stream))));
@@ -113,7 +122,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ServerConnection<IO> {
                         Err(rejection) => {
                             tracing::debug!(details = rejection.details, "request refused: {}", rejection.sentence);
                             if rejection.reason == Reason::PROTOCOL_ERROR {
-                                count(&self.shared.counters.rx_messaging_error);
+                                self.shared.stats.inc(Http2Stat::RxMessagingError);
                             }
                             respond.send_reset(rejection.reason);
                         }
@@ -139,22 +148,17 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ServerConnection<IO> {
         self.shared.active.get()
     }
 
-    /// What this connection's streams are counted in.
-    pub fn counters(&self) -> Rc<CodecCounters> {
-        Rc::clone(&self.shared.counters)
-    }
-
     fn fail<T>(&mut self, error: CodecError) -> Poll<Option<Result<T, CodecError>>> {
         self.done = true;
-        count_error(&self.shared.counters, &error);
+        count_error(&self.shared.stats, &error);
         Poll::Ready(Some(Err(error)))
     }
 }
 
 impl Shared {
-    fn new(counters: Rc<CodecCounters>) -> Self {
+    fn new(stats: Group<Http2Stat>) -> Self {
         Self {
-            counters,
+            stats,
             active: Cell::new(0),
             closed: Cell::new(0),
             premature: Cell::new(0),
@@ -163,12 +167,12 @@ impl Shared {
 
     pub(super) fn opened(&self) {
         self.active.set(self.active.get() + 1);
-        count(&self.counters.streams_active);
+        self.stats.gauge_add(Http2Stat::StreamsActive, 1);
     }
 
     pub(super) fn closed(&self, premature: bool) {
         self.active.set(self.active.get().saturating_sub(1));
-        super::counters::discount(&self.counters.streams_active);
+        self.stats.gauge_add(Http2Stat::StreamsActive, -1);
         self.closed.set(self.closed.get().saturating_add(1));
         if premature {
             self.premature.set(self.premature.get().saturating_add(1));

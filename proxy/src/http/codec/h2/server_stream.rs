@@ -11,14 +11,16 @@ use bytes::Bytes;
 
 use super::{
     body::{Inbound, Outbound},
-    counters::{CodecCounters, count},
     error::{End, count_error, reset, stream_error},
     response,
     server::Shared,
 };
-use crate::http::{
-    codec::{CodecError, limits::H2_PREMATURE_LIFETIME},
-    message::{Frame, Incoming, RequestHead, ResponseHead},
+use crate::{
+    http::{
+        codec::{CodecError, limits::H2_PREMATURE_LIFETIME},
+        message::{Frame, Incoming, RequestHead, ResponseHead},
+    },
+    stats::{Group, Http2Stat},
 };
 
 /// One request of a [`super::ServerConnection`]. Dropping it before both halves ended resets the stream: NO_ERROR where only the
@@ -72,7 +74,7 @@ impl ServerStream {
     pub fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Incoming, CodecError>> {
         let incoming = ready!(self.inbound.poll(End::Server, cx));
         if let Ok(Incoming::Frame(Frame::Trailers(_))) = incoming {
-            count(&self.counters().trailers);
+            self.stats().inc(Http2Stat::Trailers);
         }
         Poll::Ready(incoming.map_err(|e| self.failed(e)))
     }
@@ -151,8 +153,8 @@ impl ServerStream {
         }
     }
 
-    fn counters(&self) -> &CodecCounters {
-        &self.shared.counters
+    fn stats(&self) -> &Group<Http2Stat> {
+        &self.shared.stats
     }
 
     fn send_failed(&mut self, error: &::h2::Error) -> CodecError {
@@ -169,7 +171,7 @@ impl ServerStream {
     /// Counts the first error of the stream only.
     fn failed(&mut self, error: CodecError) -> CodecError {
         if self.fate == Fate::Running {
-            count_error(self.counters(), &error);
+            count_error(self.stats(), &error);
             self.fate = Fate::Failed {
                 by_peer: matches!(error, CodecError::Reset(_) | CodecError::Refused),
             };

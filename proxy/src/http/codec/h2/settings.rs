@@ -2,18 +2,7 @@
 
 use std::time::Duration;
 
-use crate::http::codec::limits;
-
-/// HCM's `common_http_protocol_options.headers_with_underscores_action`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum HeadersWithUnderscores {
-    #[default]
-    Allow,
-    /// The stream is reset.
-    Reject,
-    /// The field is dropped, the request goes on.
-    Drop,
-}
+use crate::http::{UnderscoreAction, codec::limits};
 
 /// `connection_keepalive`: PINGs that find dead connections.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -78,7 +67,8 @@ pub struct ServerSettings {
     pub max_headers_count: u32,
     /// Extended CONNECT (RFC 8441).
     pub allow_connect: bool,
-    pub headers_with_underscores: HeadersWithUnderscores,
+    /// `headers_with_underscores_action`; a rejected request is reset.
+    pub headers_with_underscores: UnderscoreAction,
     pub keepalive: Option<Keepalive>,
     pub floods: FloodLimits,
 }
@@ -108,7 +98,7 @@ impl Default for ServerSettings {
             max_headers_kb: limits::MAX_HEADERS_KB,
             max_headers_count: limits::MAX_HEADERS_COUNT,
             allow_connect: false,
-            headers_with_underscores: HeadersWithUnderscores::Allow,
+            headers_with_underscores: UnderscoreAction::Allow,
             keepalive: None,
             floods: FloodLimits::default(),
         }

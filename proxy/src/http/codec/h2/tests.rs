@@ -15,6 +15,7 @@ use crate::http::{
     codec::CodecError,
     message::{Frame, Incoming, Protocol, RequestHead, ResponseHead, Spelling},
 };
+use crate::stats::{Group, Http2Stat, Prefix, StatsConfig, Store};
 
 mod flow;
 mod heads;
@@ -37,12 +38,26 @@ fn run(test: impl Future<Output = ()>) {
     });
 }
 
+/// Counters of their own.
+pub(super) fn stats() -> Group<Http2Stat> {
+    Store::new(1, StatsConfig::default()).group(Prefix::root("http2."))
+}
+
 /// A connected pair. The server is not polled yet.
 async fn pair(server: &ServerSettings, client: &ClientSettings) -> (ServerConnection<DuplexStream>, ClientConnection) {
+    pair_counted(server, client, &stats()).await
+}
+
+/// A connected pair whose server counts where the test can see it.
+async fn pair_counted(
+    server: &ServerSettings,
+    client: &ClientSettings,
+    counted: &Group<Http2Stat>,
+) -> (ServerConnection<DuplexStream>, ClientConnection) {
     let (a, b) = duplex(PIPE);
     let (server, client) = tokio::join!(
-        ServerConnection::handshake(a, server, Rc::default()),
-        ClientConnection::handshake(b, client, Rc::default())
+        ServerConnection::handshake(a, server, counted.clone()),
+        ClientConnection::handshake(b, client, stats())
     );
     let (client, driver) = client.unwrap();
     spawn_local(async move {

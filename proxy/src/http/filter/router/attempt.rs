@@ -131,9 +131,9 @@ impl Attempt<'_, '_> {
         let options = self.connect_options(endpoint);
         let key = PoolKey::new(cluster, endpoint, self.stream.request.protocol, options);
         let pool = local.pool(key);
-        let ids = &self.stream.worker.shared.connection_ids;
+        let shared = &self.stream.worker.shared;
         let lease = {
-            let mut acquire = pin!(pool.acquire(cluster, endpoint, priority, ids));
+            let mut acquire = pin!(pool.acquire(cluster, endpoint, priority, shared));
             let stream = &mut *self.stream;
             poll_fn(|cx| {
                 if let Poll::Ready(lease) = acquire.as_mut().poll(cx) {

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 
 use super::*;
+use crate::http::UnderscoreAction;
 
 /// What the server saw of one request, answered with 204.
 async fn seen(server: &ServerSettings, sent: &RequestHead) -> Result<RequestHead, CodecError> {
@@ -99,8 +100,8 @@ fn what_http_uri_cannot_carry_is_refused_by_name() {
 #[test]
 fn heads_over_a_limit_are_reset_and_counted() {
     run(async {
-        let (server, client) = default_pair().await;
-        let counters = server.counters();
+        let stats = stats();
+        let (server, client) = pair_counted(&ServerSettings::default(), &ClientSettings::default(), &stats).await;
         serve(server, echo);
         let mut long = request(Method::GET, "/");
         long.headers
@@ -119,8 +120,8 @@ fn heads_over_a_limit_are_reset_and_counted() {
         }
         assert_eq!(
             (
-                counters.header_overflow.get(),
-                counters.header_list_size_too_large.get()
+                stats.value(Http2Stat::HeaderOverflow),
+                stats.value(Http2Stat::HeaderListSizeTooLarge)
             ),
             (1, 1)
         );
@@ -169,9 +170,9 @@ fn underscores_are_rejected_or_dropped_on_demand() {
             headers_with_underscores,
             ..Default::default()
         };
-        let got = seen(&settings(HeadersWithUnderscores::Drop), &sent).await.unwrap();
+        let got = seen(&settings(UnderscoreAction::DropHeader), &sent).await.unwrap();
         assert_eq!(got.headers, field("c", "2"));
-        let refused = seen(&settings(HeadersWithUnderscores::Reject), &sent)
+        let refused = seen(&settings(UnderscoreAction::RejectRequest), &sent)
             .await
             .unwrap_err();
         assert_eq!(refused, CodecError::Reset(Reason::PROTOCOL_ERROR.into()));

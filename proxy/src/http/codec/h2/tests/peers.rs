@@ -46,9 +46,7 @@ where
                     ..Default::default()
                 };
                 serve(
-                    ServerConnection::handshake(socket, &settings, Rc::default())
-                        .await
-                        .unwrap(),
+                    ServerConnection::handshake(socket, &settings, stats()).await.unwrap(),
                     app,
                 );
             });
@@ -174,7 +172,7 @@ impl Envoy {
 
     async fn connect(&self) -> ClientConnection {
         let socket = TcpStream::connect(self.listener).await.unwrap();
-        let (client, driver) = ClientConnection::handshake(socket, &ClientSettings::default(), Rc::default())
+        let (client, driver) = ClientConnection::handshake(socket, &ClientSettings::default(), stats())
             .await
             .unwrap();
         spawn_local(driver);
