@@ -1,5 +1,6 @@
 //! Reads the few .proto files that we write ourselves, so that the build needs no protoc: packages, messages, enums, oneofs,
-//! maps and fields, without imports, options (but `deprecated`) or services. Names are resolved as protobuf scopes them.
+//! maps and fields, without imports, options (but `deprecated`) or services. Names are resolved as protobuf scopes them. One thing is our
+//! own: `extend NAME { … }` adds fields to a message of the crate's set, and types nested in it.
 
 use prost_types::field_descriptor_proto::{Label, Type};
 use prost_types::{
@@ -24,8 +25,14 @@ struct Source {
     tokens: Vec<String>,
 }
 
+/// A file, and what it adds to messages of other files, named by their full names.
+pub(crate) struct Parsed {
+    pub(crate) file: FileDescriptorProto,
+    pub(crate) additions: Vec<DescriptorProto>,
+}
+
 /// Fields of message or enum type come back with their names as written: [`resolve`] needs every file first.
-pub(crate) fn parse(name: &str, text: &str) -> Result<FileDescriptorProto, String> {
+pub(crate) fn parse(name: &str, text: &str) -> Result<Parsed, String> {
     let mut source = Source { tokens: tokens(text) };
     source.tokens.reverse();
     let mut file = FileDescriptorProto {
@@ -33,6 +40,7 @@ pub(crate) fn parse(name: &str, text: &str) -> Result<FileDescriptorProto, Strin
         syntax: Some("proto3".into()),
         ..Default::default()
     };
+    let mut additions = Vec::new();
     while let Some(keyword) = source.tokens.pop() {
         match keyword.as_str() {
             "package" => {
@@ -40,11 +48,12 @@ pub(crate) fn parse(name: &str, text: &str) -> Result<FileDescriptorProto, Strin
                 source.expect(";")?;
             }
             "message" => file.message_type.push(source.message()?),
+            "extend" => additions.push(source.message()?),
             "enum" => file.enum_type.push(source.r#enum()?),
             other => return Err(format!("{name}: unexpected `{other}`")),
         }
     }
-    Ok(file)
+    Ok(Parsed { file, additions })
 }
 
 fn tokens(text: &str) -> Vec<String> {
@@ -226,10 +235,11 @@ pub(crate) fn resolve(
     for message in &mut file.message_type {
         resolve_message(&scope, message, lookup, &mut dependencies)?;
     }
-    dependencies.sort();
-    dependencies.dedup();
-    dependencies.retain(|dependency| dependency != file.name.as_deref().unwrap_or_default());
-    file.dependency = dependencies;
+    for dependency in dependencies {
+        if dependency != file.name() && !file.dependency.contains(&dependency) {
+            file.dependency.push(dependency);
+        }
+    }
     Ok(())
 }
 

@@ -26,24 +26,44 @@ pub(crate) struct Schema {
 }
 
 pub(crate) fn load() -> Result<Schema, Box<dyn Error>> {
-    let set = FileDescriptorSet::decode(std::fs::read(ENVOY)?.as_slice())?;
-    let mut schema = Schema::default();
-    set.file.iter().for_each(|file| schema.index_file(file));
-    let mut supplement = Vec::new();
-    for entry in std::fs::read_dir(SUPPLEMENT)? {
-        let path = entry?.path();
+    let mut files = FileDescriptorSet::decode(std::fs::read(ENVOY)?.as_slice())?.file;
+    let mut paths: Vec<_> = std::fs::read_dir(SUPPLEMENT)?
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<Result<_, _>>()?;
+    paths.sort();
+    for path in paths {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        supplement.push(proto_source::parse(&name, &std::fs::read_to_string(&path)?)?);
+        let parsed = proto_source::parse(&name, &std::fs::read_to_string(&path)?)?;
+        for addition in parsed.additions {
+            let message =
+                find(&mut files, addition.name()).ok_or_else(|| format!("{name}: no message {}", addition.name()))?;
+            message.field.extend(addition.field);
+            message.nested_type.extend(addition.nested_type);
+            message.enum_type.extend(addition.enum_type);
+        }
+        files.push(parsed.file);
     }
-    supplement.sort_by_key(|file| file.name.clone());
-    supplement.iter().for_each(|file| schema.index_file(file));
-    for file in &mut supplement {
-        proto_source::resolve(file, &|name| schema.lookup(name))?;
+    let mut names = Schema::default();
+    files.iter().for_each(|file| names.index_file(file));
+    for file in &mut files {
+        proto_source::resolve(file, &|name| names.lookup(name))?;
     }
-    // Indexed once more, now with resolved names.
-    supplement.iter().for_each(|file| schema.index_file(file));
-    schema.files = set.file.into_iter().chain(supplement).collect();
+    let mut schema = Schema::default();
+    files.iter().for_each(|file| schema.index_file(file));
+    schema.files = files;
     Ok(schema)
+}
+
+fn find<'a>(files: &'a mut [FileDescriptorProto], name: &str) -> Option<&'a mut DescriptorProto> {
+    files.iter_mut().find_map(|file| {
+        let local = name.strip_prefix(file.package())?.strip_prefix('.')?;
+        let mut parts = local.split('.');
+        let first = parts.next()?;
+        let top = file.message_type.iter_mut().find(|message| message.name() == first)?;
+        parts.try_fold(top, |message, part| {
+            message.nested_type.iter_mut().find(|nested| nested.name() == part)
+        })
+    })
 }
 
 impl Schema {

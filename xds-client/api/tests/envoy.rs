@@ -50,6 +50,7 @@ const CASES: &[&str] = &[
     r#""lb_policy": "3""#,
     r#""lb_policy": "BEST""#,
     r#""health_checks": {}"#,
+    r#""health_checks": [{"name": "x"}]"#,
     r#""health_checks": null"#,
     r#""health_checks": [null]"#,
     r#""health_checks": "x""#,
