@@ -49,11 +49,7 @@ fn websocket() -> Vec<Case> {
         steps("client leaves the tunnel", [talk("/"), vec![Step::Abort]].concat()).reply(accepted()),
         steps(
             "upstream closes the tunnel",
-            vec![
-                send(asking("/")),
-                Step::Await("bye"),
-                Step::Sleep(std::time::Duration::from_millis(100)),
-            ],
+            vec![send(asking("/")), Step::Await("bye"), Step::AwaitEnd],
         )
         .reply(
             Reply::raw("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\nbye")

@@ -23,6 +23,8 @@ pub enum Step {
     Sleep(Duration),
     /// Waits until these bytes have come.
     Await(&'static str),
+    /// Waits until the proxy closes.
+    AwaitEnd,
     /// Waits until the upstreams have seen so many requests.
     AwaitUpstream(usize),
     /// Shuts its sending side.
@@ -145,6 +147,7 @@ async fn carry_out(steps: &[Step], write: &mut OwnedWriteHalf, inbox: &Inbox, re
                     })
                     .await
             }
+            Step::AwaitEnd => inbox.wait(LIMIT, |_, eof| eof).await,
             Step::AwaitUpstream(count) => {
                 recorder.wait(LIMIT, |received| received.len() >= *count).await;
             }
