@@ -12,6 +12,7 @@ use rcgen::{
     RevokedCertParams, SanType, SerialNumber,
 };
 
+use crate::certificate::unhex;
 use crate::identity::Identity;
 use crate::pem::MaterialError;
 use crate::spiffe_id::SpiffeId;
@@ -135,7 +136,7 @@ impl CertificateAuthority {
     pub fn revoke(&self, serials: &[&str]) -> Result<String, CaError> {
         let now = SystemTime::now();
         let revoked = serials.iter().map(|serial| RevokedCertParams {
-            serial_number: SerialNumber::from_slice(&unhex(serial)),
+            serial_number: SerialNumber::from_slice(&unhex(serial).unwrap_or_default()),
             revocation_time: (now - BACKDATED).into(),
             reason_code: None,
             invalidity_date: None,
@@ -250,19 +251,4 @@ fn ca_params(common_name: &str, not_before: SystemTime, not_after: SystemTime) -
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params
-}
-
-/// Digits of the serials that certificates are known by.
-const HEX: u32 = 16;
-
-fn unhex(text: &str) -> Vec<u8> {
-    let padded = if text.len() % 2 == 1 {
-        format!("0{text}")
-    } else {
-        text.to_owned()
-    };
-    let bytes = padded.as_bytes().chunks(2);
-    bytes
-        .filter_map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, HEX).ok())
-        .collect()
 }

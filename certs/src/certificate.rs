@@ -177,6 +177,15 @@ pub fn hex(bytes: &[u8]) -> String {
         })
 }
 
+/// None unless it is hex digits in pairs.
+pub(crate) fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digits: Option<Vec<u32>> = text.chars().map(|digit| digit.to_digit(HEX)).collect();
+    let pairs = digits.filter(|digits| digits.len().is_multiple_of(2))?;
+    Some(pairs.chunks(2).map(|pair| (pair[0] * HEX + pair[1]) as u8).collect())
+}
+
+const HEX: u32 = 16;
+
 fn hex_without_leading_zeros(bytes: &[u8]) -> String {
     match bytes.iter().position(|b| *b != 0) {
         Some(first) => hex(&bytes[first..]),

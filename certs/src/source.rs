@@ -76,8 +76,8 @@ impl FileSource {
     }
 
     /// What the files hold now.
-    pub fn contents(&self) -> Contents {
-        self.updates.borrow().clone()
+    pub fn contents(&mut self) -> Contents {
+        self.updates.borrow_and_update().clone()
     }
 
     /// Waits for contents other than those last returned by this call or by [`Self::contents`] before it.

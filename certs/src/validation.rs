@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use rustls_pki_types::CertificateDer;
 
-use crate::certificate::{CertificateInfo, SHA256, format_time, hex, seconds_between};
+use crate::certificate::{CertificateInfo, SHA256, format_time, hex, seconds_between, unhex};
 use crate::trust_bundle::{Trust, TrustBundle};
 use revocation::RevocationLists;
 use san::SanMatcher;
@@ -209,10 +209,7 @@ impl Pins {
 
     /// Adds a `verify_certificate_hash` entry: 64 hex digits, with or without colons.
     pub fn add_certificate_hash(&mut self, text: &str) -> Result<(), PinError> {
-        let digits: Vec<u8> = text.bytes().filter(|b| *b != b':').collect();
-        let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, HEX).ok();
-        let bytes: Option<Vec<u8>> = digits.chunks(2).map(byte).collect();
-        let hash = bytes.and_then(|bytes| bytes.try_into().ok());
+        let hash = unhex(&text.replace(':', "")).and_then(|bytes| bytes.try_into().ok());
         self.certificate_sha256
             .push(hash.ok_or_else(|| PinError::Hash(text.into()))?);
         Ok(())
@@ -231,8 +228,6 @@ impl Pins {
         self.certificate_sha256.contains(&info.sha256) || self.spki_sha256.contains(&info.spki_sha256)
     }
 }
-
-const HEX: u32 = 16;
 
 /// A pin that is not written as Envoy wants it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -92,3 +92,94 @@ fn verify_detail(error: &VerifyError) -> String {
         VerifyError::Unacceptable { reason, .. } => chain(reason),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::error::Alert;
+
+    /// What Envoy 1.40 printed for the same failures.
+    #[test]
+    fn as_envoy_prints_them() {
+        let now = SystemTime::UNIX_EPOCH;
+        let certificate = |error| HandshakeError::PeerCertificate {
+            role: PeerRole::Server,
+            error,
+        };
+        let plaintext = |role, bytes: &[u8]| HandshakeError::PlaintextPeer {
+            role,
+            first_bytes: bytes.to_vec(),
+        };
+        let alert = |code| HandshakeError::PeerAlert {
+            alert: Alert(code),
+            our_certificate: None,
+        };
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let verify = "268435581:SSL routines:OPENSSL_internal:CERTIFICATE_VERIFY_FAILED:verify cert failed: ";
+        let depth = "X509_verify_cert: certificate verification error at depth 0: ";
+        for (error, printed) in [
+            (
+                certificate(VerifyError::SanMismatch {
+                    wanted: names(&["x"]),
+                    got: names(&["URI:spiffe://td/good"]),
+                }),
+                format!("{verify}SAN matcher, certificate SANs are [spiffe://td/good]"),
+            ),
+            (
+                certificate(VerifyError::Expired {
+                    subject: String::new(),
+                    not_after: now,
+                    now,
+                }),
+                format!("{verify}{depth}certificate has expired"),
+            ),
+            (
+                certificate(VerifyError::UnknownIssuer {
+                    subject: String::new(),
+                    issuer: String::new(),
+                    trusted: vec![],
+                }),
+                format!("{verify}{depth}unable to get local issuer certificate"),
+            ),
+            (
+                HandshakeError::NoClientCertificate,
+                "268435648:SSL routines:OPENSSL_internal:PEER_DID_NOT_RETURN_A_CERTIFICATE:\
+                 peer did not provide required client certificate"
+                    .into(),
+            ),
+            (
+                plaintext(PeerRole::Server, b"HTTP/1.1 400"),
+                "268435703:SSL routines:OPENSSL_internal:WRONG_VERSION_NUMBER".into(),
+            ),
+            (
+                plaintext(PeerRole::Client, b"GET / HTTP"),
+                "268435612:SSL routines:OPENSSL_internal:HTTP_REQUEST".into(),
+            ),
+            (
+                plaintext(PeerRole::Client, b"DELETE /"),
+                "268435703:SSL routines:OPENSSL_internal:WRONG_VERSION_NUMBER".into(),
+            ),
+            (
+                alert(40),
+                "268436496:SSL routines:OPENSSL_internal:SSLV3_ALERT_HANDSHAKE_FAILURE".into(),
+            ),
+            (
+                alert(45),
+                "268436501:SSL routines:OPENSSL_internal:SSLV3_ALERT_CERTIFICATE_EXPIRED".into(),
+            ),
+            (
+                alert(48),
+                "268436504:SSL routines:OPENSSL_internal:TLSV1_ALERT_UNKNOWN_CA".into(),
+            ),
+            (
+                alert(70),
+                "268436526:SSL routines:OPENSSL_internal:TLSV1_ALERT_PROTOCOL_VERSION".into(),
+            ),
+        ] {
+            assert_eq!(reason(&error), format!("TLS_error:|{printed}:TLS_error_end"));
+        }
+        assert_eq!(reason(&HandshakeError::ClosedDuringHandshake { received: 0 }), "");
+    }
+}
