@@ -1,11 +1,14 @@
-//! Access logs: which streams are logged, in what format, where to.
+//! Access logs: which streams are logged, in what format, where to. `file` owns the files.
+
+pub mod file;
 
 use std::sync::Arc;
 
 use crate::{
     failure::ResponseFlags,
-    format::Format,
+    format::{Facts, Format},
     route::matcher::{HeaderMatcher, RuntimeFraction},
+    worker::Worker,
 };
 
 /// `envoy.config.accesslog.v3.AccessLog`, parsed.
@@ -25,13 +28,7 @@ pub enum Sink {
 pub enum LogFormat {
     Text(Format),
     /// One JSON object a line.
-    Json(JsonFormat),
-}
-
-/// A JSON tree whose leaves are formats; a leaf of one operator keeps its type (numbers, null).
-#[derive(Debug, Default)]
-pub struct JsonFormat {
-    _parts: (),
+    Json(crate::format::JsonFormat),
 }
 
 impl JsonFormat {
@@ -78,7 +75,61 @@ pub enum Comparison {
 
 impl AccessLog {
     /// Logs a stream where the filter admits it.
-    pub fn write(&self, facts: &crate::format::Facts<'_>, worker: &crate::worker::Worker) {
-        let _ = (facts, worker);
+    pub fn write(&self, facts: &Facts<'_>, worker: &Worker) {
+        if !self.filter.as_ref().is_none_or(|f| f.admits(facts, worker)) {
+            return;
+        }
+        let Sink::File { path, format } = &self.sink;
+        let mut line = String::with_capacity(LINE_CAPACITY);
+        match format {
+            LogFormat::Text(text) => text.write(&mut line, facts),
+            LogFormat::Json(json) => {
+                json.write(&mut line, facts);
+                line.push('\n');
+            }
+        }
+        worker.shared.log_files.write(path, line);
+    }
+}
+
+/// Bytes: most lines fit.
+const LINE_CAPACITY: usize = 512;
+
+impl Comparison {
+    fn holds(self, left: u64, right: u64) -> bool {
+        match self {
+            Self::Eq => left == right,
+            Self::Ge => left >= right,
+            Self::Le => left <= right,
+            Self::Ne => left != right,
+        }
+    }
+}
+
+impl Filter {
+    pub fn admits(&self, facts: &Facts<'_>, worker: &Worker) -> bool {
+        let info = facts.info;
+        match self {
+            Self::StatusCode { op, value } => op.holds(u64::from(info.response_code.unwrap_or(0)), u64::from(*value)),
+            Self::Duration { op, value } => {
+                let taken = info.times.end.unwrap_or_else(std::time::Instant::now) - info.start;
+                op.holds(taken.as_millis() as u64, *value)
+            }
+            // No health-check filter marks requests, and nothing samples traces.
+            Self::NotHealthCheck => true,
+            Self::Traceable => false,
+            Self::Runtime(fraction) => {
+                const MILLION: u64 = 1_000_000;
+                worker.random() % MILLION < u64::from(fraction.default_millionths)
+            }
+            Self::And(all) => all.iter().all(|f| f.admits(facts, worker)),
+            Self::Or(any) => any.iter().any(|f| f.admits(facts, worker)),
+            Self::Header(matcher) => facts.request.is_some_and(|r| matcher.matches(r)),
+            Self::ResponseFlag(flags) if flags.is_empty() => !info.flags.is_empty(),
+            Self::ResponseFlag(flags) => info.flags.contains(*flags),
+            Self::GrpcStatus { statuses, exclude } => {
+                facts.grpc_status().is_some_and(|s| statuses.contains(&s)) != *exclude
+            }
+        }
     }
 }

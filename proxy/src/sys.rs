@@ -67,3 +67,10 @@ pub fn lower_thread_priority(nice: i32) {
 pub fn set_tcp_fast_open(socket: &impl AsRawFd, queue: u32) -> io::Result<()> {
     set(socket, libc::SOL_TCP, libc::TCP_FASTOPEN, &queue.to_ne_bytes())
 }
+
+/// The machine's name; `None` where the kernel gives none that is UTF-8.
+pub fn hostname() -> Option<String> {
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .ok()
+        .map(|name| name.trim_end().to_owned())
+}

@@ -13,6 +13,7 @@ use arc_swap::{ArcSwap, Cache};
 use hashbrown::HashMap;
 
 use crate::{
+    access_log::file::LogFiles,
     cluster::Cluster,
     control::{Command, Commands},
     listener::accept,
@@ -28,6 +29,7 @@ pub struct Shared {
     /// Numbers connections across workers.
     pub connection_ids: std::sync::atomic::AtomicU64,
     pub node: Node,
+    pub log_files: Arc<LogFiles>,
     /// `--concurrency`.
     pub workers: usize,
 }

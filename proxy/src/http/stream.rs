@@ -171,6 +171,7 @@ impl<'a> Stream<'a> {
         if !self.manager.access_log.is_empty() {
             let facts = Facts {
                 info: &self.info,
+                node: Some(&self.worker.shared.node),
                 request: Some(&self.request),
                 response: self.response.as_ref(),
                 response_trailers: self.response_trailers.as_ref(),

@@ -31,8 +31,11 @@ pub fn finalize_request(
             .insert(ATTEMPT_COUNT, HeaderValue::from_static("1"));
     }
     edit(stream, virtual_host, route, weighted, |edits, stream| {
-        let (request, info) = (&mut stream.request, &stream.info);
-        edits.request.apply_to_request(request, info);
+        let facts = Facts {
+            node: Some(&stream.worker.shared.node),
+            ..Facts::of_connection(&stream.info)
+        };
+        edits.request.apply_to_request(&mut stream.request, facts);
     });
     let weighted = weighted.and_then(|i| match &action.target {
         Target::Weighted(set) => set.clusters[i].host_rewrite.as_ref(),
@@ -55,6 +58,7 @@ pub fn finalize_response(stream: &mut Stream<'_>, head: &mut ResponseHead, weigh
     edit(stream, &virtual_host, &route, weighted, |edits, stream| {
         let facts = Facts {
             info: &stream.info,
+            node: Some(&stream.worker.shared.node),
             request: Some(&stream.request),
             response: None,
             response_trailers: None,
