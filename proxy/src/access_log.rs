@@ -31,14 +31,6 @@ pub enum LogFormat {
     Json(crate::format::JsonFormat),
 }
 
-impl JsonFormat {
-    /// # Errors
-    /// What is wrong with which operator.
-    pub fn parse(_format: &serde_json::Value) -> Result<Self, String> {
-        Ok(Self::default())
-    }
-}
-
 /// `envoy.config.accesslog.v3.AccessLogFilter`, parsed.
 #[derive(Debug)]
 pub enum Filter {

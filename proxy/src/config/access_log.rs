@@ -1,6 +1,5 @@
 //! Access logs, their filters, and the formats that they share with local replies.
 
-use serde_json::Value;
 use xds_api::{
     envoy::{
         config::{accesslog::v3 as pb, core::v3 as core},
@@ -24,9 +23,10 @@ use super::{
     rejection::Rejection,
 };
 use crate::{
-    access_log::{AccessLog, Comparison, Filter, JsonFormat, LogFormat, Sink},
+    access_log::{AccessLog, Comparison, Filter, LogFormat, Sink},
     failure::ResponseFlags,
     format::Format,
+    format::JsonFormat,
     http::ReplyBody,
     route::matcher::RuntimeFraction,
 };
@@ -239,8 +239,10 @@ fn text(format: &str, at: &At) -> Result<LogFormat, Rejection> {
 }
 
 fn json(format: &Struct, omit_empty: bool, at: &At) -> Result<LogFormat, Rejection> {
-    at.not_honoured("omit_empty_values", omit_empty);
-    JsonFormat::parse(&Value::Object(from_struct(format)))
-        .map(LogFormat::Json)
-        .map_err(|e| at.reject(e))
+    let parsed = JsonFormat::parse(&from_struct(format)).map_err(|e| at.reject(e))?;
+    Ok(LogFormat::Json(if omit_empty {
+        parsed.omitting_empty()
+    } else {
+        parsed
+    }))
 }
