@@ -18,11 +18,11 @@ resources:
   cluster_name: dotted.svc-1
 "#;
 
-/// What Envoy shows and no schema of ours has, with the reason.
+/// What Envoy shows and no schema of ours has, with the reason: nothing so far.
 const MISSING: &[(&str, &str)] = &[];
 
-/// Envoy with the bootstrap beside this file, after a request through each of its listeners.
-fn envoy(test: &str, dir: &tempfile::TempDir) -> Option<Proxy> {
+/// Envoy with the bootstrap beside this file and `more` after it, after a request through each of its listeners.
+fn envoy(test: &str, more: &str, dir: &tempfile::TempDir) -> Option<Proxy> {
     let binary = peers::need(test, "envoy")?;
     let path = dir.path();
     let mut template = Template::lasting(Duration::from_secs(3600));
@@ -31,7 +31,7 @@ fn envoy(test: &str, dir: &tempfile::TempDir) -> Option<Proxy> {
     std::fs::write(path.join("chain.pem"), issued.chain_pem).unwrap();
     std::fs::write(path.join("key.pem"), issued.key_pem).unwrap();
     std::fs::write(path.join("eds.yaml"), ENDPOINTS).unwrap();
-    let bootstrap = Bootstrap::new(include_str!("stats.yaml"), path, "");
+    let bootstrap = Bootstrap::new(&format!("{}{more}", include_str!("stats.yaml")), path, "");
     let proxy = Proxy::start(&binary, &bootstrap.text, path);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -84,13 +84,17 @@ fn groups(store: &Store) -> Vec<Box<dyn std::any::Any>> {
         RouteStat Prefix::route("vh", "rr"); TcpStat Prefix::tcp("tcpp"); AdminListenerStat Prefix::listener("admin");
         AdminHttpStat Prefix::http("admin"); ListenerHttpStat Prefix::listener_http("admin", "admin");
     }
-    for (listener, manager) in [("web", "ingress_http"), ("tls", "tls_http"), ("back", "back")] {
+    for (listener, manager) in [
+        ("web", "ingress_http"),
+        ("tls", "tls_http"),
+        ("back", "inbound_0.0.0.0_80;"),
+    ] {
         group! { HttpStat Prefix::http(manager); ListenerHttpStat Prefix::listener_http(listener, manager); }
     }
     for listener in ["web", "tls", "tcp", "back"] {
         group! { ListenerStat Prefix::listener(listener); }
     }
-    for cluster in ["self", "backend", "dotted.svc-1"] {
+    for cluster in ["self", "backend", "dotted.svc-1", "alt;"] {
         group! { ClusterStat Prefix::cluster(cluster); }
     }
     all
@@ -111,7 +115,7 @@ fn is_made_when_it_happens(name: &str) -> bool {
 #[test]
 fn names_kinds_and_order_are_envoys() {
     let dir = tempfile::tempdir().unwrap();
-    let Some(envoy) = envoy("names_kinds_and_order_are_envoys", &dir) else {
+    let Some(envoy) = envoy("names_kinds_and_order_are_envoys", "", &dir) else {
         return;
     };
     let store = Store::new(2, StatsConfig::default());
@@ -166,13 +170,7 @@ fn prometheus_series(text: &str) -> BTreeSet<String> {
     series
 }
 
-#[test]
-fn prometheus_names_and_tags_are_envoys() {
-    let dir = tempfile::tempdir().unwrap();
-    let Some(envoy) = envoy("prometheus_names_and_tags_are_envoys", &dir) else {
-        return;
-    };
-    let store = Store::new(2, StatsConfig::default());
+fn assert_prometheus_names(envoy: &Proxy, store: &Store) {
     let names = ["Counters", "Gauges"]
         .map(|kind| envoy.get(&format!("/stats?type={kind}")).unwrap().1)
         .concat();
@@ -185,11 +183,52 @@ fn prometheus_names_and_tags_are_envoys() {
     assert!(theirs.len() > 500 && differ.is_empty(), "{differ:#?}");
 }
 
+#[test]
+fn prometheus_names_and_tags_are_envoys() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(envoy) = envoy("prometheus_names_and_tags_are_envoys", "", &dir) else {
+        return;
+    };
+    assert_prometheus_names(&envoy, &Store::new(2, StatsConfig::default()));
+}
+
+/// The tags that Istio's bootstrap defines, look-ahead and all, instead of the defaults.
+#[test]
+fn istios_tags_are_extracted_as_envoy_does() {
+    let test = "istios_tags_are_extracted_as_envoy_does";
+    let Some(corpus) = peers::corpus(test, "istio-bootstraps") else {
+        return;
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let bootstrap = std::fs::read_to_string(corpus.join("default_golden.json")).unwrap();
+    let bootstrap: serde_json::Value = serde_json::from_str(&bootstrap).unwrap();
+    let tags = &bootstrap["stats_config"]["stats_tags"];
+    let more = format!("\nstats_config: {{use_all_default_tags: false, stats_tags: {tags}}}\n");
+    let Some(envoy) = envoy(test, &more, &dir) else { return };
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    let tag = |tag: &serde_json::Value| StatsTag {
+        tag_name: text(&tag["tag_name"]),
+        value: TagValue::Regex(text(&tag["regex"])),
+    };
+    let stats_tags: Vec<_> = tags.as_array().unwrap().iter().map(tag).collect();
+    assert!(stats_tags.len() > 10);
+    let store = Store::new(
+        2,
+        StatsConfig {
+            stats_tags,
+            use_all_default_tags: Some(false),
+            ..StatsConfig::default()
+        },
+    );
+    assert!(store.warnings().is_empty(), "{:?}", store.warnings());
+    assert_prometheus_names(&envoy, &store);
+}
+
 /// A cluster that nothing uses, in every format: the bodies are the same, byte for byte.
 #[test]
 fn bodies_are_envoys_byte_for_byte() {
     let dir = tempfile::tempdir().unwrap();
-    let Some(envoy) = envoy("bodies_are_envoys_byte_for_byte", &dir) else {
+    let Some(envoy) = envoy("bodies_are_envoys_byte_for_byte", "", &dir) else {
         return;
     };
     let store = Store::new(2, StatsConfig::default());

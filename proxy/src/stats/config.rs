@@ -15,6 +15,9 @@ pub struct StatsConfig {
     pub use_all_default_tags: Option<bool>,
     /// `stats_matcher`.
     pub stats_matcher: StatsMatcher,
+    /// The bootstrap's `deferred_stat_options.enable_deferred_creation_stats`: a cluster's traffic stats do not show
+    /// until there was traffic.
+    pub deferred_creation: bool,
     /// `histogram_bucket_settings`; the first that matches a histogram's full name gives its buckets.
     pub histogram_bucket_settings: Vec<HistogramBuckets>,
 }
@@ -59,6 +62,7 @@ pub struct HistogramBuckets {
 /// The config compiled.
 pub(super) struct Settings {
     pub(super) tags: TagProducer,
+    pub(super) deferred_creation: bool,
     matcher: StatsMatcher,
     buckets: Vec<(StringMatcher, Arc<[f64]>)>,
     default_bounds: Arc<[f64]>,
@@ -71,6 +75,7 @@ impl Settings {
         let (tags, warnings) = TagProducer::new(config.stats_tags, config.use_all_default_tags.unwrap_or(true));
         let settings = Self {
             tags,
+            deferred_creation: config.deferred_creation,
             matcher: config.stats_matcher,
             buckets: buckets
                 .map(|setting| (setting.match_, setting.buckets.into()))

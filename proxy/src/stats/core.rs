@@ -13,6 +13,8 @@ use super::store::House;
 use super::{lock, thread};
 
 pub(super) struct Core {
+    /// As in the house, read at every write: one pointer less to follow.
+    threads: usize,
     pub(super) schema: &'static Schema,
     pub(super) prefix: Prefix,
     pub(super) house: Arc<House>,
@@ -44,6 +46,7 @@ pub(super) enum At {
 impl Core {
     pub(super) fn new(house: Arc<House>, schema: &'static Schema, prefix: Prefix) -> Self {
         Self {
+            threads: house.threads,
             schema,
             prefix,
             house,
@@ -56,13 +59,13 @@ impl Core {
 
     /// The rows of per-thread storage: the threads' own, and one for the threads without an index.
     fn rows(&self) -> usize {
-        self.house.threads + 1
+        self.threads + 1
     }
 
     /// This thread's cell of per-thread stat `index` of `stats`, and whether this thread alone writes it.
     #[inline]
     pub(super) fn own_cell(&self, stats: usize, index: usize) -> (Cell<'_>, bool) {
-        let (row, alone) = thread::row(self.house.threads);
+        let (row, alone) = thread::row(self.threads);
         let table = self.per_thread.get_or_init(|| Table::new(self.rows(), stats));
         (table.cell(row, stats, index), alone)
     }
@@ -80,11 +83,11 @@ impl Core {
             let bounds = self.house.bounds(&self.name_of(self.schema.histograms[histogram].name));
             Box::new(Histogram::new(bounds, self.rows()))
         });
-        one.record(self.house.threads, value);
+        one.record(self.threads, value);
     }
 
     pub(super) fn count_leaf(&self, family: usize, key: Key<'_>, n: u64) {
-        let (row, alone) = thread::row(self.house.threads);
+        let (row, alone) = thread::row(self.threads);
         let chain = self.rare().families[row].get_or_init(Box::default);
         // A schema has a handful of families.
         chain.counter(family as u16, key).add(n, alone);
@@ -218,7 +221,7 @@ impl Core {
         let scalars = schema.per_thread.iter().chain(schema.shared);
         for (index, spec) in scalars.enumerate() {
             let (_, used) = self.scalar(index, None);
-            if used || !spec.lazy {
+            if used || !(spec.lazy || self.is_deferred(spec)) {
                 show(At::Stat(index as u16), spec.kind, used);
             }
             if spec.per_worker {
@@ -228,7 +231,7 @@ impl Core {
         for (offset, spec) in schema.histograms.iter().enumerate() {
             let index = schema.first_histogram() + offset;
             let used = self.made_histogram(index).is_some();
-            if used || !spec.lazy {
+            if used || !(spec.lazy || self.is_deferred(spec)) {
                 show(At::Stat(index as u16), Kind::Histogram, used);
             }
         }
@@ -244,9 +247,16 @@ impl Core {
         }
     }
 
+    /// Whether an unwritten stat waits for traffic, of which there was none.
+    fn is_deferred(&self, spec: &Spec) -> bool {
+        self.house.settings.deferred_creation
+            && self.per_thread.get().is_none()
+            && self.schema.deferred.iter().any(|start| spec.name.starts_with(start))
+    }
+
     /// A stat per worker. The control thread's own row shows only where it serves (the admin listener).
     fn visit_threads(&self, stat: u16, spec: &Spec, show: &mut impl FnMut(At, Kind, bool)) {
-        for row in 0..self.house.threads {
+        for row in 0..self.threads {
             let used = self.scalar(usize::from(stat), Some(row)).1;
             if used || row != thread::CONTROL {
                 show(At::Thread { stat, row: row as u16 }, spec.kind, used);

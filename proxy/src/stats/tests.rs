@@ -40,6 +40,13 @@ fn counters_of_all_threads_are_summed() {
     assert_eq!(cluster.value(ClusterStat::UpstreamCxTotal), 0);
 }
 
+/// 10,000 known clusters cost a few MB, used or not: see the design's memory rules.
+#[test]
+fn an_untouched_group_is_small() {
+    assert!(size_of::<core::Core>() <= 192, "{}", size_of::<core::Core>());
+    assert_eq!(size_of::<cells::Block>(), 128);
+}
+
 #[test]
 fn a_gauge_may_rise_on_one_thread_and_fall_on_another() {
     let store = store();

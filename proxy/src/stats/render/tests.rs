@@ -75,6 +75,25 @@ fn workers_show_their_own_part() {
 }
 
 #[test]
+fn deferred_stats_come_with_traffic() {
+    let store = Store::new(
+        2,
+        StatsConfig {
+            deferred_creation: true,
+            ..StatsConfig::default()
+        },
+    );
+    let cluster = store.group::<ClusterStat>(Prefix::cluster("web"));
+    cluster.set(ClusterStat::MembershipTotal, 1);
+    let idle = body(&store, "");
+    assert!(
+        idle.contains("membership_total: 1") && idle.contains("lb_healthy_panic: 0") && !idle.contains("upstream_")
+    );
+    cluster.inc(ClusterStat::UpstreamCxTotal);
+    assert!(body(&store, "").contains("cluster.web.upstream_rq_total: 0\n"));
+}
+
+#[test]
 fn codes_are_counters_of_one_metric() {
     let store = store();
     let cluster = store.group::<ClusterStat>(Prefix::cluster("web"));
@@ -222,8 +241,9 @@ fn stats_that_the_matcher_leaves_out_do_not_exist() {
 
 #[test]
 fn a_large_scrape_comes_in_pieces() {
+    const CLUSTERS: usize = 500;
     let store = store();
-    let clusters: Vec<_> = (0..500)
+    let clusters: Vec<_> = (0..CLUSTERS)
         .map(|i| store.group::<ClusterStat>(Prefix::cluster(format!("c{i}"))))
         .collect();
     let pieces: Vec<String> = store
@@ -242,7 +262,8 @@ fn a_large_scrape_comes_in_pieces() {
         unique.len(),
         "a metric in two pieces has one type line"
     );
-    assert_eq!(all.matches("envoy_cluster_upstream_rq_total{").count(), clusters.len());
+    assert_eq!(all.matches("envoy_cluster_upstream_rq_total{").count(), CLUSTERS);
+    drop(clusters);
 }
 
 #[test]
@@ -268,4 +289,24 @@ fn labels_past_the_cap_share_one_series() {
                     istio_requests_total{reporter=\"source\",code=\"200\"} 2\n\
                     istio_requests_total{reporter=\"source\",code=\"503\"} 1\n";
     assert_eq!(body(&store, "format=prometheus"), expected);
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(32))]
+
+    /// However names nest in each other, `/stats` is sorted and Prometheus tells each metric once.
+    #[test]
+    fn any_names_come_out_in_order(names in proptest::collection::hash_set("[ab][.-_a|]{0,3}", 1..40)) {
+        let store = store();
+        let clusters: Vec<_> = names.iter().map(|name| store.group::<HealthCheckStat>(Prefix::cluster(&**name))).collect();
+        let lines = body(&store, "");
+        let lines: Vec<&str> = lines.lines().map(|line| line.split(": ").next().unwrap()).collect();
+        proptest::prop_assert!(lines.is_sorted());
+        let all = body(&store, "format=prometheus");
+        let types: Vec<&str> = all.lines().filter(|line| line.starts_with('#')).collect();
+        let told: std::collections::HashSet<&str> = types.iter().copied().collect();
+        proptest::prop_assert_eq!(types.len(), told.len());
+        proptest::prop_assert_eq!(all.lines().count() - types.len(), lines.len());
+        drop(clusters);
+    }
 }

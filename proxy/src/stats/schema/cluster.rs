@@ -162,6 +162,12 @@ schema! {
             CanaryUpstreamRqCode "canary.upstream_rq_",
             Zone "zone.",
         }
+        deferred {
+            "upstream_",
+            "bind_errors",
+            "original_dst_host_invalid",
+            "retry_or_shadow_abandoned",
+        }
     }
 }
 

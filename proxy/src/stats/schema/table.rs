@@ -35,6 +35,8 @@ pub struct Schema {
     pub texts: &'static [Spec],
     /// Stems of counters whose names end with what happened: `upstream_rq_` + `200`, `ssl.ciphers.` + a cipher.
     pub families: &'static [&'static str],
+    /// How the names begin that deferred creation hides until one of them is written.
+    pub deferred: &'static [&'static str],
 }
 
 impl Schema {
@@ -125,6 +127,7 @@ macro_rules! schema {
         $(histograms { $($histogram_kind:ident $histogram:ident $histogram_name:literal,)* })?
         $(texts { $($text_kind:ident $text:ident $text_name:literal,)* })?
         $(families { $($family:ident $stem:literal,)* })?
+        $(deferred { $($deferred:literal,)* })?
     }) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,6 +143,7 @@ macro_rules! schema {
                 histograms: &[$($($crate::stats::schema::Spec::$histogram_kind($histogram_name),)*)?],
                 texts: &[$($($crate::stats::schema::Spec::$text_kind($text_name),)*)?],
                 families: &[$($($stem,)*)?],
+                deferred: &[$($($deferred,)*)?],
             };
 
             #[inline]

@@ -182,3 +182,22 @@ fn istios_tags_compile() {
         "cluster.upstream_rq cluster_name=xds-grpc code=2xx"
     );
 }
+
+proptest::proptest! {
+    /// Names hold whatever a config holds: nothing in them may trip a rule, and a rule only ever takes away.
+    #[test]
+    fn any_name_can_be_taken_apart(
+        first in "(cluster|listener|http|vhost|server|tcp|sds)",
+        tokens in proptest::collection::vec(
+            "(ssl|ciphers|versions|certificate|http|rds|rbac|policy|worker_[0-9é]?|\\[?[0-9a-f_]{0,3}\\]?|_rq_[0-9x]{0,3}|1[.]2[.]3[.]4_[0-9]?|.{0,4})",
+            0..7,
+        ),
+    ) {
+        let (producer, _) = TagProducer::new(vec![tag("half", "(é?_)")], true);
+        let name = format!("{first}.{}", tokens.join("."));
+        let tagged = producer.extract(&name);
+        let mut left = name.chars();
+        proptest::prop_assert!(tagged.rest().chars().all(|c| left.any(|l| l == c)));
+        proptest::prop_assert!(tagged.tags.iter().all(|(_, value)| name.contains(value)));
+    }
+}
