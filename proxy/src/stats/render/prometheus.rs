@@ -26,8 +26,9 @@ const NAMESPACE: &str = "envoy_";
 
 pub(super) struct Prometheus {
     walk: Walk,
-    /// By kind and name without tags.
-    found: HashMap<(Kind, String), Vec<Place>>,
+    /// By kind and name as shown: names that differ only in what Prometheus does not allow are one metric, where Envoy
+    /// tells such a metric's type twice.
+    found: HashMap<(Kind, String), Metric>,
     /// Sorted, once everything was found; written from the end.
     to_write: Option<Vec<Metric>>,
     labelled: Vec<Arc<Labelled>>,
@@ -41,6 +42,8 @@ struct Place {
 struct Metric {
     kind: Kind,
     name: String,
+    /// The dotted name without tags, by which metrics are sorted.
+    dotted: String,
     places: Vec<Place>,
     /// How many places are written.
     written: usize,
@@ -87,29 +90,29 @@ impl Prometheus {
         };
         if !self.walk.is_done() {
             for series in self.walk.some(settings, query, kinds) {
-                let metric = (series.kind, settings.tags.extract(&series.name).rest());
+                let dotted = settings.tags.extract(&series.name).rest();
+                let name = metric_name(&dotted);
                 let place = Place {
                     group: series.group as u32,
                     at: series.at,
                 };
-                self.found.entry(metric).or_default().push(place);
+                let metric = self.found.entry((series.kind, name.clone())).or_insert_with(|| Metric {
+                    kind: series.kind,
+                    name,
+                    dotted,
+                    places: Vec::new(),
+                    written: 0,
+                });
+                metric.places.push(place);
             }
             return;
         }
         let rank = |kind: Kind| kinds.iter().position(|k| *k == kind);
-        let found = std::mem::take(&mut self.found).into_iter();
-        let mut metrics: Vec<Metric> = found
-            .map(|((kind, name), places)| Metric {
-                kind,
-                name,
-                places,
-                written: 0,
-            })
-            .collect();
+        let mut metrics: Vec<Metric> = std::mem::take(&mut self.found).into_values().collect();
         metrics.sort_by(|a, b| {
             rank(a.kind)
                 .cmp(&rank(b.kind))
-                .then_with(|| Order::Tokens.compare(&a.name, &b.name))
+                .then_with(|| Order::Tokens.compare(&a.dotted, &b.dotted))
                 .reverse()
         });
         self.to_write = Some(metrics);
@@ -118,9 +121,9 @@ impl Prometheus {
 
 impl Metric {
     fn write(&mut self, groups: &[Arc<Core>], settings: &Settings, query: &Query, out: &mut String) {
-        let name = metric_name(&self.name);
+        let name = &self.name;
         if self.written == 0 {
-            write_type(&name, type_of(self.kind, query), out);
+            write_type(name, type_of(self.kind, query), out);
         }
         for place in &self.places[self.written..] {
             let core = &groups[place.group as usize];
@@ -133,13 +136,13 @@ impl Metric {
                 0
             };
             match self.kind {
-                Kind::Counter | Kind::Gauge => write_value(&name, &labels, core.value(&place.at), out),
+                Kind::Counter | Kind::Gauge => write_value(name, &labels, core.value(&place.at), out),
                 Kind::TextReadout => {
                     let text = core.text(index).unwrap_or_default();
                     let labels = join(&labels, &label("text_value", &text));
-                    write_value(&name, &labels, 0, out);
+                    write_value(name, &labels, 0, out);
                 }
-                Kind::Histogram => write_histogram(&name, &labels, &core.histogram(index), query, out),
+                Kind::Histogram => write_histogram(name, &labels, &core.histogram(index), query, out),
             }
             self.written += 1;
             if out.len() >= CHUNK_BYTES {
