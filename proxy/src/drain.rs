@@ -25,6 +25,8 @@ pub struct DrainOrder {
     pub strategy: DrainStrategy,
     /// Connections that are left when `time` is over are closed.
     pub close_at_end: bool,
+    /// Connections that carry no request close now: the process is about to end.
+    pub close_idle: bool,
 }
 
 impl DrainOrder {

@@ -24,6 +24,7 @@ pub mod config;
 pub mod access_log;
 pub mod address;
 pub mod cli;
+pub mod server;
 pub mod control;
 pub mod drain;
 pub mod failure;

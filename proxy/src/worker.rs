@@ -25,7 +25,7 @@ use crate::{
 /// What all threads share.
 pub struct Shared {
     pub snapshot: Arc<ArcSwap<Snapshot>>,
-    pub stats: Arc<stats::Store>,
+    pub stats: stats::Store,
     /// Numbers connections across workers.
     pub connection_ids: std::sync::atomic::AtomicU64,
     pub node: Node,

@@ -189,6 +189,20 @@ impl Publisher {
         }
     }
 
+    /// Drains everything before the process ends: sockets close, idle connections too.
+    pub fn drain_for_exit(&mut self) {
+        let order = DrainOrder { strategy: DrainStrategy::Immediate, close_idle: true, ..self.order(true) };
+        for listener in self.next.listeners.values() {
+            self.drain_listener(listener, order);
+        }
+        self.sockets.clear();
+    }
+
+    /// Connections of all current listeners.
+    pub fn connections(&self) -> usize {
+        self.next.listeners.values().flat_map(|l| l.chains()).map(|chain| chain.drain.watchers()).sum()
+    }
+
     fn drain_listener(&self, listener: &Listener, order: DrainOrder) {
         listener.chains().for_each(|chain| chain.drain.start(order));
     }
@@ -199,6 +213,7 @@ impl Publisher {
             time: self.drain.time,
             strategy: self.drain.strategy,
             close_at_end,
+            close_idle: false,
         }
     }
 

@@ -24,6 +24,9 @@ impl Connection {
         let mut requests = 0_u32;
         let mut order = drain.order();
         loop {
+            if order.is_some_and(|o| o.close_idle) && !codec.head_started() {
+                break;
+            }
             let close_at = [deadline, order.and_then(|o| o.deadline())].into_iter().flatten().min();
             let waited = {
                 wait(

@@ -1,0 +1,112 @@
+//! The process: threads, signals, start and end.
+//!
+//! The calling thread becomes the control thread; `--concurrency` workers are threads of their own. Nothing but the
+//! snapshot, statistics and commands passes between them.
+
+use std::{
+    io,
+    sync::{Arc, atomic::AtomicU64},
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use tokio::{
+    runtime,
+    sync::mpsc,
+    task::LocalSet,
+};
+
+use crate::{
+    access_log::file::{FlushSettings, LogFiles},
+    control::{Command, publisher::{DrainSettings, Publisher}},
+    stats,
+    worker::{self, Node, Shared, Worker},
+};
+
+mod concurrency;
+mod end;
+
+pub use concurrency::default_concurrency;
+pub use end::{Ending, signals};
+
+/// Everything that threads need before any config is known.
+pub struct Process {
+    pub shared: Arc<Shared>,
+    pub publisher: Publisher,
+    workers: Vec<JoinHandle<()>>,
+}
+
+/// What the command line and the bootstrap say of the process.
+pub struct Settings {
+    pub concurrency: usize,
+    pub node: Node,
+    pub stats: stats::Store,
+    pub drain: DrainSettings,
+    pub flush: FlushSettings,
+}
+
+impl Process {
+    /// Starts the workers; they wait for listeners.
+    ///
+    /// # Errors
+    /// Where the system gives no more threads.
+    pub fn start(settings: Settings) -> io::Result<Self> {
+        let shared = Arc::new(Shared {
+            snapshot: Arc::default(),
+            stats: settings.stats,
+            connection_ids: AtomicU64::new(0),
+            node: settings.node,
+            log_files: LogFiles::start(settings.flush)?,
+            workers: settings.concurrency,
+        });
+        let mut inboxes = Vec::with_capacity(settings.concurrency);
+        let mut workers = Vec::with_capacity(settings.concurrency);
+        for index in 0..settings.concurrency {
+            let (inbox, commands) = mpsc::unbounded_channel();
+            inboxes.push(inbox);
+            workers.push(spawn_worker(index, shared.clone(), commands)?);
+        }
+        let publisher = Publisher::new(shared.clone(), inboxes, settings.drain);
+        Ok(Self { shared, publisher, workers })
+    }
+
+    /// Ends the workers and writes out what log lines are left.
+    pub fn stop(self) {
+        self.publisher.stop();
+        for worker in self.workers {
+            // A worker that panicked has said so already.
+            let _ = worker.join();
+        }
+        self.shared.log_files.flush();
+    }
+}
+
+fn spawn_worker(
+    index: usize,
+    shared: Arc<Shared>,
+    commands: mpsc::UnboundedReceiver<Command>,
+) -> io::Result<JoinHandle<()>> {
+    let runtime = runtime()?;
+    std::thread::Builder::new().name(format!("wrk:worker_{index}")).spawn(move || {
+        stats::enter_worker(index);
+        let local = LocalSet::new();
+        local.block_on(&runtime, worker::run(Worker::new(index, shared, seed()), commands));
+        // What is left of connections ends with the runtime.
+        drop(local);
+        runtime.shutdown_timeout(Duration::ZERO);
+    })
+}
+
+/// A current-thread runtime, as every thread of the proxy has one.
+///
+/// # Errors
+/// The system's.
+pub fn runtime() -> io::Result<runtime::Runtime> {
+    runtime::Builder::new_current_thread().enable_all().build()
+}
+
+/// A seed that differs by process and thread: the standard library's hasher keys are random.
+fn seed() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    std::collections::hash_map::RandomState::new().build_hasher().finish()
+}
