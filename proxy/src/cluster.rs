@@ -15,6 +15,7 @@ use arc_swap::ArcSwap;
 
 pub mod balance;
 mod breaker;
+pub mod endpoint_set;
 pub mod outlier;
 
 pub use breaker::BreakerLimits;
@@ -335,7 +336,7 @@ pub struct LocalityEndpoints {
     pub endpoints: Vec<Arc<Endpoint>>,
 }
 
-#[derive(Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Locality {
     pub region: Box<str>,
     pub zone: Box<str>,

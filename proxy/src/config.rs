@@ -12,27 +12,28 @@ pub mod route;
 pub mod secret;
 
 // What resources are made of.
-mod access_log;
-mod address;
+pub(crate) mod access_log;
+pub(crate) mod address;
 mod data_source;
-mod extension;
+pub(crate) mod extension;
 mod header_edit;
 mod http_connection_manager;
 mod http_filter;
 mod http_options;
-mod matcher;
+pub(crate) mod matcher;
 mod metadata;
+pub mod runtime;
 pub mod source;
 mod tcp_proxy;
 pub mod tls;
 
 // Of every parser.
-mod at;
+pub(crate) mod at;
 mod dependencies;
 mod notes;
 mod rejection;
 mod value;
-mod wire;
+pub(crate) mod wire;
 
 pub use data_source::DataSource;
 pub use dependencies::{Dependencies, Reference, RequiredCluster};

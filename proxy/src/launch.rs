@@ -2,18 +2,18 @@
 
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
-use anyhow::Context as _;
 use clap::Parser;
 use tokio::task::LocalSet;
 
 use crate::{
     access_log::file::FlushSettings,
-    bootstrap::{self, Bootstrap},
+    bootstrap::{self, Bootstrap, StaticResources},
     cli::{self, Args, Mode},
-    config,
+    config::Context,
     control::publisher::DrainSettings,
     server::{self, Ending, Process, Settings},
     stats,
+    worker::Node,
 };
 
 /// Runs the proxy with the process's arguments.
@@ -35,7 +35,7 @@ pub fn main() -> ExitCode {
         println!("disabled");
         return ExitCode::SUCCESS;
     }
-    match run(args) {
+    match run(&args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
             eprintln!("{e:#}");
@@ -44,10 +44,38 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(args: Args) -> anyhow::Result<()> {
-    crate::logging::start(&args)?;
-    let (bootstrap, context) = bootstrap::load(&args)?;
-    for note in &context.notes {
+fn run(args: &Args) -> anyhow::Result<()> {
+    let (mut bootstrap, notes) = bootstrap::load(&bootstrap::Options {
+        config_path: args.config_path.as_deref(),
+        config_yaml: args.config_yaml.as_deref(),
+        allow_unknown_static_fields: args.allow_unknown_static_fields,
+        service_node: &args.service_node,
+        service_cluster: &args.service_cluster,
+        service_zone: &args.service_zone,
+    })?;
+    crate::logging::start(args, bootstrap.log_format.as_ref())?;
+    let concurrency = args
+        .concurrency
+        .map_or_else(server::default_concurrency, |n| n.max(1) as usize);
+    let mut stats_config = std::mem::take(&mut bootstrap.stats);
+    stats_config
+        .stats_tags
+        .extend(args.stats_tag.iter().map(|(name, value)| stats::StatsTag {
+            tag_name: name.clone(),
+            value: stats::TagValue::Fixed(value.clone()),
+        }));
+    // One row of cells for the control thread, one for each worker.
+    let store = stats::Store::new(concurrency + 1, stats_config);
+    stats::enter_control();
+    let mut context = Context {
+        stats: store.clone(),
+        notes,
+    };
+    let resources = bootstrap.static_resources(&mut context)?;
+    for warning in store.warnings() {
+        tracing::warn!("stats_config: {warning}");
+    }
+    for note in context.notes.take() {
         tracing::warn!("{note}");
     }
     let flags = args.without_meaning();
@@ -55,11 +83,75 @@ fn run(args: Args) -> anyhow::Result<()> {
         tracing::info!("accepted without effect: {}", flags.join(", "));
     }
     if args.mode == Mode::Validate {
-        println!("configuration '{}' OK", args.config_path.as_deref().unwrap_or("--config-yaml".as_ref()).display());
+        let path = args.config_path.as_deref().unwrap_or("--config-yaml".as_ref());
+        println!("configuration '{}' OK", path.display());
         return Ok(());
     }
     if !args.disable_hot_restart {
         crate::sys::die_with_parent();
     }
-    serve(&args, bootstrap, context)
+    serve(args, concurrency, bootstrap, resources, context)
+}
+
+/// How much less urgent the control thread is than the workers, in nice levels.
+const CONTROL_NICENESS: i32 = 5;
+
+fn serve(
+    args: &Args,
+    concurrency: usize,
+    bootstrap: Bootstrap,
+    resources: StaticResources,
+    context: Context,
+) -> anyhow::Result<()> {
+    let drain_time = Duration::from_secs(args.drain_time_s);
+    let mut process = Process::start(Settings {
+        concurrency,
+        node: Node {
+            id: bootstrap.node.id.clone(),
+            cluster: bootstrap.node.cluster.clone(),
+            zone: bootstrap.node.locality.zone.clone(),
+            metadata: Arc::new(serde_json::Value::Object(bootstrap.node.metadata.clone())),
+        },
+        stats: context.stats.clone(),
+        drain: DrainSettings {
+            time: drain_time,
+            strategy: args.drain_strategy.into(),
+        },
+        flush: FlushSettings {
+            interval: Duration::from_millis(args.file_flush_interval_msec),
+            min_size: usize::try_from(args.file_flush_min_size_kb)?.saturating_mul(1024),
+        },
+    })?;
+    // After the workers were started: they must not inherit it.
+    crate::sys::lower_thread_priority(CONTROL_NICENESS);
+    let runtime = server::runtime()?;
+    let local = LocalSet::new();
+    local.block_on(&runtime, async {
+        let mut signals = server::signals()?;
+        for (_, parsed) in resources.clusters {
+            let assignment = parsed.assignment;
+            let cluster = Arc::new(parsed.cluster);
+            if let Some(assignment) = &assignment {
+                crate::cluster::endpoint_set::apply(&cluster, assignment);
+            }
+            process.publisher.set_cluster(cluster);
+        }
+        for (_, listener) in resources.listeners {
+            process.publisher.set_listener(listener)?;
+        }
+        process.publisher.publish();
+        if args.mode == Mode::InitOnly {
+            return anyhow::Ok(());
+        }
+        loop {
+            match signals().await {
+                Ending::ReopenLogs => process.shared.log_files.reopen(),
+                Ending::Drain => break,
+            }
+        }
+        server::drain(&mut process.publisher, drain_time).await;
+        anyhow::Ok(())
+    })?;
+    process.stop();
+    Ok(())
 }

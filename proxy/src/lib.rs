@@ -23,14 +23,17 @@ pub mod config;
 // What both paths share.
 pub mod access_log;
 pub mod address;
+pub mod bootstrap;
 pub mod cli;
-pub mod server;
 pub mod control;
 pub mod drain;
 pub mod failure;
 pub mod format;
 pub mod io;
+pub mod launch;
+pub mod logging;
 pub mod matcher;
+pub mod server;
 pub mod snapshot;
 pub mod stats;
 pub mod stream_info;

@@ -10,15 +10,14 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    runtime,
-    sync::mpsc,
-    task::LocalSet,
-};
+use tokio::{runtime, sync::mpsc, task::LocalSet};
 
 use crate::{
     access_log::file::{FlushSettings, LogFiles},
-    control::{Command, publisher::{DrainSettings, Publisher}},
+    control::{
+        Command,
+        publisher::{DrainSettings, Publisher},
+    },
     stats,
     worker::{self, Node, Shared, Worker},
 };
@@ -27,7 +26,7 @@ mod concurrency;
 mod end;
 
 pub use concurrency::default_concurrency;
-pub use end::{Ending, signals};
+pub use end::{Ending, drain, signals};
 
 /// Everything that threads need before any config is known.
 pub struct Process {
@@ -67,7 +66,11 @@ impl Process {
             workers.push(spawn_worker(index, shared.clone(), commands)?);
         }
         let publisher = Publisher::new(shared.clone(), inboxes, settings.drain);
-        Ok(Self { shared, publisher, workers })
+        Ok(Self {
+            shared,
+            publisher,
+            workers,
+        })
     }
 
     /// Ends the workers and writes out what log lines are left.
@@ -87,14 +90,16 @@ fn spawn_worker(
     commands: mpsc::UnboundedReceiver<Command>,
 ) -> io::Result<JoinHandle<()>> {
     let runtime = runtime()?;
-    std::thread::Builder::new().name(format!("wrk:worker_{index}")).spawn(move || {
-        stats::enter_worker(index);
-        let local = LocalSet::new();
-        local.block_on(&runtime, worker::run(Worker::new(index, shared, seed()), commands));
-        // What is left of connections ends with the runtime.
-        drop(local);
-        runtime.shutdown_timeout(Duration::ZERO);
-    })
+    std::thread::Builder::new()
+        .name(format!("wrk:worker_{index}"))
+        .spawn(move || {
+            stats::enter_worker(index);
+            let local = LocalSet::new();
+            local.block_on(&runtime, worker::run(Worker::new(index, shared, seed()), commands));
+            // What is left of connections ends with the runtime.
+            drop(local);
+            runtime.shutdown_timeout(Duration::ZERO);
+        })
 }
 
 /// A current-thread runtime, as every thread of the proxy has one.

@@ -234,6 +234,11 @@ pub(crate) fn reply_body(pb: &core::SubstitutionFormatString, at: &At) -> Result
     })
 }
 
+/// Envoy's format where a log names none.
+pub(crate) fn default_format(at: &At) -> Result<LogFormat, Rejection> {
+    text(DEFAULT_FORMAT, at)
+}
+
 fn text(format: &str, at: &At) -> Result<LogFormat, Rejection> {
     Format::parse(format).map(LogFormat::Text).map_err(|e| at.reject(e))
 }

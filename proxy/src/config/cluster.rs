@@ -27,6 +27,8 @@ mod outlier_detection;
 mod protocol;
 mod transport_socket;
 
+pub(crate) use discovery::dns_resolver;
+
 /// What rejections and notes call it.
 pub(crate) const KIND: &str = "cluster";
 

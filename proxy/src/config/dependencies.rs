@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{
     rejection::Rejection,
+    secret::SecretType,
     source::{ConfigSource, SecretReference},
 };
 
@@ -16,6 +17,10 @@ pub struct Dependencies {
     pub secrets: Vec<SecretReference>,
     /// The `ClusterLoadAssignment` (EDS) of a cluster.
     pub endpoints: Option<Reference>,
+    /// Secrets that must stand in the bootstrap, because no source was given for them.
+    pub static_secrets: Vec<RequiredSecret>,
+    /// Clusters over which config comes: static ones, and not of type EDS.
+    pub backing: Vec<RequiredCluster>,
     /// Clusters without which the resource is rejected (`validate_clusters`).
     pub clusters: Vec<RequiredCluster>,
 }
@@ -35,14 +40,38 @@ pub struct RequiredCluster {
     pub rejection: Rejection,
 }
 
+/// A static secret that a TLS context names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequiredSecret {
+    pub name: Arc<str>,
+    pub kind: SecretType,
+    /// What to answer where it does not exist.
+    pub rejection: Rejection,
+}
+
 impl Dependencies {
     /// # Errors
     /// The rejection of the first required cluster that `known` does not know.
     pub fn check_clusters(&self, known: impl Fn(&str) -> bool) -> Result<(), Rejection> {
-        match self.clusters.iter().find(|cluster| !known(&cluster.name)) {
-            Some(missing) => Err(missing.rejection.clone()),
-            None => Ok(()),
-        }
+        missing(&self.clusters, known)
+    }
+
+    /// `known`: whether the bootstrap has a static cluster of this name that is not of type EDS.
+    ///
+    /// # Errors
+    /// The rejection of the first cluster over which config cannot come.
+    pub fn check_backing(&self, known: impl Fn(&str) -> bool) -> Result<(), Rejection> {
+        missing(&self.backing, known)
+    }
+
+    /// # Errors
+    /// The rejection of the first static secret that `known` does not know.
+    pub fn check_static_secrets(&self, known: impl Fn(&str, SecretType) -> bool) -> Result<(), Rejection> {
+        let missing = self
+            .static_secrets
+            .iter()
+            .find(|secret| !known(&secret.name, secret.kind));
+        missing.map_or(Ok(()), |secret| Err(secret.rejection.clone()))
     }
 
     pub(crate) fn add_route(&mut self, reference: Reference) {
@@ -59,11 +88,24 @@ impl Dependencies {
 
     /// Once by name: a route table of ten thousand routes names few clusters.
     pub(crate) fn require_cluster(&mut self, name: &str, rejection: impl FnOnce() -> Rejection) {
-        if self.clusters.iter().all(|cluster| &*cluster.name != name) {
-            self.clusters.push(RequiredCluster {
-                name: name.into(),
-                rejection: rejection(),
-            });
-        }
+        require(&mut self.clusters, name, rejection);
+    }
+
+    pub(crate) fn require_backing(&mut self, name: &str, rejection: impl FnOnce() -> Rejection) {
+        require(&mut self.backing, name, rejection);
+    }
+}
+
+fn missing(clusters: &[RequiredCluster], known: impl Fn(&str) -> bool) -> Result<(), Rejection> {
+    let missing = clusters.iter().find(|cluster| !known(&cluster.name));
+    missing.map_or(Ok(()), |cluster| Err(cluster.rejection.clone()))
+}
+
+fn require(clusters: &mut Vec<RequiredCluster>, name: &str, rejection: impl FnOnce() -> Rejection) {
+    if clusters.iter().all(|cluster| &*cluster.name != name) {
+        clusters.push(RequiredCluster {
+            name: name.into(),
+            rejection: rejection(),
+        });
     }
 }

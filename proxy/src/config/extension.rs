@@ -20,6 +20,8 @@ pub(crate) enum Category {
     RetryHostPredicate,
     RetryPriority,
     RequestId,
+    OriginalIpDetection,
+    EarlyHeaderMutation,
     ClusterType,
     UpstreamOptions,
     AccessLogger,
@@ -30,6 +32,7 @@ pub(crate) enum Category {
     BootstrapExtension,
     ResourceMonitor,
     DnsResolver,
+    RegexEngine,
 }
 
 impl Category {
@@ -44,6 +47,8 @@ impl Category {
             Self::RetryHostPredicate => "retry host predicate",
             Self::RetryPriority => "retry priority",
             Self::RequestId => "request id extension",
+            Self::OriginalIpDetection => "original IP detection",
+            Self::EarlyHeaderMutation => "early header mutation",
             Self::ClusterType => "cluster type",
             Self::UpstreamOptions => "upstream protocol options",
             Self::AccessLogger => "access logger",
@@ -54,6 +59,7 @@ impl Category {
             Self::BootstrapExtension => "bootstrap extension",
             Self::ResourceMonitor => "resource monitor",
             Self::DnsResolver => "DNS resolver",
+            Self::RegexEngine => "regex engine",
         }
     }
 

@@ -6,8 +6,13 @@ use http::HeaderValue;
 use xds_api::envoy::{config::core::v3 as core, extensions::filters::network::http_connection_manager::v3 as pb};
 
 use super::{
-    access_log, address, at::At, dependencies::Reference, extension::Extension, http_filter, http_options,
-    rejection::Rejection, route, source, wire,
+    access_log, address,
+    at::At,
+    dependencies::Reference,
+    extension::{self, Category, Extension},
+    http_filter, http_options,
+    rejection::Rejection,
+    route, source, wire,
 };
 use crate::{
     cluster::HeaderCase,
@@ -147,16 +152,26 @@ pub(crate) fn parse(extension: &Extension, at: &At) -> Result<HttpConnectionMana
 }
 
 fn unsupported(pb: &pb::HttpConnectionManager, at: &At) -> Result<(), Rejection> {
-    // These change whom a request is taken to come from, or what filters see of it.
-    for (field, set) in [
+    for (field, category, extensions) in [
         (
             "original_ip_detection_extensions",
-            !pb.original_ip_detection_extensions.is_empty(),
+            Category::OriginalIpDetection,
+            &pb.original_ip_detection_extensions,
         ),
         (
             "early_header_mutation_extensions",
-            !pb.early_header_mutation_extensions.is_empty(),
+            Category::EarlyHeaderMutation,
+            &pb.early_header_mutation_extensions,
         ),
+    ] {
+        for (i, extension) in extensions.iter().enumerate() {
+            let at = at.item(field, i);
+            let any = extension.typed_config.as_ref();
+            extension::dispatch::<()>(category, any, false, &[], &at.field("typed_config"))?;
+        }
+    }
+    // These change whom a request is taken to come from, or what filters see of it.
+    for (field, set) in [
         ("forward_client_cert_matcher", pb.forward_client_cert_matcher.is_some()),
         (
             "typed_header_validation_config",

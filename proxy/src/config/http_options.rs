@@ -14,7 +14,6 @@ use crate::{
 
 /// Envoy's bounds.
 const STREAMS_MAX: u32 = i32::MAX as u32;
-const WINDOW_MIN: u32 = 65_535;
 const HEADERS_KB_MAX: u32 = 8192;
 /// Envoy's default jitter of keepalive pings, in percent.
 const KEEPALIVE_JITTER: f64 = 15.0;
@@ -56,7 +55,11 @@ pub(crate) fn header_case(pb: &core::Http1ProtocolOptions, at: &At) -> Result<He
 pub(crate) fn http2(pb: Option<&core::Http2ProtocolOptions>, at: &At) -> Result<Http2Options, Rejection> {
     let default = core::Http2ProtocolOptions::default();
     let pb = pb.unwrap_or(&default);
-    let window = |field, value, default| Ok(at.within(field, value, WINDOW_MIN, STREAMS_MAX)?.unwrap_or(default));
+    let window = |field, value, default| {
+        Ok(at
+            .within(field, value, limits::H2_MIN_WINDOW, STREAMS_MAX)?
+            .unwrap_or(default))
+    };
     at.within("max_outbound_frames", pb.max_outbound_frames, 1, u32::MAX)?;
     at.within(
         "max_outbound_control_frames",
@@ -91,15 +94,11 @@ pub(crate) fn http2(pb: Option<&core::Http2ProtocolOptions>, at: &At) -> Result<
 
 fn keepalive(pb: &core::KeepaliveSettings, at: &At) -> Result<Http2Keepalive, Rejection> {
     let timeout = at.required("timeout", pb.timeout.as_ref())?;
-    let idle = at.positive("connection_idle_interval", pb.connection_idle_interval.as_ref())?;
-    if idle.is_none() && pb.interval.is_none() {
-        return Err(at.reject("sends no ping: set interval or connection_idle_interval"));
-    }
     Ok(Http2Keepalive {
         interval: at.positive("interval", pb.interval.as_ref())?,
         timeout: at.positive("timeout", Some(timeout))?.unwrap_or_default(),
         interval_jitter_percent: jitter(pb.interval_jitter.as_ref(), at)?,
-        connection_idle_interval: idle,
+        connection_idle_interval: at.positive("connection_idle_interval", pb.connection_idle_interval.as_ref())?,
     })
 }
 

@@ -192,6 +192,16 @@ fn listener_filters(pb: &pb::Listener, at: &At) -> Result<Vec<ListenerFilter>, R
     Ok(filters)
 }
 
+/// An address that two listeners both ask for. Port 0 of a bound listener is another port for each.
+pub fn conflict(one: &Listener, other: &Listener) -> Option<Address> {
+    let concrete = |listener: &Listener, address: &Address| {
+        !(listener.bind_to_port && address.ip().is_some_and(|ip| ip.port() == 0))
+    };
+    let mine = one.addresses.iter().map(|a| &a.address).filter(|a| concrete(one, a));
+    let both = |address: &&Address| other.addresses.iter().any(|a| a.address == **address);
+    mine.into_iter().find(both).cloned()
+}
+
 /// Whatever decides how sockets are opened: an update that keeps it keeps the sockets.
 fn socket_hash(listener: &Listener) -> u64 {
     let mut hasher = Xxh64::new(0);

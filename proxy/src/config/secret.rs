@@ -33,6 +33,26 @@ pub enum SecretKind {
     Generic(DataSource),
 }
 
+/// Kinds of secrets, which have names of their own: a certificate and a validation context may share one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SecretType {
+    Certificate,
+    Validation,
+    SessionTicketKeys,
+    Generic,
+}
+
+impl Secret {
+    pub fn secret_type(&self) -> SecretType {
+        match &self.kind {
+            SecretKind::Certificate(_) => SecretType::Certificate,
+            SecretKind::Validation(_) => SecretType::Validation,
+            SecretKind::SessionTicketKeys(_) => SecretType::SessionTicketKeys,
+            SecretKind::Generic(_) => SecretType::Generic,
+        }
+    }
+}
+
 /// # Errors
 /// The first thing in it that cannot be honoured.
 pub fn parse(bytes: &[u8], context: &mut Context) -> Result<Secret, Rejection> {

@@ -39,7 +39,6 @@ pub enum SourceSpecifier {
 pub struct GrpcApi {
     /// Incremental xDS rather than state of the world.
     pub delta: bool,
-    /// Only the first is used; Envoy uses the others for failover where configured.
     pub service: GrpcService,
     pub set_node_on_first_message_only: bool,
 }
@@ -134,10 +133,8 @@ pub(crate) enum Api {
 
 pub(crate) fn api_source(api: &core::ApiConfigSource, at: &At) -> Result<Api, Rejection> {
     use core::api_config_source::ApiType as T;
-    if core::ApiVersion::try_from(api.transport_api_version) != Ok(core::ApiVersion::V3) {
-        return Err(at
-            .field("transport_api_version")
-            .reject("must be V3: no other version of the transport protocol exists any more"));
+    if at.enumeration::<core::ApiVersion>("transport_api_version", api.transport_api_version)? != core::ApiVersion::V3 {
+        at.field("transport_api_version").note("only V3 is spoken");
     }
     at.positive("request_timeout", api.request_timeout.as_ref())?;
     let delta = match at.enumeration("api_type", api.api_type)? {
@@ -164,11 +161,11 @@ pub(crate) fn api_source(api: &core::ApiConfigSource, at: &At) -> Result<Api, Re
             .field("cluster_names")
             .reject("belongs to REST sources; name the cluster in grpc_services[0].envoy_grpc.cluster_name"));
     }
-    if api.grpc_services.len() > 1 {
-        at.field("grpc_services").note("only the first service is used");
-    }
-    let Some(service) = api.grpc_services.first() else {
-        return Err(at.field("grpc_services").reject("is required for a gRPC source"));
+    let [service] = api.grpc_services.as_slice() else {
+        return Err(at.field("grpc_services").reject(format_args!(
+            "a gRPC source has exactly one service; here are {}",
+            api.grpc_services.len()
+        )));
     };
     at.not_honoured("rate_limit_settings", api.rate_limit_settings.is_some());
     at.not_honoured("config_validators", !api.config_validators.is_empty());
@@ -185,8 +182,10 @@ pub(crate) fn grpc_service(service: &core::GrpcService, at: &At) -> Result<GrpcS
         None => return Err(at.reject("names no target: set envoy_grpc or google_grpc")),
         Some(T::EnvoyGrpc(grpc)) => {
             let at = at.field("envoy_grpc");
+            let name = at.non_empty("cluster_name", &grpc.cluster_name)?;
+            require_backing(name, &at.field("cluster_name"));
             GrpcTarget::Cluster {
-                name: at.non_empty("cluster_name", &grpc.cluster_name)?.into(),
+                name: name.into(),
                 authority: at.header_text("authority", &grpc.authority)?.into(),
             }
         }
@@ -208,6 +207,17 @@ pub(crate) fn grpc_service(service: &core::GrpcService, at: &At) -> Result<GrpcS
         timeout: at.timeout("timeout", service.timeout.as_ref(), None)?,
         initial_metadata,
     })
+}
+
+/// Config can only come over a cluster that does not itself wait for config.
+fn require_backing(name: &str, at: &At) {
+    at.depend(|dependencies| {
+        dependencies.require_backing(name, || {
+            at.reject(format_args!(
+                "{name:?} is no static cluster of the bootstrap, or it is one of type EDS; config cannot come over it"
+            ))
+        });
+    });
 }
 
 fn google(grpc: &core::grpc_service::GoogleGrpc, at: &At) -> Result<GrpcTarget, Rejection> {

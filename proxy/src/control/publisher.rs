@@ -191,7 +191,11 @@ impl Publisher {
 
     /// Drains everything before the process ends: sockets close, idle connections too.
     pub fn drain_for_exit(&mut self) {
-        let order = DrainOrder { strategy: DrainStrategy::Immediate, close_idle: true, ..self.order(true) };
+        let order = DrainOrder {
+            strategy: DrainStrategy::Immediate,
+            close_idle: true,
+            ..self.order(true)
+        };
         for listener in self.next.listeners.values() {
             self.drain_listener(listener, order);
         }
@@ -200,7 +204,12 @@ impl Publisher {
 
     /// Connections of all current listeners.
     pub fn connections(&self) -> usize {
-        self.next.listeners.values().flat_map(|l| l.chains()).map(|chain| chain.drain.watchers()).sum()
+        self.next
+            .listeners
+            .values()
+            .flat_map(|l| l.chains())
+            .map(|chain| chain.drain.watchers())
+            .sum()
     }
 
     fn drain_listener(&self, listener: &Listener, order: DrainOrder) {

@@ -55,6 +55,9 @@ impl<'a> Stream<'a> {
     ) -> Self {
         let mut info = StreamInfo::new(connection.clone());
         info.protocol = Some(request.protocol);
+        if request_done {
+            info.times.last_downstream_rx = Some(info.start);
+        }
         Self {
             worker,
             manager,

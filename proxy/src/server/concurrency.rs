@@ -13,7 +13,13 @@ pub fn default_concurrency() -> usize {
 fn quota() -> Option<usize> {
     let v2 = || parse_v2(&fs::read_to_string("/sys/fs/cgroup/cpu.max").ok()?);
     let v1 = || {
-        let read = |name: &str| fs::read_to_string(format!("/sys/fs/cgroup/cpu/{name}")).ok()?.trim().parse::<i64>().ok();
+        let read = |name: &str| {
+            fs::read_to_string(format!("/sys/fs/cgroup/cpu/{name}"))
+                .ok()?
+                .trim()
+                .parse::<i64>()
+                .ok()
+        };
         whole(read("cpu.cfs_quota_us")?, read("cpu.cfs_period_us")?)
     };
     v2().or_else(v1)

@@ -48,6 +48,9 @@ pub async fn drain(publisher: &mut Publisher, time: Duration) {
         }
     };
     if tokio::time::timeout(time, gone).await.is_err() {
-        tracing::warn!("drain time {time:?} is over: {} connections are cut", publisher.connections());
+        tracing::warn!(
+            "drain time {time:?} is over: {} connections are cut",
+            publisher.connections()
+        );
     }
 }

@@ -55,7 +55,7 @@ pub(super) fn parse(
     match kind {
         DiscoveryType::Static => {
             let assignment = assignment
-                .map(|written| written.resolved("STRICT_DNS or LOGICAL_DNS", at))
+                .map(|written| written.resolved("STRICT_DNS or LOGICAL_DNS", &at.field("load_assignment")))
                 .transpose()?;
             Ok((Discovery::Static, assignment))
         }
@@ -229,7 +229,7 @@ fn dns_cluster(extension: &Extension, at: &At) -> Result<Dns, Rejection> {
 }
 
 /// Names are resolved by the system; what a resolver's config says beyond that has no effect.
-pub(in crate::config) fn dns_resolver(
+pub(crate) fn dns_resolver(
     resolver: &xds_api::envoy::config::core::v3::TypedExtensionConfig,
     at: &At,
 ) -> Result<(), Rejection> {

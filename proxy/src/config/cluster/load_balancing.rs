@@ -229,7 +229,7 @@ fn choose(list: &pb::LoadBalancingPolicy, at: &At) -> Result<Chosen, Rejection> 
         }
     }
     Err(at.field("policies").reject(format_args!(
-        "names no load balancing policy that Pillion knows: {}",
+        "the load balancing policy {} is not known to Pillion",
         unknown.join(", ")
     )))
 }

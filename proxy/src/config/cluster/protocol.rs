@@ -168,6 +168,11 @@ fn deprecated(pb: &pb::Cluster, at: &At) -> Result<Protocol, Rejection> {
             http1: http1()?,
             http2: http2()?,
         },
+        S::UseConfiguredProtocol if pb.http2_protocol_options.is_some() && pb.http_protocol_options.is_some() => {
+            return Err(at
+                .field("http_protocol_options")
+                .reject("stands beside http2_protocol_options, and only one of them can be spoken; keep one"));
+        }
         S::UseConfiguredProtocol if pb.http2_protocol_options.is_some() => UpstreamProtocol::Http2(http2()?),
         S::UseConfiguredProtocol => UpstreamProtocol::Http1(http1()?),
     };

@@ -5,7 +5,7 @@ use xds_api::envoy::config::route::v3 as pb;
 use super::super::{at::At, matcher, rejection::Rejection};
 use crate::route::{
     RouteMatch,
-    matcher::{PathMatch, TlsContextMatch},
+    matcher::{CookieMatcher, PathMatch, TlsContextMatch},
 };
 
 pub(super) fn parse(pb: &pb::RouteMatch, at: &At) -> Result<RouteMatch, Rejection> {
@@ -17,20 +17,29 @@ pub(super) fn parse(pb: &pb::RouteMatch, at: &At) -> Result<RouteMatch, Rejectio
     for (i, metadata) in pb.dynamic_metadata.iter().enumerate() {
         dynamic_metadata.push(matcher::metadata(metadata, &at.item("dynamic_metadata", i))?);
     }
-    at.unsupported("cookies", !pb.cookies.is_empty())?;
+    let mut cookies = Vec::with_capacity(pb.cookies.len());
+    for (i, cookie) in pb.cookies.iter().enumerate() {
+        let at = at.item("cookies", i);
+        let value = at.required("string_match", cookie.string_match.as_deref())?;
+        cookies.push(CookieMatcher {
+            name: at.non_empty("name", &cookie.name)?.into(),
+            value: matcher::string(value, &at.field("string_match"))?,
+            invert: cookie.invert_match,
+        });
+    }
     at.unsupported("filter_state", !pb.filter_state.is_empty())?;
     let path = path(pb, at)?;
     let case_sensitive = pb.case_sensitive.unwrap_or(true);
     if !case_sensitive && matches!(path, PathMatch::Regex(_)) {
-        return Err(at
-            .field("case_sensitive")
-            .reject("cannot be false beside safe_regex; begin the expression with (?i)"));
+        at.field("case_sensitive")
+            .note("has no effect on safe_regex; begin the expression with (?i)");
     }
     Ok(RouteMatch {
         path,
         case_sensitive,
         headers: matcher::headers(&pb.headers, "headers", at)?,
         query,
+        cookies,
         runtime_fraction: match pb.runtime_fraction.as_deref() {
             Some(fraction) => Some(matcher::runtime_fraction(fraction, &at.field("runtime_fraction"))?),
             None => None,

@@ -33,8 +33,8 @@ pub(crate) fn check(configs: &BTreeMap<String, Any>, at: &At) -> Result<(), Reje
         let at = at.entry("typed_per_filter_config", name);
         if xds_api::any::type_name(&any.type_url) == FILTER_CONFIG {
             let wrapper: FilterConfig = Extension::open(any, &at)?.message(&at)?;
-            match &wrapper.config {
-                // Only switches a filter on or off that the connection manager must know anyway.
+            // Without a config it only switches a filter on or off, which the connection manager must know anyway.
+            match wrapper.config.as_ref().filter(|config| !config.type_url.is_empty()) {
                 None => {}
                 Some(inner) => {
                     let at = at.field("config");

@@ -7,8 +7,10 @@ use xds_api::envoy::extensions::transport_sockets::tls::v3 as pb;
 use super::{
     super::{
         at::At,
+        dependencies::RequiredSecret,
         extension::Extension,
         rejection::Rejection,
+        secret::SecretType,
         source::{self, SecretReference},
         wire,
     },
@@ -52,6 +54,7 @@ pub(super) fn downstream(extension: &Extension, at: &At) -> Result<DownstreamTls
             }
             Some(T::SessionTicketKeysSdsSecretConfig(secret)) => SessionTickets::Secret(self::secret(
                 secret,
+                SecretType::SessionTicketKeys,
                 &at.field("session_ticket_keys_sds_secret_config"),
             )?),
         },
@@ -130,7 +133,7 @@ fn common(pb: Option<&pb::CommonTlsContext>, extension: &Extension, at: &At) -> 
     }
     for (i, config) in pb.tls_certificate_sds_secret_configs.iter().enumerate() {
         let at = at.item("tls_certificate_sds_secret_configs", i);
-        certificates.push(CertificateSource::Secret(secret(config, &at)?));
+        certificates.push(CertificateSource::Secret(secret(config, SecretType::Certificate, &at)?));
     }
     Ok(TlsContextConfig {
         certificates,
@@ -143,15 +146,19 @@ fn common(pb: Option<&pb::CommonTlsContext>, extension: &Extension, at: &At) -> 
 
 /// Envoy takes each item for a comma-separated list.
 fn alpn(protocols: &[String], at: &At) -> Result<Vec<Box<str>>, Rejection> {
-    let names: Vec<Box<str>> = protocols.iter().flat_map(|p| p.split(',')).map(Into::into).collect();
+    let names = protocols
+        .iter()
+        .flat_map(|p| p.split(','))
+        .filter(|name| !name.is_empty());
+    let names: Vec<Box<str>> = names.map(Into::into).collect();
     let length: usize = names.iter().map(|name| name.len() + 1).sum();
-    if names.iter().any(|name| name.is_empty() || name.len() > ALPN_NAME_MAX) || length > ALPN_LIST_MAX {
+    if names.iter().any(|name| name.len() > ALPN_NAME_MAX) || length > ALPN_LIST_MAX {
         return Err(at.reject(format_args!("{protocols:?} is no list of protocol names")));
     }
     Ok(names)
 }
 
-pub(super) fn secret(pb: &pb::SdsSecretConfig, at: &At) -> Result<SecretReference, Rejection> {
+pub(super) fn secret(pb: &pb::SdsSecretConfig, kind: SecretType, at: &At) -> Result<SecretReference, Rejection> {
     let reference = SecretReference {
         name: at.non_empty("name", &pb.name)?.into(),
         source: match pb.sds_config.as_deref() {
@@ -159,6 +166,18 @@ pub(super) fn secret(pb: &pb::SdsSecretConfig, at: &At) -> Result<SecretReferenc
             None => None,
         },
     };
-    at.depend(|dependencies| dependencies.add_secret(reference.clone()));
+    at.depend(|dependencies| {
+        dependencies.add_secret(reference.clone());
+        if reference.source.is_none() {
+            dependencies.static_secrets.push(RequiredSecret {
+                name: Arc::clone(&reference.name),
+                kind,
+                rejection: at.field("name").reject(format_args!(
+                    "the bootstrap has no such secret {:?}; add it to static_resources.secrets, or set sds_config",
+                    pb.name
+                )),
+            });
+        }
+    });
     Ok(reference)
 }

@@ -49,6 +49,28 @@ const CIPHERS: &[(&str, bool)] = &[
     ("DES-CBC3-SHA", false),
 ];
 
+/// BoringSSL's words for several suites at once. They leave the choice to the library, which is what happens.
+const CIPHER_GROUPS: [&str; 13] = [
+    "ALL", "HIGH", "FIPS", "TLSv1", "TLSv1.2", "SSLv3", "ECDHE", "ECDSA", "RSA", "AESGCM", "CHACHA20", "kECDHE", "aRSA",
+];
+
+/// Names of signature algorithms that Envoy takes.
+const SIGNATURE_ALGORITHMS: &[(&str, bool)] = &[
+    ("ecdsa_secp256r1_sha256", true),
+    ("ecdsa_secp384r1_sha384", true),
+    ("ecdsa_secp521r1_sha512", true),
+    ("ed25519", true),
+    ("rsa_pkcs1_sha256", true),
+    ("rsa_pkcs1_sha384", true),
+    ("rsa_pkcs1_sha512", true),
+    ("rsa_pss_rsae_sha256", true),
+    ("rsa_pss_rsae_sha384", true),
+    ("rsa_pss_rsae_sha512", true),
+    ("ecdsa_sha1", false),
+    ("rsa_pkcs1_sha1", false),
+    ("rsa_pkcs1_md5_sha1", false),
+];
+
 /// Groups that Envoy takes in `ecdh_curves`.
 const CURVES: &[(&str, bool)] = &[
     ("X25519", true),
@@ -56,9 +78,7 @@ const CURVES: &[(&str, bool)] = &[
     ("P-384", true),
     ("P-521", true),
     ("X25519MLKEM768", true),
-    ("X25519Kyber768Draft00", false),
     ("MLKEM1024", false),
-    ("P-224", false),
 ];
 
 pub(super) fn parse(pb: Option<&pb::TlsParameters>, at: &At) -> Result<TlsParams, Rejection> {
@@ -91,12 +111,24 @@ pub(super) fn parse(pb: Option<&pb::TlsParameters>, at: &At) -> Result<TlsParams
             .reject("is newer than tls_maximum_protocol_version"));
     }
     at.not_honoured("compliance_policies", !pb.compliance_policies.is_empty());
+    let mut words = pb.cipher_suites.iter().flat_map(|item| item.split([':', '+']));
+    let grouped = words.any(|word| CIPHER_GROUPS.contains(&word));
     Ok(TlsParams {
         min_version,
         max_version,
-        cipher_suites: names(&pb.cipher_suites, CIPHERS, &at.field("cipher_suites"))?,
+        cipher_suites: if grouped {
+            at.field("cipher_suites")
+                .note("names a group of suites; the library's own choice is offered");
+            Vec::new()
+        } else {
+            names(&pb.cipher_suites, CIPHERS, &at.field("cipher_suites"))?
+        },
         ecdh_curves: names(&pb.ecdh_curves, CURVES, &at.field("ecdh_curves"))?,
-        signature_algorithms: pb.signature_algorithms.iter().map(|a| a.as_str().into()).collect(),
+        signature_algorithms: names(
+            &pb.signature_algorithms,
+            SIGNATURE_ALGORITHMS,
+            &at.field("signature_algorithms"),
+        )?,
     })
 }
 

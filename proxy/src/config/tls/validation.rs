@@ -11,6 +11,7 @@ use super::{
         extension::{self, Category, Kind},
         matcher,
         rejection::Rejection,
+        secret::SecretType,
         source::SecretReference,
     },
     certificate::watched,
@@ -93,11 +94,14 @@ pub(super) fn parse(
     match pb {
         None => Ok(Validation::None),
         Some(V::ValidationContext(context)) => {
-            let context = validation_context(context, &at.field("validation_context"))?;
+            let at = at.field("validation_context");
+            let context = validation_context(context, &at)?;
+            check_anchored(&context, &at)?;
             Ok(Validation::Given(Arc::new(context)))
         }
         Some(V::ValidationContextSdsSecretConfig(config)) => Ok(Validation::Secret(secret(
             config,
+            SecretType::Validation,
             &at.field("validation_context_sds_secret_config"),
         )?)),
         Some(V::CombinedValidationContext(combined)) => {
@@ -111,6 +115,7 @@ pub(super) fn parse(
                 )?),
                 secret: secret(
                     at.required("validation_context_sds_secret_config", config)?,
+                    SecretType::Validation,
                     &at.field("validation_context_sds_secret_config"),
                 )?,
             })
@@ -119,6 +124,22 @@ pub(super) fn parse(
             Err(at.reject("certificate providers are not supported by Pillion; use a validation context or SDS"))
         }
     }
+}
+
+/// Names and revocation mean nothing where anybody can sign.
+fn check_anchored(context: &ValidationContext, at: &At) -> Result<(), Rejection> {
+    if context.trusted_ca.is_some() || context.spiffe.is_some() {
+        return Ok(());
+    }
+    if !context.sans.is_empty() {
+        return Err(at
+            .field("trusted_ca")
+            .reject("is required where names are matched: anybody can put a name in a certificate"));
+    }
+    if context.crl.is_some() {
+        return Err(at.field("trusted_ca").reject("is required beside crl"));
+    }
+    Ok(())
 }
 
 pub(crate) fn validation_context(

@@ -1,0 +1,7 @@
+//! The binary `pillion`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    pillion::launch::main()
+}
