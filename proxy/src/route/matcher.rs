@@ -18,6 +18,7 @@ pub struct RouteMatch {
     pub case_sensitive: bool,
     pub headers: Vec<HeaderMatcher>,
     pub query: Vec<QueryMatcher>,
+    pub cookies: Vec<CookieMatcher>,
     /// Matches for this share of requests, in millionths; `None`: always.
     pub runtime_fraction: Option<RuntimeFraction>,
     pub grpc_only: bool,
@@ -89,6 +90,14 @@ pub struct QueryMatcher {
     pub condition: QueryCondition,
 }
 
+/// A cookie that is missing does not match, whatever the matcher; `invert` then makes it match.
+#[derive(Debug)]
+pub struct CookieMatcher {
+    pub name: Box<str>,
+    pub value: StringMatcher,
+    pub invert: bool,
+}
+
 #[derive(Debug)]
 pub enum QueryCondition {
     Present(bool),
@@ -115,6 +124,9 @@ impl RouteMatch {
         }
         if !self.query.is_empty() && !self.query.iter().all(|q| q.matches(request.query().unwrap_or(""))) {
             return Some("query_parameters");
+        }
+        if !self.cookies.iter().all(|c| c.matches(&request.headers)) {
+            return Some("cookies");
         }
         if self.grpc_only && !crate::http::local_reply::is_grpc(request) {
             return Some("grpc");
@@ -217,6 +229,20 @@ impl HeaderMatcher {
                 .is_some_and(|n| (*start..*end).contains(&n)),
         };
         holds != self.invert
+    }
+}
+
+impl CookieMatcher {
+    fn matches(&self, headers: &http::HeaderMap) -> bool {
+        let values = headers
+            .get_all(http::header::COOKIE)
+            .iter()
+            .filter_map(|v| v.to_str().ok());
+        let mut cookies = values
+            .flat_map(|v| v.split(';'))
+            .filter_map(|pair| pair.trim().split_once('='));
+        let value = cookies.find(|(name, _)| *name == &*self.name).map(|(_, value)| value);
+        value.is_some_and(|value| self.value.matches(value.trim_matches('"').as_bytes())) != self.invert
     }
 }
 
