@@ -32,6 +32,7 @@ pub(super) fn parse(pb: Option<&pb::StatsConfig>, at: &At) -> Result<StatsConfig
         }
     }
     Ok(StatsConfig {
+        deferred_creation: false,
         stats_tags,
         use_all_default_tags: pb.use_all_default_tags,
         stats_matcher: stats_matcher(pb.stats_matcher.as_deref(), &at.field("stats_matcher"))?,
