@@ -5,7 +5,6 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use serde_json::{Map, Value};
 use xds_api::envoy::config::bootstrap::v3 as pb;
 
@@ -115,7 +114,13 @@ fn parse(pb: &pb::Bootstrap, source: Source, options: &Options, at: &At) -> Resu
         },
         dynamic: dynamic::parse(pb.dynamic_resources.as_deref(), &at.field("dynamic_resources"))?,
         runtime: runtime::parse(pb.layered_runtime.as_deref(), &at.field("layered_runtime"))?,
-        stats: stats::parse(pb.stats_config.as_deref(), &at.field("stats_config"))?,
+        stats: stats::parse(
+            pb.stats_config.as_deref(),
+            pb.deferred_stat_options
+                .as_ref()
+                .is_some_and(|o| o.enable_deferred_creation_stats),
+            &at.field("stats_config"),
+        )?,
         stats_flush_interval,
         stats_flush_on_admin,
         local_cluster: manager

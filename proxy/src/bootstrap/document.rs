@@ -74,20 +74,26 @@ fn has_extension(path: &Path, extension: &str) -> bool {
     path.extension().is_some_and(|e| e.eq_ignore_ascii_case(extension))
 }
 
-/// JSON is YAML, but a JSON reader takes it literally; what launchers write as JSON may have YAML's liberties.
 fn document(text: &[u8], from: &str) -> Result<Value, Rejection> {
-    if let Ok(value) = serde_json::from_slice(text) {
-        return Ok(value);
-    }
-    let text = std::str::from_utf8(text).map_err(|e| reject("", format_args!("{from} is not UTF-8: {e}")))?;
-    let mut options = serde_saphyr::Options::default();
-    // The bootstrap is the operator's own; ten thousand clusters in it are no attack.
-    options.budget = None;
-    match serde_saphyr::from_str_with_options(text, options) {
+    match read_document(text) {
         Ok(value @ Value::Object(_)) => Ok(value),
         Ok(_) => Err(reject("", format_args!("{from} holds no object"))),
         Err(e) => Err(reject("", format_args!("{from} is neither YAML nor JSON: {e}"))),
     }
+}
+
+/// JSON is YAML, but a JSON reader takes it literally; what launchers write as JSON may have YAML's liberties.
+fn read_document(text: &[u8]) -> Result<Value, Box<dyn std::error::Error>> {
+    if let Ok(value) = serde_json::from_slice(text) {
+        return Ok(value);
+    }
+    let mut options = serde_saphyr::Options::default();
+    // The bootstrap is the operator's own; ten thousand clusters in it are no attack.
+    options.budget = None;
+    Ok(serde_saphyr::from_str_with_options(
+        std::str::from_utf8(text)?,
+        options,
+    )?)
 }
 
 fn wire(value: &Value, options: &Options, warnings: &mut Vec<String>) -> Result<Vec<u8>, Rejection> {

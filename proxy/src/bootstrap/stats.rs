@@ -10,9 +10,12 @@ use crate::{
 /// Envoy's limit for a tag's expression, in bytes.
 const TAG_REGEX_MAX: usize = 1024;
 
-pub(super) fn parse(pb: Option<&pb::StatsConfig>, at: &At) -> Result<StatsConfig, Rejection> {
+pub(super) fn parse(pb: Option<&pb::StatsConfig>, deferred_creation: bool, at: &At) -> Result<StatsConfig, Rejection> {
     let Some(pb) = pb else {
-        return Ok(StatsConfig::default());
+        return Ok(StatsConfig {
+            deferred_creation,
+            ..StatsConfig::default()
+        });
     };
     let mut stats_tags = Vec::with_capacity(pb.stats_tags.len());
     for (i, tag) in pb.stats_tags.iter().enumerate() {
@@ -32,7 +35,7 @@ pub(super) fn parse(pb: Option<&pb::StatsConfig>, at: &At) -> Result<StatsConfig
         }
     }
     Ok(StatsConfig {
-        deferred_creation: false,
+        deferred_creation,
         stats_tags,
         use_all_default_tags: pb.use_all_default_tags,
         stats_matcher: stats_matcher(pb.stats_matcher.as_deref(), &at.field("stats_matcher"))?,
