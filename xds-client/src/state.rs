@@ -204,7 +204,7 @@ impl Mux {
         };
         self.next_update += 1;
         for (name, ttl) in &digest.heartbeats {
-            subscription.heartbeat(i, name, now + *ttl, &mut self.deadlines);
+            subscription.heartbeat(i, name, now.checked_add(*ttl), &mut self.deadlines);
         }
         let quiet = digest.is_quiet() || subscription.names.is_empty();
         subscription.answered(i, &digest, &mut self.deadlines);
@@ -299,6 +299,11 @@ impl Mux {
         notices
     }
 
+    /// Whether a response of this type would be heeded: it was subscribed at some time.
+    pub fn is_subscribed(&self, type_url: &str) -> bool {
+        self.index.contains_key(type_url)
+    }
+
     /// Resources of a type that were accepted and are held, with their versions.
     pub fn known(&self, type_url: &str) -> impl Iterator<Item = (&Name, &Arc<str>)> {
         let subscription = self.index.get(type_url).map(|&i| &self.types[i]);
@@ -319,10 +324,8 @@ impl Mux {
     }
 
     fn arm_fetch(&mut self, i: usize, name: Name, initial_fetch_timeout: Duration, now: Instant) {
-        if !initial_fetch_timeout.is_zero() {
-            let at = self
-                .deadlines
-                .set(now + initial_fetch_timeout, i, Deadline::Fetch, name.clone());
+        if let (false, Some(at)) = (initial_fetch_timeout.is_zero(), now.checked_add(initial_fetch_timeout)) {
+            self.deadlines.set(at, i, Deadline::Fetch, name.clone());
             if let Some(old) = self.types[i].fetch_deadline(&name, at) {
                 self.deadlines.clear(old, i, Deadline::Fetch, &name);
             }

@@ -82,7 +82,8 @@ impl Pending {
             name: it.name.clone(),
             aliases: it.aliases.clone(),
             version: it.version.clone(),
-            expires: it.ttl.map(|ttl| now + ttl),
+            // A TTL beyond what the clock can say is none.
+            expires: it.ttl.and_then(|ttl| now.checked_add(ttl)),
         });
         Self {
             number,

@@ -265,13 +265,14 @@ impl SubscriptionState {
     }
 
     /// A resource without a body renews the TTL of the one that is held.
-    pub(super) fn heartbeat(&mut self, i: usize, name: &Name, expires: Instant, deadlines: &mut Deadlines) {
+    pub(super) fn heartbeat(&mut self, i: usize, name: &Name, expires: Option<Instant>, deadlines: &mut Deadlines) {
         let Some(known) = self.known.get_mut(name) else { return };
-        let old = known.expires.replace(expires);
-        if let Some(at) = old {
+        if let Some(at) = std::mem::replace(&mut known.expires, expires) {
             deadlines.clear(at, i, Deadline::Ttl, name);
         }
-        deadlines.set(expires, i, Deadline::Ttl, name.clone());
+        if let Some(at) = expires {
+            deadlines.set(at, i, Deadline::Ttl, name.clone());
+        }
     }
 
     fn forget(&mut self, i: usize, name: &Name, deadlines: &mut Deadlines) {
