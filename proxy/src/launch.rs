@@ -113,6 +113,7 @@ fn serve(
             metadata: Arc::new(serde_json::Value::Object(bootstrap.node.metadata.clone())),
         },
         stats: context.stats.clone(),
+        ipv6: args.local_address_ip_version == "v6",
         drain: DrainSettings {
             time: drain_time,
             strategy: args.drain_strategy.into(),
@@ -128,6 +129,7 @@ fn serve(
     let local = LocalSet::new();
     local.block_on(&runtime, async {
         let mut signals = server::signals()?;
+        process.publisher.set_runtime(Arc::new(bootstrap.runtime.merged()));
         for (_, parsed) in resources.clusters {
             let assignment = parsed.assignment;
             let cluster = Arc::new(parsed.cluster);

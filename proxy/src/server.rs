@@ -42,6 +42,8 @@ pub struct Settings {
     pub stats: stats::Store,
     pub drain: DrainSettings,
     pub flush: FlushSettings,
+    /// `--local-address-ip-version v6`.
+    pub ipv6: bool,
 }
 
 impl Process {
@@ -55,6 +57,7 @@ impl Process {
             stats: settings.stats,
             connection_ids: AtomicU64::new(0),
             node: settings.node,
+            own_address: crate::sys::own_address(settings.ipv6),
             log_files: LogFiles::start(settings.flush)?,
             workers: settings.concurrency,
         });

@@ -74,3 +74,46 @@ pub fn hostname() -> Option<String> {
         .ok()
         .map(|name| name.trim_end().to_owned())
 }
+
+/// The first address of an interface that is up and not loopback.
+pub fn own_address(ipv6: bool) -> Option<std::net::IpAddr> {
+    let mut list = std::ptr::null_mut();
+    // SAFETY: `getifaddrs` fills `list` or fails; it is freed below, after its last use.
+    if unsafe { libc::getifaddrs(&mut list) } != 0 {
+        return None;
+    }
+    let mut found = None;
+    let mut at = list;
+    while found.is_none() && !at.is_null() {
+        // SAFETY: `at` is a node of the list that `getifaddrs` made, which is freed only after this loop.
+        let node = unsafe { &*at };
+        let flags = node.ifa_flags.cast_signed();
+        if flags & libc::IFF_UP != 0 && flags & libc::IFF_LOOPBACK == 0 && !node.ifa_addr.is_null() {
+            // SAFETY: `ifa_addr` is a valid socket address of the family that it names.
+            found = unsafe { address_of(node.ifa_addr, ipv6) };
+        }
+        at = node.ifa_next;
+    }
+    // SAFETY: `list` came from `getifaddrs` and is freed once.
+    unsafe { libc::freeifaddrs(list) };
+    found
+}
+
+/// # Safety
+/// `address` points to a socket address of the family that its `sa_family` names.
+unsafe fn address_of(address: *const libc::sockaddr, ipv6: bool) -> Option<std::net::IpAddr> {
+    // SAFETY: by the caller's promise.
+    match i32::from(unsafe { (*address).sa_family }) {
+        libc::AF_INET if !ipv6 => {
+            // SAFETY: AF_INET addresses are sockaddr_in.
+            let v4 = unsafe { &*address.cast::<libc::sockaddr_in>() };
+            Some(std::net::Ipv4Addr::from(u32::from_be(v4.sin_addr.s_addr)).into())
+        }
+        libc::AF_INET6 if ipv6 => {
+            // SAFETY: AF_INET6 addresses are sockaddr_in6.
+            let v6 = unsafe { &*address.cast::<libc::sockaddr_in6>() };
+            Some(std::net::Ipv6Addr::from(v6.sin6_addr.s6_addr).into())
+        }
+        _ => None,
+    }
+}

@@ -29,6 +29,8 @@ pub struct Shared {
     /// Numbers connections across workers.
     pub connection_ids: std::sync::atomic::AtomicU64,
     pub node: Node,
+    /// The machine's first address that is not loopback, of the family that `--local-address-ip-version` asks for.
+    pub own_address: Option<std::net::IpAddr>,
     pub log_files: Arc<LogFiles>,
     /// `--concurrency`.
     pub workers: usize,

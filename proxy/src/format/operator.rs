@@ -29,6 +29,7 @@ pub(super) enum Operator {
     /// `DYNAMIC_METADATA(namespace:key:...)`.
     DynamicMetadata(Box<str>, Vec<Box<str>>),
     ClusterMetadata(Box<str>, Vec<Box<str>>),
+    RouteMetadata(Box<str>, Vec<Box<str>>),
     UpstreamMetadata(Box<str>, Vec<Box<str>>),
     /// `RESPONSE_FLAGS` and `RESPONSE_FLAGS_LONG`.
     Flags {
@@ -363,10 +364,11 @@ impl Operator {
                 match kind {
                     "DYNAMIC" => path(rest, Self::DynamicMetadata),
                     "CLUSTER" => path(rest, Self::ClusterMetadata),
+                    "ROUTE" => path(rest, Self::RouteMetadata),
                     "UPSTREAM_HOST" => path(rest, Self::UpstreamMetadata),
                     _ => {
                         return Err(format!(
-                            "{kind:?} is not a kind of metadata: DYNAMIC, CLUSTER, UPSTREAM_HOST"
+                            "{kind:?} is not a kind of metadata: DYNAMIC, ROUTE, CLUSTER, UPSTREAM_HOST"
                         ));
                     }
                 }
@@ -408,6 +410,13 @@ impl Operator {
             Self::DynamicMetadata(namespace, keys) => {
                 let map = facts.info.dynamic_metadata.as_deref();
                 put_json(out, map.and_then(|m| m.get(&**namespace)).and_then(|v| walk(v, keys)))
+            }
+            Self::RouteMetadata(namespace, keys) => {
+                let metadata = facts.info.route.as_deref().and_then(|r| r.metadata.as_deref());
+                put_json(
+                    out,
+                    metadata.and_then(|m| m.get(&**namespace)).and_then(|v| walk(v, keys)),
+                )
             }
             Self::ClusterMetadata(namespace, keys) => {
                 let metadata = facts
@@ -475,7 +484,10 @@ impl Operator {
         let number = match self {
             Self::Plain(plain) => plain.number,
             Self::GrpcStatus | Self::CommonDuration(..) => true,
-            Self::DynamicMetadata(..) | Self::ClusterMetadata(..) | Self::UpstreamMetadata(..) => {
+            Self::DynamicMetadata(..)
+            | Self::RouteMetadata(..)
+            | Self::ClusterMetadata(..)
+            | Self::UpstreamMetadata(..) => {
                 return serde_json::from_str(&text).unwrap_or(Value::String(text));
             }
             _ => false,

@@ -4,14 +4,19 @@
 //! may not say about itself, its certificate (`client_cert`) and the request id (`request_id`). Sources: Envoy's docs,
 //! "HTTP header manipulation" and "HTTP connection manager".
 
-use http::{HeaderValue, Method, StatusCode};
+use http::{HeaderValue, Method, StatusCode, header};
 
 mod client_cert;
 mod forwarded;
 pub mod path;
 mod request_id;
 
-use super::{EscapedSlashes, local_reply::LocalReply, stream::Stream};
+use super::{
+    EscapedSlashes,
+    local_reply::LocalReply,
+    message::{Protocol, ResponseHead, Spelling},
+    stream::Stream,
+};
 use crate::stats::HttpStat;
 
 /// Makes the request canonical.
@@ -22,18 +27,43 @@ pub fn admit(stream: &mut Stream<'_>) -> Result<(), LocalReply> {
     admit_host(stream)?;
     admit_path(stream)?;
     let manager = stream.manager;
-    let edge = forwarded::identify(manager, &mut stream.request, &mut stream.info);
+    let edge = forwarded::identify(
+        manager,
+        &mut stream.request,
+        &mut stream.info,
+        stream.worker.shared.own_address,
+    );
     client_cert::forward(manager, &stream.info.connection, &mut stream.request);
     request_id::set(manager, &mut stream.request, &mut stream.info, edge, || {
         stream.worker.random()
     });
+    answer_expectation(stream);
     admit_upgrade(stream)
+}
+
+/// `expect: 100-continue` is answered here, so that the upstream need not, unless `proxy_100_continue`.
+fn answer_expectation(stream: &mut Stream<'_>) {
+    if stream.manager.proxy_100_continue || stream.request.protocol == Protocol::Http10 {
+        return;
+    }
+    let expects = stream.request.headers.get(header::EXPECT);
+    if expects.is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+        stream.request.headers.remove(header::EXPECT);
+        let head = ResponseHead {
+            status: StatusCode::CONTINUE,
+            headers: http::HeaderMap::new(),
+            protocol: stream.request.protocol,
+            spelling: Spelling::default(),
+        };
+        // A client that is gone shows when its body is read.
+        let _ = stream.down.send_informational(&head);
+    }
 }
 
 fn admit_host(stream: &mut Stream<'_>) -> Result<(), LocalReply> {
     let manager = stream.manager;
-    if stream.request.authority.is_empty() {
-        return Err(LocalReply::new(StatusCode::BAD_REQUEST, "", "missing_host_header"));
+    if stream.request.host_missing {
+        return Err(LocalReply::new(StatusCode::BAD_REQUEST, "", "missing_host_header").closing());
     }
     let host = stream.request.authority_str();
     let mut kept = host;
@@ -43,13 +73,14 @@ fn admit_host(stream: &mut Stream<'_>) -> Result<(), LocalReply> {
         let port = stream.info.connection.local_address.port();
         kept = kept.strip_suffix(&format!(":{port}")).unwrap_or(kept);
     }
-    if manager.strip_trailing_host_dot {
-        kept = kept.strip_suffix('.').unwrap_or(kept);
-    }
-    if kept.len() != host.len() {
-        if let Ok(value) = HeaderValue::from_str(kept) {
-            stream.request.authority = value;
-        }
+    let bare = host_without_port(kept);
+    let undotted = bare.strip_suffix('.').filter(|_| manager.strip_trailing_host_dot);
+    let new = match undotted {
+        Some(undotted) => Some(format!("{undotted}{}", &kept[bare.len()..])),
+        None => (kept.len() != host.len()).then(|| kept.to_owned()),
+    };
+    if let Some(value) = new.and_then(|new| HeaderValue::try_from(new).ok()) {
+        stream.request.authority = value;
     }
     Ok(())
 }
@@ -101,7 +132,7 @@ fn admit_path(stream: &mut Stream<'_>) -> Result<(), LocalReply> {
         path::Normalized::Unchanged => Ok(()),
         path::Normalized::Changed(path) => {
             request.path = HeaderValue::from_str(&path)
-                .map_err(|_| LocalReply::new(StatusCode::BAD_REQUEST, "", "path_normalization_failed"))?;
+                .map_err(|_| LocalReply::new(StatusCode::BAD_REQUEST, "", "path_normalization_failed").closing())?;
             Ok(())
         }
         path::Normalized::Rejected => {

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use crate::{
-    failure::{Failure, ResponseFlags},
+    failure::ResponseFlags,
     http::message::{Protocol, RequestHead, ResponseHead},
 };
 
@@ -20,6 +20,8 @@ pub struct LocalReply {
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// The connection cannot be used further (HTTP/1).
     pub close: bool,
+    /// A route gave it: the response edits of route and virtual host apply.
+    pub from_route: bool,
     /// The failure's sentence, for logs.
     pub sentence: Option<String>,
 }
@@ -33,6 +35,7 @@ impl LocalReply {
             flags: ResponseFlags::default(),
             headers: Vec::new(),
             close: false,
+            from_route: false,
             sentence: None,
         }
     }
@@ -47,16 +50,14 @@ impl LocalReply {
         self
     }
 
-    pub fn of_failure(status: StatusCode, body: impl Into<Cow<'static, str>>, failure: Failure) -> Self {
-        Self {
-            status,
-            body: body.into(),
-            details: failure.details,
-            flags: failure.flags,
-            headers: Vec::new(),
-            close: false,
-            sentence: Some(failure.sentence),
-        }
+    /// The answer to a request that is not HTTP as Envoy takes it; the connection closes.
+    pub fn unparsable(status: u16, details: &'static str, sentence: &str) -> Self {
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
+        let body = status.canonical_reason().unwrap_or("Bad Request");
+        let mut reply = Self::new(status, body, details).closing();
+        reply.flags.insert(ResponseFlags::DOWNSTREAM_PROTOCOL_ERROR);
+        reply.sentence = Some(sentence.to_owned());
+        reply
     }
 
     /// The head as the client of `request` gets it, and the body. A gRPC client gets 200 with `grpc-status`, no body.

@@ -76,8 +76,10 @@ pub struct RequestHead {
     pub method: Method,
     /// `http` or `https`.
     pub scheme: HeaderValue,
-    /// Empty where an HTTP/1.0 client sent none.
+    /// Empty where the client sent none, or an empty one.
     pub authority: HeaderValue,
+    /// The client sent no `Host` at all, which HTTP/1.1 and HTTP/2 forbid: the connection manager answers 400.
+    pub host_missing: bool,
     /// `:path`: path and query in origin form, `*` for OPTIONS, empty for a plain CONNECT.
     pub path: HeaderValue,
     /// HTTP/1 `Upgrade:` (lower-cased) or HTTP/2 `:protocol` of an extended CONNECT. With HTTP/1 the method is as sent (GET);
@@ -96,6 +98,7 @@ impl RequestHead {
             method: Method::GET,
             scheme: HeaderValue::from_static("http"),
             authority: HeaderValue::from_static(""),
+            host_missing: true,
             path: HeaderValue::from_static(""),
             upgrade: None,
             headers: HeaderMap::new(),

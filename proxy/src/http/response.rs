@@ -20,7 +20,8 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// A head that came from an upstream: the router's headers, then the edits of route, virtual host and configuration,
 /// then what every response gets.
 pub fn from_upstream(stream: &mut Stream<'_>, head: &mut ResponseHead, weighted: Option<usize>, suppress: bool) {
-    if !suppress {
+    // The time is the upstream's only where the request had been read in full.
+    if !suppress && stream.request_done {
         let since = stream.info.times.last_downstream_rx.unwrap_or(stream.info.start);
         let elapsed = Instant::now().saturating_duration_since(since).as_millis();
         head.headers
@@ -69,12 +70,13 @@ pub fn finish_head(stream: &mut Stream<'_>, head: &mut ResponseHead) {
     }
 }
 
-/// Passes a 1xx head on. 100 goes down only where the connection manager forwards it.
-pub(super) fn forward_informational(stream: &mut Stream<'_>, head: ResponseHead) -> Result<(), CodecError> {
-    if head.status == http::StatusCode::CONTINUE && !stream.manager.proxy_100_continue {
-        return Ok(());
+/// Passes a 1xx head on: only 100, and only where the connection manager forwards it (`proxy_100_continue`); Envoy drops
+/// every other.
+pub(super) fn forward_informational(stream: &mut Stream<'_>, head: &ResponseHead) -> Result<(), CodecError> {
+    if head.status == http::StatusCode::CONTINUE && stream.manager.proxy_100_continue {
+        return stream.down.send_informational(head);
     }
-    stream.down.send_informational(&head)
+    Ok(())
 }
 
 /// The `Date` header of this second (RFC 9110, 6.6.1). Formatted once a second and thread.

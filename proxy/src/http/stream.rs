@@ -9,7 +9,7 @@ use super::{
     codec::{CodecError, ServerStream},
     filter::{self, HttpFilter},
     local_reply::LocalReply,
-    message::{Frame, RequestHead, ResponseHead},
+    message::{Frame, Protocol, RequestHead, ResponseHead},
     response,
 };
 use crate::{
@@ -25,6 +25,8 @@ use crate::{
 pub enum StreamEnd {
     /// Response complete; an HTTP/1 connection may carry another request.
     Complete,
+    /// The connection ends with this response.
+    Answered,
     /// The codec must not be used further.
     Broken,
 }
@@ -37,6 +39,8 @@ pub struct Stream<'a> {
     pub request: RequestHead,
     /// The request's body has been read to its end (or there is none).
     pub request_done: bool,
+    /// The request could not be parsed: there is nothing to log of it.
+    unparsed: bool,
     pub response: Option<ResponseHead>,
     pub response_trailers: Option<http::HeaderMap>,
     pub info: StreamInfo,
@@ -64,6 +68,7 @@ impl<'a> Stream<'a> {
             down,
             request,
             request_done,
+            unparsed: false,
             response: None,
             response_trailers: None,
             info,
@@ -85,6 +90,7 @@ impl<'a> Stream<'a> {
 
     /// Answers a request that could not be parsed.
     pub async fn refuse(mut self, reply: LocalReply) {
+        self.unparsed = true;
         let stats = &self.manager.stats;
         stats.inc(HttpStat::DownstreamRqTotal);
         stats.gauge_add(HttpStat::DownstreamRqActive, 1);
@@ -109,16 +115,21 @@ impl<'a> Stream<'a> {
         self.info.flags.insert(reply.flags);
         self.info.response_code_details = Some(reply.details.clone());
         self.info.failure = reply.sentence.clone().map(Into::into);
-        if reply.close {
+        // A client may be sending what nobody will read.
+        if reply.close || !self.request_done {
             self.down.close_after_response();
         }
+        let from_route = reply.from_route;
         let (mut head, body) = reply.render(Some(&self.request), self.request.protocol);
         let bare = body.is_empty() || self.request.method == http::Method::HEAD;
+        if from_route {
+            crate::route::finalize_response(self, &mut head, None);
+        }
         response::finish_head(self, &mut head);
         self.info.response_code = Some(head.status.as_u16());
         let sent = self.send(head, body, bare).await;
         if let Err(e) = sent {
-            return self.downstream_failed(&e);
+            return self.cut(&e);
         }
         StreamEnd::Complete
     }
@@ -142,11 +153,27 @@ impl<'a> Stream<'a> {
         std::future::poll_fn(|cx| self.down.poll_flush(cx)).await
     }
 
-    /// The downstream went away, or broke the protocol, before the response was complete.
-    pub fn downstream_failed(&mut self, error: &CodecError) -> StreamEnd {
+    /// The downstream went away, or broke the protocol. A broken request is answered where no response has begun.
+    pub async fn downstream_failed(&mut self, error: &CodecError) -> StreamEnd {
+        if let CodecError::Protocol {
+            status,
+            details,
+            sentence,
+        } = error
+        {
+            if self.response.is_none() && self.request.protocol != Protocol::Http2 {
+                let reply = LocalReply::unparsable(*status, details, sentence);
+                self.reply(reply).await;
+                return StreamEnd::Answered;
+            }
+        }
+        self.cut(error)
+    }
+
+    fn cut(&mut self, error: &CodecError) -> StreamEnd {
         let (flag, details) = match error {
             CodecError::Protocol { details, .. } => (ResponseFlags::DOWNSTREAM_PROTOCOL_ERROR, *details),
-            CodecError::Reset(_) => (ResponseFlags::DOWNSTREAM_REMOTE_RESET, "downstream_remote_reset"),
+            CodecError::Reset(_) => (ResponseFlags::DOWNSTREAM_REMOTE_RESET, "http2.remote_reset"),
             _ => (
                 ResponseFlags::DOWNSTREAM_CONNECTION_TERMINATION,
                 "downstream_remote_disconnect",
@@ -175,7 +202,7 @@ impl<'a> Stream<'a> {
             let facts = Facts {
                 info: &self.info,
                 node: Some(&self.worker.shared.node),
-                request: Some(&self.request),
+                request: Some(&self.request).filter(|_| !self.unparsed),
                 response: self.response.as_ref(),
                 response_trailers: self.response_trailers.as_ref(),
                 local_reply_body: "",

@@ -51,7 +51,7 @@ pub struct TlsContextMatch {
     pub validated: Option<bool>,
 }
 
-/// `envoy.config.route.v3.HeaderMatcher`, parsed. Several values of one header are joined with `,` as in Envoy.
+/// `envoy.config.route.v3.HeaderMatcher`, parsed. Of several values of one header each counts by itself, as in Envoy 1.40.
 #[derive(Debug)]
 pub struct HeaderMatcher {
     pub name: HeaderField,
@@ -202,33 +202,43 @@ pub fn joined<'a>(headers: &'a http::HeaderMap, name: &HeaderName) -> Option<Cow
 
 impl HeaderMatcher {
     pub fn matches(&self, request: &RequestHead) -> bool {
-        self.matches_value(self.name.value(request).as_deref())
+        match &self.name {
+            HeaderField::Name(name) => self.matches_values(request.headers.get_all(name).iter().map(|v| v.as_bytes())),
+            field => self.matches_values(field.value(request).as_deref().into_iter()),
+        }
     }
 
     /// The same for a response's headers; pseudo-headers are missing there.
     pub fn matches_headers(&self, headers: &http::HeaderMap) -> bool {
         match &self.name {
-            HeaderField::Name(name) => self.matches_value(joined(headers, name).as_deref()),
-            _ => self.matches_value(None),
+            HeaderField::Name(name) => self.matches_values(headers.get_all(name).iter().map(|v| v.as_bytes())),
+            _ => self.matches_values(std::iter::empty()),
         }
     }
 
-    fn matches_value(&self, value: Option<&[u8]>) -> bool {
-        let value = match value {
-            None if self.treat_missing_as_empty => Some(&b""[..]),
-            other => other,
-        };
-        let holds = match (&self.condition, value) {
-            (HeaderCondition::Present(wanted), value) => value.is_some() == *wanted,
-            // A missing header fails the condition; `invert_match` then makes it match, as in Envoy.
-            (_, None) => false,
-            (HeaderCondition::Value(matcher), Some(value)) => matcher.matches(value),
-            (HeaderCondition::Range { start, end }, Some(value)) => std::str::from_utf8(value)
+    /// Each value of a header counts by itself: one that matches is enough.
+    fn matches_values<'v>(&self, values: impl Iterator<Item = &'v [u8]>) -> bool {
+        let mut values = values.peekable();
+        if let HeaderCondition::Present(wanted) = &self.condition {
+            let present = values.peek().is_some() || self.treat_missing_as_empty;
+            return (present == *wanted) != self.invert;
+        }
+        if values.peek().is_none() {
+            // A missing header fails every condition on its value, inverted or not.
+            return self.treat_missing_as_empty && self.holds(b"") != self.invert;
+        }
+        values.any(|value| self.holds(value)) != self.invert
+    }
+
+    fn holds(&self, value: &[u8]) -> bool {
+        match &self.condition {
+            HeaderCondition::Present(wanted) => *wanted,
+            HeaderCondition::Value(matcher) => matcher.matches(value),
+            HeaderCondition::Range { start, end } => std::str::from_utf8(value)
                 .ok()
                 .and_then(|v| v.parse::<i64>().ok())
                 .is_some_and(|n| (*start..*end).contains(&n)),
-        };
-        holds != self.invert
+        }
     }
 }
 

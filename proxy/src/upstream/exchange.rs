@@ -133,7 +133,11 @@ impl Drop for Exchange {
                     self.pool.give_back(connection, &self.cluster);
                 }
             }
-            Side::Http2 { connection, .. } => self.pool.stream_ended(connection),
+            Side::Http2 { connection, stream } => {
+                // Envoy's code for a stream that it gives up; one that is over has nothing to reset.
+                stream.reset(h2::Reason::INTERNAL_ERROR);
+                self.pool.stream_ended(connection);
+            }
         }
     }
 }

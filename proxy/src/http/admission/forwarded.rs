@@ -43,8 +43,13 @@ const EDGE_ONLY: [HeaderName; 3] = [
 ];
 
 /// Sets the client's address in `info` and the forwarding headers; whether this is an edge request (external, and the
-/// proxy is the first hop).
-pub(super) fn identify(manager: &HttpConnectionManager, request: &mut RequestHead, info: &mut StreamInfo) -> bool {
+/// proxy is the first hop). `own_address`: this machine's, told instead of a loopback client's.
+pub(super) fn identify(
+    manager: &HttpConnectionManager,
+    request: &mut RequestHead,
+    info: &mut StreamInfo,
+    own_address: Option<IpAddr>,
+) -> bool {
     let connection = info.connection.clone();
     let peer = connection.remote_address.ip().map(|a| a.ip());
     let scheme = if connection.tls.is_some() { "https" } else { "http" };
@@ -57,8 +62,16 @@ pub(super) fn identify(manager: &HttpConnectionManager, request: &mut RequestHea
             client = nth_from_right(request, trusted - 1).map(|(ip, _)| ip);
         }
         if !manager.skip_xff_append {
+            // A client on this machine is known to others by the machine's own address.
+            let known_as = |peer: IpAddr| {
+                if peer.is_loopback() {
+                    own_address.unwrap_or(peer)
+                } else {
+                    peer
+                }
+            };
             if let Some(peer) = peer {
-                append(request, peer);
+                append(request, known_as(peer));
             }
         }
         if trusted == 0 || !request.headers.contains_key(XFP) {
@@ -105,6 +118,7 @@ pub(super) fn identify(manager: &HttpConnectionManager, request: &mut RequestHea
 fn set_scheme(manager: &HttpConnectionManager, request: &mut RequestHead, scheme: &'static str) {
     if let Some(overwrite) = &manager.scheme_to_overwrite {
         request.scheme = overwrite.clone();
+        request.headers.insert(XFP, overwrite.clone());
         return;
     }
     let forwarded = request

@@ -5,7 +5,6 @@ use std::future::poll_fn;
 use super::{Connection, Waited, wait};
 use crate::{
     drain::DrainWatch,
-    failure::ResponseFlags,
     http::{
         codec::{CodecError, ServerStream, h1},
         local_reply::LocalReply,
@@ -74,7 +73,7 @@ impl Connection {
             );
             stream.draining = self.told_to_go(order, requests);
             let end = Box::pin(stream.serve()).await;
-            if end == StreamEnd::Broken || !codec.finish_request() {
+            if end != StreamEnd::Complete || !codec.finish_request() {
                 break;
             }
         }
@@ -93,11 +92,7 @@ impl Connection {
         };
         self.manager.stats.inc(HttpStat::DownstreamCxProtocolError);
         let request = RequestHead::unparsed(Protocol::Http11);
-        let status = http::StatusCode::from_u16(*status).unwrap_or(http::StatusCode::BAD_REQUEST);
-        let body = status.canonical_reason().unwrap_or("Bad Request");
-        let mut reply = LocalReply::new(status, body, details).closing();
-        reply.flags.insert(ResponseFlags::DOWNSTREAM_PROTOCOL_ERROR);
-        reply.sentence = Some(sentence.clone());
+        let reply = LocalReply::unparsable(*status, details, sentence);
         let stream = Stream::new(
             &self.worker,
             &self.manager,

@@ -124,7 +124,7 @@ fn plan(router: &Router, stream: &mut Stream<'_>, snapshot: &Snapshot) -> Result
         }
         Action::DirectResponse(direct) => {
             stats.inc(HttpStat::RqDirectResponse);
-            return Err(Box::new(reply::direct_response(direct)));
+            return Err(Box::new(reply::direct_response(direct, &stream.request)));
         }
         Action::NonForwarding => return Err(Box::new(reply::no_route())),
     };
@@ -222,7 +222,7 @@ async fn forward(router: &Router, stream: &mut Stream<'_>, plan: Plan) -> Stream
                 let reply = reply::upstream_failure(stream, &plan, failure);
                 stream.reply(reply).await
             }
-            Outcome::Downstream(error) => stream.downstream_failed(&error),
+            Outcome::Downstream(error) => stream.downstream_failed(&error).await,
         };
     }
 }
@@ -257,7 +257,7 @@ async fn pause(
     let _ = replay;
     match woken {
         Woken::Slept => None,
-        Woken::Closed(error) => Some(stream.downstream_failed(&error)),
+        Woken::Closed(error) => Some(stream.downstream_failed(&error).await),
         Woken::Expired(expired) => {
             let reply = reply::timed_out(expired, stream.request_done);
             Some(stream.reply(reply).await)

@@ -129,7 +129,7 @@ pub(super) fn put_status_line(out: &mut Vec<u8>, http10: bool, status: StatusCod
     out.extend_from_slice(if http10 { b"HTTP/1.0 " } else { b"HTTP/1.1 " });
     out.extend_from_slice(status.as_str().as_bytes());
     out.push(b' ');
-    out.extend_from_slice(status.canonical_reason().unwrap_or("Unknown").as_bytes());
+    out.extend_from_slice(reason(status).as_bytes());
     out.extend_from_slice(CRLF);
 }
 
@@ -137,4 +137,13 @@ fn put_hex(out: &mut Vec<u8>, n: usize) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let nibbles = (usize::BITS - n.leading_zeros()).div_ceil(4).max(1);
     out.extend((0..nibbles).rev().map(|i| DIGITS[(n >> (4 * i)) & 0xf]));
+}
+
+/// The reason phrase, as Envoy writes it.
+fn reason(status: http::StatusCode) -> &'static str {
+    match status.as_u16() {
+        203 => "Non-Authoritative Information",
+        418 => "Unknown",
+        _ => status.canonical_reason().unwrap_or("Unknown"),
+    }
 }

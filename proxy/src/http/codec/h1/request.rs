@@ -235,9 +235,9 @@ impl<'a> Gathered<'a> {
             ));
         }
         let default = || settings.default_host_for_http_10.clone().filter(|_| !line.http11);
-        let authority = authority
-            .or_else(default)
-            .ok_or_else(|| bad(400, MISSING_HOST, "the request has no Host"))?;
+        let authority = authority.or_else(default);
+        let host_missing = authority.is_none();
+        let authority = authority.unwrap_or(HeaderValue::from_static(""));
         let body = match self.framing {
             _ if connect || upgrade.is_some() => Body::Tunnel,
             Framing { chunked: true, .. } => Body::chunked(),
@@ -262,6 +262,7 @@ impl<'a> Gathered<'a> {
             method: line.method,
             scheme,
             authority,
+            host_missing,
             path,
             upgrade,
             headers,
@@ -318,7 +319,6 @@ impl<'a> Gathered<'a> {
     }
 }
 
-const MISSING_HOST: &str = "missing_host_header";
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
 fn joined(values: &[&[u8]]) -> Result<HeaderValue, CodecError> {

@@ -79,6 +79,7 @@ impl RequestReader {
         Ok(RequestHead {
             method,
             scheme,
+            host_missing: false,
             authority,
             path,
             upgrade,

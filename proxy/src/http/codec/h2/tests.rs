@@ -93,6 +93,7 @@ fn request(method: Method, path: &'static str) -> RequestHead {
         method,
         scheme: HeaderValue::from_static("http"),
         authority: HeaderValue::from_static("a.example:80"),
+        host_missing: false,
         path: HeaderValue::from_static(path),
         upgrade: None,
         headers: HeaderMap::new(),

@@ -207,7 +207,11 @@ impl Attempt<'_, '_> {
         let event = poll_fn(|cx| {
             if let Poll::Ready(Err(error)) = poll_request_body(cx, stream, &mut exchange, Some(replay), deadlines) {
                 return match error {
-                    BodyError::Downstream(e) => Poll::Ready(Event::Downstream(e)),
+                    BodyError::Downstream(e) => {
+                        // What came before the fault goes up, as it would have without it.
+                        let _ = exchange.poll_flush(cx);
+                        Poll::Ready(Event::Downstream(e))
+                    }
                     BodyError::Upstream(e) => Poll::Ready(Event::Upstream(e)),
                 };
             }
@@ -218,7 +222,7 @@ impl Attempt<'_, '_> {
                     Poll::Ready(Ok((head, end))) if head.status.is_informational() && head.status != 101 => {
                         deadlines.active(Instant::now());
                         debug_assert!(!end, "an informational head does not end a response");
-                        if let Err(e) = crate::http::response::forward_informational(stream, head) {
+                        if let Err(e) = crate::http::response::forward_informational(stream, &head) {
                             return Poll::Ready(Event::Downstream(e));
                         }
                         if let Poll::Ready(Err(e)) = stream.down.poll_flush(cx) {

@@ -41,7 +41,7 @@ pub(super) async fn run(
         deadlines.tunnelled();
     }
     if let Err(e) = stream.down.send_head(&head, end) {
-        return stream.downstream_failed(&e);
+        return stream.downstream_failed(&e).await;
     }
     stream.response = Some(head);
     stream.info.times.first_downstream_tx = Some(Instant::now());
@@ -60,6 +60,7 @@ pub(super) async fn run(
                     return Poll::Ready(Event::Upstream(e));
                 }
             }
+            let mut waits_for_upstream = response_done;
             while !response_done && stream.down.queued() < HIGH_WATERMARK_BYTES {
                 match exchange.poll_body(cx) {
                     Poll::Ready(Ok(incoming)) => {
@@ -70,13 +71,16 @@ pub(super) async fn run(
                         }
                     }
                     Poll::Ready(Err(e)) => return Poll::Ready(Event::Upstream(e)),
-                    Poll::Pending => break,
+                    Poll::Pending => {
+                        waits_for_upstream = true;
+                        break;
+                    }
                 }
             }
             match stream.down.poll_flush(cx) {
                 Poll::Ready(Ok(())) if response_done => return Poll::Ready(Event::Done),
+                Poll::Ready(Ok(())) if waits_for_upstream => {}
                 // Room again: the upstream may have more.
-                Poll::Ready(Ok(())) if stream.down.queued() < HIGH_WATERMARK_BYTES => {}
                 Poll::Ready(Ok(())) => continue,
                 Poll::Ready(Err(e)) => return Poll::Ready(Event::Downstream(e)),
                 Poll::Pending => {}
@@ -97,7 +101,7 @@ pub(super) async fn run(
         Event::Done => StreamEnd::Complete,
         Event::Downstream(e) => {
             plan.cluster.state.stats.inc(ClusterStat::UpstreamRqTxReset);
-            stream.downstream_failed(&e)
+            stream.downstream_failed(&e).await
         }
         Event::Upstream(e) => {
             plan.cluster.state.stats.inc(ClusterStat::UpstreamRqRxReset);

@@ -24,6 +24,7 @@ pub(super) fn no_cluster(status: StatusCode, name: &str) -> LocalReply {
 
 pub(super) fn redirect(status: StatusCode, location: String) -> LocalReply {
     let mut reply = LocalReply::new(status, "", "direct_response");
+    reply.from_route = true;
     if let Ok(value) = HeaderValue::try_from(location) {
         reply.headers.push((header::LOCATION, value));
     }
@@ -36,9 +37,19 @@ pub(super) fn tls_redirect(request: &RequestHead) -> LocalReply {
     redirect(StatusCode::MOVED_PERMANENTLY, location)
 }
 
-pub(super) fn direct_response(direct: &DirectResponse) -> LocalReply {
+pub(super) fn direct_response(direct: &DirectResponse, request: &RequestHead) -> LocalReply {
     let body = String::from_utf8_lossy(&direct.body).into_owned();
-    LocalReply::new(direct.status, body, "direct_response")
+    let mut reply = LocalReply::new(direct.status, body, "direct_response");
+    reply.from_route = true;
+    // Envoy names the requested URL where the status wants a location.
+    if direct.status == StatusCode::CREATED || direct.status.is_redirection() {
+        let scheme = String::from_utf8_lossy(request.scheme.as_bytes());
+        let location = format!("{scheme}://{}{}", request.authority_str(), request.path_str());
+        if let Ok(value) = HeaderValue::try_from(location) {
+            reply.headers.push((header::LOCATION, value));
+        }
+    }
+    reply
 }
 
 pub(super) fn maintenance() -> LocalReply {
