@@ -224,6 +224,12 @@ impl Pins {
         Ok(())
     }
 
+    /// Adds all of `other`.
+    pub fn extend(&mut self, other: &Self) {
+        self.certificate_sha256.extend(&other.certificate_sha256);
+        self.spki_sha256.extend(&other.spki_sha256);
+    }
+
     fn contain(&self, info: &CertificateInfo) -> bool {
         self.certificate_sha256.contains(&info.sha256) || self.spki_sha256.contains(&info.spki_sha256)
     }

@@ -20,7 +20,12 @@ pub mod outlier;
 
 pub use breaker::BreakerLimits;
 
-use crate::{address::Address, listener::SocketOption, stats, tls::UpstreamTransport};
+use crate::{
+    address::Address,
+    listener::SocketOption,
+    stats,
+    tls::{UpstreamTls, UpstreamTransport},
+};
 
 /// `envoy.config.cluster.v3.Cluster`, parsed.
 #[derive(Debug)]
@@ -205,6 +210,17 @@ pub struct Http2Keepalive {
 pub struct TransportSockets {
     pub matches: Vec<TransportSocketMatch>,
     pub default: UpstreamTransport,
+}
+
+impl TransportSockets {
+    /// The TLS contexts among them.
+    pub fn tls_contexts(&self) -> impl Iterator<Item = &Arc<UpstreamTls>> {
+        let transports = self.matches.iter().map(|m| &m.transport).chain([&self.default]);
+        transports.filter_map(|transport| match transport {
+            UpstreamTransport::Tls(tls) => Some(tls),
+            UpstreamTransport::Raw => None,
+        })
+    }
 }
 
 #[derive(Debug, Clone)]

@@ -8,7 +8,10 @@ use std::{fmt, sync::Arc};
 use arc_swap::ArcSwapOption;
 
 use crate::{
-    config::tls::{DownstreamTlsConfig, UpstreamTlsConfig},
+    config::{
+        Rejection,
+        tls::{DownstreamTlsConfig, Secrets, UpstreamTlsConfig},
+    },
     stats::{Group, SslStat},
     stream_info::TlsInfo,
 };
@@ -50,6 +53,36 @@ impl UpstreamTls {
             context: ArcSwapOption::empty(),
             stats,
         }
+    }
+}
+
+impl DownstreamTls {
+    /// Builds the context anew and stores it. False: a secret has not arrived.
+    ///
+    /// # Errors
+    /// Material that cannot be used; what was stored before stays.
+    pub fn build(&self, secrets: Secrets<'_>) -> Result<bool, Rejection> {
+        let context = self.config.build(secrets)?.map(Arc::new);
+        let ready = context.is_some();
+        if ready {
+            self.context.store(context);
+        }
+        Ok(ready)
+    }
+}
+
+impl UpstreamTls {
+    /// As [`DownstreamTls::build`].
+    ///
+    /// # Errors
+    /// Material that cannot be used; what was stored before stays.
+    pub fn build(&self, secrets: Secrets<'_>) -> Result<bool, Rejection> {
+        let context = self.config.build(secrets)?.map(Arc::new);
+        let ready = context.is_some();
+        if ready {
+            self.context.store(context);
+        }
+        Ok(ready)
     }
 }
 

@@ -42,7 +42,8 @@ pub(super) const TLS12_CIPHERS: [(&str, SupportedCipherSuite); 6] = [
 ];
 
 /// What BoringSSL has beyond that: CBC, static RSA and PSK suites, which rustls leaves out on purpose, and aliases.
-const ONLY_IN_BORINGSSL: [&str; 15] = [
+const ONLY_IN_BORINGSSL: [&str; 16] = [
+    "DES-CBC3-SHA",
     "ECDHE-ECDSA-AES128-SHA",
     "ECDHE-ECDSA-AES256-SHA",
     "ECDHE-ECDSA-AES128-SHA256",
@@ -60,17 +61,19 @@ const ONLY_IN_BORINGSSL: [&str; 15] = [
     "PSK-AES256-CBC-SHA",
 ];
 
+/// BoringSSL's words for several suites at once; here each stands for all of them.
+const CIPHER_WORDS: [&str; 6] = ["ALL", "HIGH", "FIPS", "TLSv1", "TLSv1.2", "SSLv3"];
+
 type Group = &'static dyn SupportedKxGroup;
 
 /// Configuration names of groups. Those that BoringSSL has and rustls has not: `None`.
-const GROUPS: [(&str, Option<Group>); 7] = [
+const GROUPS: [(&str, Option<Group>); 6] = [
     ("X25519", Some(kx_group::X25519)),
     ("P-256", Some(kx_group::SECP256R1)),
     ("P-384", Some(kx_group::SECP384R1)),
     ("X25519MLKEM768", Some(kx_group::X25519MLKEM768)),
-    ("P-224", None),
     ("P-521", None),
-    ("X25519Kyber768Draft00", None),
+    ("MLKEM1024", None),
 ];
 
 /// Envoy's `cipher_suites` entries: a suite, or several that rank alike as `[A|B]`. rustls ranks strictly, so that the
@@ -89,6 +92,12 @@ pub(super) fn choose_ciphers(entries: &[String], skipped: &mut Vec<SkippedName>)
         .flat_map(|entry| split(entry))
         .filter(|name| !name.is_empty())
     {
+        if CIPHER_WORDS.contains(&name.as_str()) {
+            let all = TLS12_CIPHERS.into_iter().map(|(_, suite)| suite);
+            let new: Vec<_> = all.filter(|suite| !chosen.contains(suite)).collect();
+            chosen.extend(new);
+            continue;
+        }
         let named = |suite: &(&str, SupportedCipherSuite)| suite.0 == name || iana_name(suite.1.suite()) == name;
         match TLS12_CIPHERS.iter().find(|suite| named(suite)) {
             Some((_, suite)) if !chosen.contains(suite) => chosen.push(*suite),
@@ -108,12 +117,12 @@ pub(super) fn choose_ciphers(entries: &[String], skipped: &mut Vec<SkippedName>)
 
 pub(super) fn choose_groups(entries: &[String], skipped: &mut Vec<SkippedName>) -> Vec<Group> {
     let mut chosen: Vec<Group> = Vec::new();
-    for name in entries {
-        match GROUPS.iter().find(|(known, _)| known == name) {
+    for name in entries.iter().flat_map(|entry| entry.split(':')) {
+        match GROUPS.iter().find(|(known, _)| *known == name) {
             Some((_, Some(group))) => chosen.push(*group),
             found => skipped.push(SkippedName {
                 what: "curve",
-                name: name.clone(),
+                name: name.to_owned(),
                 known_to_envoy: found.is_some(),
             }),
         }

@@ -31,7 +31,7 @@ pub(super) fn parse(pb: &pb::Admin, at: &At) -> Result<Option<Admin>, Rejection>
         access_log.push(AccessLog {
             filter: None,
             sink: Sink::File {
-                path: pb.access_log_path.as_str().into(),
+                path: access_log::writable("access_log_path", &pb.access_log_path, at)?,
                 format: access_log::default_format(&at.field("access_log_path"))?,
             },
         });

@@ -1,6 +1,6 @@
 //! `static_resources`: parsed like any other resource, and checked against each other.
 
-use std::sync::Arc;
+use std::{cell::RefCell, sync::Arc};
 
 use hashbrown::{HashMap, HashSet};
 
@@ -13,6 +13,7 @@ use crate::{
         cluster::{self, ParsedCluster},
         listener,
         secret::{self, Secret, SecretType},
+        source::SecretReference,
         wire,
     },
     listener::Listener,
@@ -67,6 +68,7 @@ impl Bootstrap {
         }
         // What is missing may be among what was rejected: only a complete set is checked against itself.
         if rejections.is_empty() {
+            parsed.build_contexts(&mut rejections);
             let scope = Scope::new(KIND, "", context);
             parsed.check(self, &scope, &mut rejections);
         }
@@ -103,6 +105,29 @@ impl StaticResources {
                 *known = (received, listener);
             }
         }
+    }
+
+    /// Builds the TLS contexts that wait for no control plane.
+    fn build_contexts(&self, rejections: &mut Vec<Rejection>) {
+        let unusable = RefCell::new(Vec::new());
+        let secrets = |reference: &SecretReference, kind: SecretType| {
+            let mut known = self.secrets.iter().map(|(_, secret)| secret);
+            let secret =
+                known.find(|s| reference.source.is_none() && s.name == reference.name && s.secret_type() == kind)?;
+            secret
+                .load()
+                .map_err(|rejection| unusable.borrow_mut().push(rejection))
+                .ok()
+        };
+        for (_, cluster) in &self.clusters {
+            let contexts = cluster.cluster.transport.tls_contexts();
+            rejections.extend(contexts.filter_map(|tls| tls.build(&secrets).err()));
+        }
+        for (_, listener) in &self.listeners {
+            let contexts = listener.chains().filter_map(|chain| chain.tls.as_ref());
+            rejections.extend(contexts.filter_map(|tls| tls.build(&secrets).err()));
+        }
+        rejections.extend(unusable.into_inner());
     }
 
     fn check(&self, bootstrap: &Bootstrap, scope: &Scope, rejections: &mut Vec<Rejection>) {

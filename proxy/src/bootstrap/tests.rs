@@ -149,7 +149,7 @@ fn an_unknown_filter_rejects_unless_it_is_optional() {
     };
     let said = rejected(&format!("{HCM}/http_filters"), filter(false));
     assert!(
-        said.contains("http_filters[0].typed_config: the HTTP filter acme.Guard is not known"),
+        said.contains("http_filters[0].typed_config.@type: the HTTP filter acme.Guard is not known"),
         "{said}"
     );
     let mut bootstrap = base();

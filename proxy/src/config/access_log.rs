@@ -1,5 +1,7 @@
 //! Access logs, their filters, and the formats that they share with local replies.
 
+use std::{fs::OpenOptions, sync::Arc};
+
 use xds_api::{
     envoy::{
         config::{accesslog::v3 as pb, core::v3 as core},
@@ -43,7 +45,7 @@ const LOGGERS: &[Kind<Sink>] = &[
         parse: |extension, at| {
             let pb: FileAccessLog = extension.message(at)?;
             Ok(Sink::File {
-                path: at.non_empty("path", &pb.path)?.into(),
+                path: writable("path", &pb.path, at)?,
                 format: match &pb.access_log_format {
                     None => text(DEFAULT_FORMAT, at)?,
                     Some(F::Format(format)) if format.is_empty() => text(DEFAULT_FORMAT, at)?,
@@ -72,6 +74,18 @@ const LOGGERS: &[Kind<Sink>] = &[
         },
     },
 ];
+
+/// A log that cannot be written is found out now, not at the first request.
+pub(crate) fn writable(field: &'static str, path: &str, at: &At) -> Result<Arc<str>, Rejection> {
+    /// Inherited, and written without being opened.
+    const INHERITED: [&str; 2] = ["/dev/stdout", "/dev/stderr"];
+    at.non_empty(field, path)?;
+    if !INHERITED.contains(&path) {
+        let opened = OpenOptions::new().append(true).create(true).open(path);
+        opened.map_err(|e| at.field(field).reject(format_args!("cannot open {path:?}: {e}")))?;
+    }
+    Ok(path.into())
+}
 
 fn stream(path: &str, pb: Option<&core::SubstitutionFormatString>, at: &At) -> Result<Sink, Rejection> {
     Ok(Sink::File {
@@ -217,7 +231,10 @@ pub(crate) fn format(pb: &core::SubstitutionFormatString, at: &At) -> Result<Log
         Some(S::TextFormat(format)) => text(format, &at.field("text_format")),
         Some(S::TextFormatSource(source)) => {
             let at = at.field("text_format_source");
-            text(&data_source::read_text(source, &at)?, &at)
+            text(
+                &data_source::read_text(source, &at)?,
+                &data_source::specified(source, &at),
+            )
         }
         Some(S::JsonFormat(format)) => json(format, pb.omit_empty_values, &at.field("json_format")),
     }

@@ -58,6 +58,18 @@ pub(crate) fn parse(source: &core::DataSource, at: &At) -> Result<DataSource, Re
     })
 }
 
+/// The field that names the bytes, for what is wrong with them.
+pub(crate) fn specified<'a>(source: &core::DataSource, at: &'a At<'a>) -> At<'a> {
+    use core::data_source::Specifier as S;
+    at.field(match &source.specifier {
+        None => "",
+        Some(S::Filename(_)) => "filename",
+        Some(S::InlineBytes(_)) => "inline_bytes",
+        Some(S::InlineString(_)) => "inline_string",
+        Some(S::EnvironmentVariable(_)) => "environment_variable",
+    })
+}
+
 /// For what is part of the resource itself (a direct response's body, a format): read while it is parsed, as Envoy does.
 pub(crate) fn read(source: &core::DataSource, at: &At) -> Result<Bytes, Rejection> {
     parse(source, at)?.read().map_err(|e| at.reject(e))

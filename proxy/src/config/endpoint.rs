@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use xds_api::envoy::config::{core::v3 as core, endpoint::v3 as pb};
+use xds_api::envoy::{
+    config::{core::v3 as core, endpoint::v3 as pb},
+    r#type::v3::FractionalPercent,
+};
 
 use super::{
     Context,
@@ -179,7 +182,7 @@ fn policy(pb: Option<&pb::cluster_load_assignment::Policy>, at: &At) -> Result<A
         let share = overload.drop_percentage.as_ref();
         drop_overloads.push((
             at.non_empty("category", &overload.category)?.into(),
-            share.map_or(Ok(0), |share| at.millionths("drop_percentage", share))?,
+            share.map_or(Ok(0), |share| drop_share(share, &at.field("drop_percentage")))?,
         ));
     }
     Ok(AssignmentPolicy {
@@ -188,6 +191,18 @@ fn policy(pb: Option<&pb::cluster_load_assignment::Policy>, at: &At) -> Result<A
         weighted_priority_health: pb.weighted_priority_health,
         stale_after: at.positive("endpoint_stale_after", pb.endpoint_stale_after.as_ref())?,
     })
+}
+
+/// Unlike other fractions one beyond the whole is refused, as in Envoy.
+fn drop_share(share: &FractionalPercent, at: &At) -> Result<u32, Rejection> {
+    use xds_api::envoy::r#type::v3::fractional_percent::DenominatorType as D;
+    let whole = match at.enumeration("denominator", share.denominator)? {
+        D::Hundred => 100,
+        D::TenThousand => 10_000,
+        D::Million => 1_000_000,
+    };
+    at.within("numerator", Some(share.numerator), 0, whole)?;
+    at.millionths("", share)
 }
 
 fn locality(pb: &pb::LocalityLbEndpoints, at: &At) -> Result<WrittenLocality, Rejection> {

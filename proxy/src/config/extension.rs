@@ -106,10 +106,11 @@ pub(crate) fn dispatch<T>(
     }
     let name = &extension.type_name;
     if optional || category.guards_nothing() {
-        at.note(format_args!("the {noun} {name} is not known to Pillion and is skipped"));
+        at.field("@type")
+            .note(format_args!("the {noun} {name} is not known to Pillion and is skipped"));
         return Ok(None);
     }
-    Err(at.reject(format_args!(
+    Err(at.field("@type").reject(format_args!(
         "the {noun} {name} is not known to Pillion, and what it guards would be open without it"
     )))
 }

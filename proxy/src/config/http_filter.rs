@@ -29,7 +29,8 @@ const FILTERS: &[Kind<Parsed>] = &[
 
 pub(crate) fn parse(pbs: &[pb::HttpFilter], at: &At) -> Result<Vec<HttpFilter>, Rejection> {
     let mut filters = Vec::with_capacity(pbs.len());
-    let mut ends = false;
+    // Of the filters that are known: those that were optional and are not may leave nothing.
+    let mut last_answers = None;
     for (i, filter) in pbs.iter().enumerate() {
         let last = i + 1 == pbs.len();
         let at = at.item("http_filters", i);
@@ -48,14 +49,17 @@ pub(crate) fn parse(pbs: &[pb::HttpFilter], at: &At) -> Result<Vec<HttpFilter>, 
                 )));
             }
             Some(Parsed::Filter(filter)) => {
-                ends |= answers(&filter);
+                last_answers = Some(answers(&filter));
                 filters.push(filter);
             }
-            Some(Parsed::Skipped(why)) => at.note(why),
+            Some(Parsed::Skipped(why)) => {
+                last_answers = Some(false);
+                at.note(why);
+            }
             None => {}
         }
     }
-    if !ends && !pbs.is_empty() {
+    if last_answers == Some(false) {
         let at = at.item("http_filters", pbs.len() - 1);
         return Err(at.reject("the last filter must answer the request: envoy.filters.http.router is missing"));
     }

@@ -15,6 +15,22 @@ pub struct Rejection {
     pub problem: Box<str>,
 }
 
+impl Rejection {
+    /// The same resource, at a place below this one.
+    pub fn within(&self, path: &str, problem: impl fmt::Display) -> Self {
+        let dot = if self.path.is_empty() || path.is_empty() {
+            ""
+        } else {
+            "."
+        };
+        Self {
+            path: format!("{}{dot}{path}", self.path).into(),
+            problem: problem.to_string().into(),
+            ..self.clone()
+        }
+    }
+}
+
 impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.kind)?;

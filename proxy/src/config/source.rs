@@ -133,8 +133,16 @@ pub(crate) enum Api {
 
 pub(crate) fn api_source(api: &core::ApiConfigSource, at: &At) -> Result<Api, Rejection> {
     use core::api_config_source::ApiType as T;
-    if at.enumeration::<core::ApiVersion>("transport_api_version", api.transport_api_version)? != core::ApiVersion::V3 {
-        at.field("transport_api_version").note("only V3 is spoken");
+    match at.enumeration("transport_api_version", api.transport_api_version)? {
+        core::ApiVersion::V3 => {}
+        core::ApiVersion::Auto => at
+            .field("transport_api_version")
+            .note("is taken for V3, the only one there is"),
+        core::ApiVersion::V2 => {
+            return Err(at
+                .field("transport_api_version")
+                .reject("must be V3: V2 exists no more"));
+        }
     }
     at.positive("request_timeout", api.request_timeout.as_ref())?;
     let delta = match at.enumeration("api_type", api.api_type)? {

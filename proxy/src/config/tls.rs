@@ -5,14 +5,17 @@ use std::time::Duration;
 
 use super::{at::At, extension::Extension, rejection::Rejection, source::SecretReference};
 
+mod build;
 mod certificate;
 mod context;
+mod material;
 mod params;
 mod validation;
 
-pub use certificate::{Certificate, CertificateMaterial, CertificateSource, SessionTicketKeys};
-pub use params::{TlsParams, TlsVersion};
-pub use validation::{SanMatcher, SanType, SpiffeTrustDomain, TrustedCa, Validation, ValidationContext};
+pub use build::Secrets;
+pub use certificate::{Certificate, CertificateSource, SessionTicketKeys};
+pub use material::{Material, Unusable};
+pub use validation::{SpiffeTrustDomain, Trust, Validation, ValidationContext};
 
 pub(crate) use certificate::{certificate, session_ticket_keys};
 pub(crate) use validation::validation_context;
@@ -24,9 +27,12 @@ pub struct TlsContextConfig {
     pub validation: Validation,
     /// In order of preference; empty: no ALPN.
     pub alpn: Vec<Box<str>>,
-    pub params: TlsParams,
+    /// `None`: no version is left to speak, and every handshake fails.
+    pub params: Option<certs::TlsParams>,
     /// Hash of the received context: equal descriptions may share what is built from them.
     pub hash: u64,
+    /// Where the context stands, for what is found wrong when it is built.
+    pub place: Rejection,
 }
 
 /// `DownstreamTlsContext`.

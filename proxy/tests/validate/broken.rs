@@ -84,10 +84,11 @@ pub const BROKEN: &[Broken] = &[
         "type.googleapis.com/no.such.Message",
     ),
     broken("Any without a type", "$hcm.@type", ""),
-    broken(
+    broken_at(
         "a type that does not fit the place",
         "$hcm.@type",
         "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router",
+        "filter_chains[0].filters[0].typed_config",
     ),
     // What Envoy's own constraints do not allow.
     broken("port out of range", "$web.address.socket_address.port_value", "70000"),
@@ -145,10 +146,11 @@ pub const BROKEN: &[Broken] = &[
         "$routes[1].route.weighted_clusters.clusters[0].name",
         "nowhere",
     ),
-    broken(
+    broken_at(
         "weights that sum to zero",
         "$routes[1].route.weighted_clusters.clusters[0].weight",
         "0",
+        "virtual_hosts[0].routes[1].route.weighted_clusters.clusters",
     ),
     broken("bad regex", "$routes[1].match.safe_regex.regex", "'a('"),
     broken(
@@ -317,7 +319,12 @@ pub const BROKEN: &[Broken] = &[
         "{tls_certificate_sds_secret_configs: [{name: absent}]}",
     ),
     broken("EDS without a source", "$one.type", "EDS"),
-    broken("RDS without a source", "$hcm.rds", "{route_config_name: x}"),
+    broken_at(
+        "RDS beside inline routes, without a source",
+        "$hcm.rds",
+        "{route_config_name: x}",
+        "filter_chains[0].filters[0].typed_config",
+    ),
     broken(
         "xDS over an unknown cluster",
         "dynamic_resources.ads_config",

@@ -129,7 +129,11 @@ fn without_assignment(
 }
 
 fn eds(pb: &pb::Cluster, at: &At) -> Result<Discovery, Rejection> {
-    let config = at.required("eds_cluster_config", pb.eds_cluster_config.as_deref())?;
+    let Some(config) = pb.eds_cluster_config.as_deref() else {
+        return Err(at
+            .field("eds_cluster_config")
+            .reject("is required where the type is EDS, and not set"));
+    };
     let at = at.field("eds_cluster_config");
     let source = source::parse(
         at.required("eds_config", config.eds_config.as_deref())?,

@@ -17,21 +17,14 @@ pub enum CertificateSource {
     Secret(SecretReference),
 }
 
-/// `TlsCertificate`: where PEM (or PKCS #12) is to be read from.
+/// `TlsCertificate`: where PEM is to be read from.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Certificate {
-    pub material: CertificateMaterial,
-    /// Of an encrypted key.
-    pub password: Option<DataSource>,
+    pub chain: DataSource,
+    pub key: DataSource,
     pub ocsp_staple: Option<DataSource>,
     /// Watch this directory for moves, and read chain and key again.
     pub watched_directory: Option<Arc<str>>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum CertificateMaterial {
-    Pem { chain: DataSource, key: DataSource },
-    Pkcs12(DataSource),
 }
 
 /// Keys of session tickets, 80 bytes each; the first encrypts.
@@ -39,36 +32,23 @@ pub enum CertificateMaterial {
 pub struct SessionTicketKeys(pub Vec<DataSource>);
 
 pub(crate) fn certificate(pb: &pb::TlsCertificate, at: &At) -> Result<Certificate, Rejection> {
-    let source = |field, pb: &Option<Box<core::DataSource>>| {
-        pb.as_deref()
-            .map(|pb| data_source::parse(pb, &at.field(field)))
-            .transpose()
-    };
     // With a provider the key never is in the config; without the provider there is no key.
     at.unsupported("private_key_provider", pb.private_key_provider.is_some())?;
+    at.unsupported("pkcs12", pb.pkcs12.is_some())?;
+    at.unsupported("password", pb.password.is_some())?;
     at.not_honoured(
         "signed_certificate_timestamp",
         !pb.signed_certificate_timestamp.is_empty(),
     );
-    let material = match (
-        source("certificate_chain", &pb.certificate_chain)?,
-        source("private_key", &pb.private_key)?,
-        source("pkcs12", &pb.pkcs12)?,
-    ) {
-        (None, None, Some(pkcs12)) => CertificateMaterial::Pkcs12(pkcs12),
-        (_, _, Some(_)) => {
-            return Err(at
-                .field("pkcs12")
-                .reject("stands beside certificate_chain or private_key; keep one form"));
-        }
-        (Some(chain), Some(key), None) => CertificateMaterial::Pem { chain, key },
-        (None, _, None) => return Err(at.field("certificate_chain").reject("is required and not set")),
-        (Some(_), None, None) => return Err(at.field("private_key").reject("is required and not set")),
-    };
+    let chain = at.required("certificate_chain", pb.certificate_chain.as_deref())?;
+    let key = at.required("private_key", pb.private_key.as_deref())?;
     Ok(Certificate {
-        material,
-        password: source("password", &pb.password)?,
-        ocsp_staple: source("ocsp_staple", &pb.ocsp_staple)?,
+        chain: data_source::parse(chain, &at.field("certificate_chain"))?,
+        key: data_source::parse(key, &at.field("private_key"))?,
+        ocsp_staple: match pb.ocsp_staple.as_deref() {
+            Some(staple) => Some(data_source::parse(staple, &at.field("ocsp_staple"))?),
+            None => None,
+        },
         watched_directory: watched(pb.watched_directory.as_deref(), at)?,
     })
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use certs::{TlsParams, TlsVersion};
 use xds_api::envoy::extensions::transport_sockets::tls::v3 as pb;
 
 use super::{
@@ -31,11 +32,17 @@ const SESSION_TIMEOUT_END: u64 = 1 << 32;
 pub(super) fn downstream(extension: &Extension, at: &At) -> Result<DownstreamTlsConfig, Rejection> {
     use pb::downstream_tls_context::{OcspStaplePolicy as O, SessionTicketKeysType as T};
     let pb = extension.decode(xds_api::decode_downstream_tls_context, at)?;
-    let context = common(pb.common_tls_context.as_deref(), extension, at)?;
+    let context = common(
+        pb.common_tls_context.as_deref(),
+        TlsParams::server_default,
+        TlsVersion::Tls13,
+        extension,
+        at,
+    )?;
     if context.certificates.is_empty() {
-        return Err(at.field("common_tls_context").reject(
-            "has no certificate, and a server must show one: set tls_certificates or tls_certificate_sds_secret_configs",
-        ));
+        return Err(at
+            .field("common_tls_context.tls_certificates")
+            .reject("is empty, and a server must show a certificate: set it or tls_certificate_sds_secret_configs"));
     }
     let require_client_certificate = pb.require_client_certificate.unwrap_or(false);
     let session_timeout = at.duration("session_timeout", pb.session_timeout.as_ref())?;
@@ -72,7 +79,14 @@ pub(super) fn downstream(extension: &Extension, at: &At) -> Result<DownstreamTls
 
 pub(super) fn upstream(extension: &Extension, at: &At) -> Result<UpstreamTlsConfig, Rejection> {
     let pb = extension.decode(xds_api::decode_upstream_tls_context, at)?;
-    let context = common(pb.common_tls_context.as_deref(), extension, at)?;
+    // Envoy's clients speak TLS 1.2 only, unless told otherwise.
+    let context = common(
+        pb.common_tls_context.as_deref(),
+        TlsParams::client_default,
+        TlsVersion::Tls12,
+        extension,
+        at,
+    )?;
     if context.certificates.len() > 1 {
         return Err(at
             .field("common_tls_context")
@@ -97,10 +111,17 @@ pub(super) fn upstream(extension: &Extension, at: &At) -> Result<UpstreamTlsConf
     })
 }
 
-fn common(pb: Option<&pb::CommonTlsContext>, extension: &Extension, at: &At) -> Result<TlsContextConfig, Rejection> {
+fn common(
+    pb: Option<&pb::CommonTlsContext>,
+    default_params: fn() -> TlsParams,
+    default_maximum: TlsVersion,
+    extension: &Extension,
+    at: &At,
+) -> Result<TlsContextConfig, Rejection> {
     let default = pb::CommonTlsContext::default();
     let pb = pb.unwrap_or(&default);
     let hash = wire::hash(&extension.bytes);
+    let place = at.reject("");
     let at = at.field("common_tls_context");
     for (field, set) in [
         (
@@ -139,8 +160,14 @@ fn common(pb: Option<&pb::CommonTlsContext>, extension: &Extension, at: &At) -> 
         certificates,
         validation: validation::parse(pb.validation_context_type.as_ref(), &at)?,
         alpn: alpn(&pb.alpn_protocols, &at.field("alpn_protocols"))?,
-        params: params::parse(pb.tls_params.as_deref(), &at.field("tls_params"))?,
+        params: params::parse(
+            pb.tls_params.as_deref(),
+            default_params,
+            default_maximum,
+            &at.field("tls_params"),
+        )?,
         hash,
+        place,
     })
 }
 

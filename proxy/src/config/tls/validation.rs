@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use xds_api::envoy::extensions::transport_sockets::tls::v3 as pb;
+use certs::{Pins, SanKind, SanMatcher, StringMatcher, TrustDomain};
+use xds_api::envoy::{
+    extensions::transport_sockets::tls::v3 as pb,
+    r#type::matcher::v3::{StringMatcher as PbStringMatcher, string_matcher::MatchPattern},
+};
 
 use super::{
     super::{
@@ -17,7 +21,7 @@ use super::{
     certificate::watched,
     context::secret,
 };
-use crate::matcher::StringMatcher;
+use crate::matcher::StringPattern;
 
 #[derive(Debug, Clone)]
 pub enum Validation {
@@ -32,58 +36,39 @@ pub enum Validation {
     },
 }
 
-/// `CertificateValidationContext`.
+/// `CertificateValidationContext`: conditions, compiled, and where the trust anchors are to be read from.
 #[derive(Debug, Clone, Default)]
 pub struct ValidationContext {
-    pub trusted_ca: Option<TrustedCa>,
+    pub trust: Option<Trust>,
     /// One must match a name of the peer's certificate; empty: any name will do.
     pub sans: Vec<SanMatcher>,
-    /// SHA-256 of the peer's public key, one must match; empty: any.
-    pub spki_pins: Vec<[u8; 32]>,
-    /// SHA-256 of the peer's certificate, one must match; empty: any.
-    pub certificate_pins: Vec<[u8; 32]>,
+    pub pins: Pins,
     pub crl: Option<DataSource>,
     pub only_verify_leaf_cert_crl: bool,
     pub allow_expired_certificate: bool,
     /// `ACCEPT_UNTRUSTED`: the chain is looked at, and its failure is ignored.
     pub accept_untrusted: bool,
     pub max_verify_depth: Option<u32>,
-    /// Do not tell clients which CAs are trusted.
-    pub suppress_client_ca_list: bool,
-    /// `SPIFFECertValidatorConfig`: bundles by trust domain take the place of `trusted_ca`.
-    pub spiffe: Option<Vec<SpiffeTrustDomain>>,
     pub watched_directory: Option<Arc<str>>,
 }
 
+/// Where trust anchors come from.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum TrustedCa {
+pub enum Trust {
+    /// `trusted_ca`.
     Pem(DataSource),
-    /// What the system trusts.
+    /// `system_root_certs`.
     System,
+    /// `SPIFFECertValidatorConfig.trust_domains`.
+    TrustDomains(Vec<SpiffeTrustDomain>),
+    /// `SPIFFECertValidatorConfig.trust_bundles`: a map of bundles in SPIFFE's format.
+    TrustBundles(DataSource),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct SpiffeTrustDomain {
-    pub name: Box<str>,
+    pub name: TrustDomain,
     pub bundle: DataSource,
-}
-
-#[derive(Debug, Clone)]
-pub struct SanMatcher {
-    /// `None`: any type (`match_subject_alt_names`, deprecated).
-    pub san_type: Option<SanType>,
-    /// Of an `otherName`.
-    pub oid: Box<str>,
-    pub matcher: StringMatcher,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum SanType {
-    Email,
-    Dns,
-    Uri,
-    IpAddress,
-    OtherName,
 }
 
 pub(super) fn parse(
@@ -128,7 +113,7 @@ pub(super) fn parse(
 
 /// Names and revocation mean nothing where anybody can sign.
 fn check_anchored(context: &ValidationContext, at: &At) -> Result<(), Rejection> {
-    if context.trusted_ca.is_some() || context.spiffe.is_some() {
+    if context.trust.is_some() {
         return Ok(());
     }
     if !context.sans.is_empty() {
@@ -155,138 +140,145 @@ pub(crate) fn validation_context(
         "require_signed_certificate_timestamp",
         pb.require_signed_certificate_timestamp == Some(true),
     )?;
-    let trusted_ca = match (pb.trusted_ca.as_deref(), &pb.system_root_certs) {
-        (Some(_), Some(_)) => {
-            return Err(at
-                .field("system_root_certs")
-                .reject("stands beside trusted_ca; keep one"));
-        }
-        (Some(source), None) => Some(TrustedCa::Pem(data_source::parse(source, &at.field("trusted_ca"))?)),
-        (None, Some(_)) => Some(TrustedCa::System),
-        (None, None) => None,
-    };
-    let spiffe = match pb.custom_validator_config.as_deref() {
-        None => None,
-        Some(custom) => {
-            let at = at.field("custom_validator_config.typed_config");
-            extension::dispatch(
-                Category::CertificateValidator,
-                custom.typed_config.as_ref(),
-                false,
-                VALIDATORS,
-                &at,
-            )?
-        }
-    };
-    let pins = |field, pins: &[String], read: fn(&str) -> Option<[u8; 32]>| {
-        let parsed = pins
-            .iter()
-            .enumerate()
-            .map(|(i, pin)| read(pin).ok_or_else(|| at.item(field, i).reject(format_args!("{pin:?} is no SHA-256"))));
-        parsed.collect::<Result<Vec<_>, _>>()
-    };
+    at.not_honoured("suppress_client_ca_list", pb.suppress_client_ca_list);
+    let verification: T = at.enumeration("trust_chain_verification", pb.trust_chain_verification)?;
     Ok(ValidationContext {
+        trust: trust(pb, at)?,
         sans: sans(pb, at)?,
-        spki_pins: pins("verify_certificate_spki", &pb.verify_certificate_spki, base64_sha256)?,
-        certificate_pins: pins("verify_certificate_hash", &pb.verify_certificate_hash, hex_sha256)?,
+        pins: pins(pb, at)?,
         crl: match pb.crl.as_deref() {
             Some(crl) => Some(data_source::parse(crl, &at.field("crl"))?),
             None => None,
         },
         only_verify_leaf_cert_crl: pb.only_verify_leaf_cert_crl,
         allow_expired_certificate: pb.allow_expired_certificate,
-        accept_untrusted: at.enumeration::<T>("trust_chain_verification", pb.trust_chain_verification)?
-            == T::AcceptUntrusted,
+        accept_untrusted: verification == T::AcceptUntrusted,
         max_verify_depth: at.within("max_verify_depth", pb.max_verify_depth, 0, 100)?,
-        suppress_client_ca_list: pb.suppress_client_ca_list,
-        spiffe,
         watched_directory: watched(pb.watched_directory.as_deref(), at)?,
-        trusted_ca,
     })
 }
+
+fn trust(pb: &pb::CertificateValidationContext, at: &At) -> Result<Option<Trust>, Rejection> {
+    if let Some(custom) = pb.custom_validator_config.as_deref() {
+        let any = custom.typed_config.as_ref();
+        let at = at.field("custom_validator_config.typed_config");
+        return extension::dispatch(Category::CertificateValidator, any, false, VALIDATORS, &at);
+    }
+    match (pb.trusted_ca.as_deref(), &pb.system_root_certs) {
+        (Some(_), Some(_)) => Err(at
+            .field("system_root_certs")
+            .reject("stands beside trusted_ca; keep one")),
+        (Some(source), None) => {
+            let source = data_source::parse(source, &at.field("trusted_ca"))?;
+            Ok(Some(Trust::Pem(source)))
+        }
+        (None, Some(_)) => Ok(Some(Trust::System)),
+        (None, None) => Ok(None),
+    }
+}
+
+fn pins(pb: &pb::CertificateValidationContext, at: &At) -> Result<Pins, Rejection> {
+    let mut pins = Pins::default();
+    for (i, pin) in pb.verify_certificate_spki.iter().enumerate() {
+        pins.add_spki(pin)
+            .map_err(|e| at.item("verify_certificate_spki", i).reject(e))?;
+    }
+    for (i, pin) in pb.verify_certificate_hash.iter().enumerate() {
+        pins.add_certificate_hash(pin)
+            .map_err(|e| at.item("verify_certificate_hash", i).reject(e))?;
+    }
+    Ok(pins)
+}
+
+/// No name: IA5String has no line end to give.
+const NEVER: &str = "\n";
 
 fn sans(pb: &pb::CertificateValidationContext, at: &At) -> Result<Vec<SanMatcher>, Rejection> {
     use pb::subject_alt_name_matcher::SanType as S;
     let mut sans = Vec::new();
     for (i, san) in pb.match_typed_subject_alt_names.iter().enumerate() {
         let at = at.item("match_typed_subject_alt_names", i);
-        let san_type = match at.enumeration("san_type", san.san_type)? {
+        let kind = match at.enumeration("san_type", san.san_type)? {
+            S::Email => SanKind::Email,
+            S::Dns => SanKind::Dns,
+            S::Uri => SanKind::Uri,
+            S::IpAddress => SanKind::Ip,
+            S::OtherName => {
+                at.field("san_type")
+                    .note("OTHER_NAME is not read from certificates; the matcher never matches");
+                // One of the list must match, so leaving this one out could leave an empty list, which matches anybody.
+                sans.push(SanMatcher::typed(SanKind::Uri, StringMatcher::exact(NEVER)));
+                continue;
+            }
             S::Unspecified => {
                 return Err(at
                     .field("san_type")
-                    .reject("is required: EMAIL, DNS, URI, IP_ADDRESS or OTHER_NAME"));
+                    .reject("is required: EMAIL, DNS, URI or IP_ADDRESS"));
             }
-            S::Email => SanType::Email,
-            S::Dns => SanType::Dns,
-            S::Uri => SanType::Uri,
-            S::IpAddress => SanType::IpAddress,
-            S::OtherName => SanType::OtherName,
         };
-        if san_type == SanType::OtherName {
-            at.non_empty("oid", &san.oid)?;
-        }
-        sans.push(SanMatcher {
-            san_type: Some(san_type),
-            oid: san.oid.as_str().into(),
-            matcher: matcher::string(at.required("matcher", san.matcher.as_deref())?, &at.field("matcher"))?,
-        });
+        let matcher = at.required("matcher", san.matcher.as_deref())?;
+        sans.push(SanMatcher::typed(kind, name(matcher, &at.field("matcher"))?));
     }
     // Deprecated; Envoy reads it only where the typed field is empty.
     for (i, san) in pb.match_subject_alt_names.iter().enumerate() {
-        let at = at.item("match_subject_alt_names", i);
-        let matcher = matcher::string(san, &at)?;
+        let matcher = name(san, &at.item("match_subject_alt_names", i))?;
         if pb.match_typed_subject_alt_names.is_empty() {
-            sans.push(SanMatcher {
-                san_type: None,
-                oid: "".into(),
-                matcher,
-            });
+            sans.push(SanMatcher::any(matcher));
         }
     }
     Ok(sans)
 }
 
-const VALIDATORS: &[Kind<Vec<SpiffeTrustDomain>>] = &[Kind {
+/// `StringMatcher` for a name in a certificate.
+fn name(pb: &PbStringMatcher, at: &At) -> Result<StringMatcher, Rejection> {
+    // What is refused, and how it is worded, is the same for every string.
+    let matcher = match matcher::string(pb, at)?.pattern {
+        StringPattern::Exact(text) => StringMatcher::exact(text),
+        StringPattern::Prefix(text) => StringMatcher::prefix(text),
+        StringPattern::Suffix(text) => StringMatcher::suffix(text),
+        StringPattern::Contains(text) => StringMatcher::contains(text),
+        StringPattern::Regex(_) => {
+            let pattern = match &pb.match_pattern {
+                Some(MatchPattern::SafeRegex(regex)) => &regex.regex,
+                _ => "",
+            };
+            StringMatcher::regex(pattern).map_err(|e| at.field("safe_regex.regex").reject(e))?
+        }
+    };
+    Ok(if pb.ignore_case {
+        matcher.ignoring_case()
+    } else {
+        matcher
+    })
+}
+
+const VALIDATORS: &[Kind<Trust>] = &[Kind {
     type_name: "envoy.extensions.transport_sockets.tls.v3.SPIFFECertValidatorConfig",
     parse: |extension, at| {
         let pb: pb::SpiffeCertValidatorConfig = extension.message(at)?;
-        at.unsupported("trust_bundles", pb.trust_bundles.is_some())?;
+        if let Some(bundles) = pb.trust_bundles.as_deref() {
+            return data_source::parse(bundles, &at.field("trust_bundles")).map(Trust::TrustBundles);
+        }
         if pb.trust_domains.is_empty() {
             return Err(at.field("trust_domains").reject("must not be empty"));
         }
         let mut domains: Vec<SpiffeTrustDomain> = Vec::with_capacity(pb.trust_domains.len());
         for (i, domain) in pb.trust_domains.iter().enumerate() {
             let at = at.item("trust_domains", i);
-            let name = at.non_empty("name", &domain.name)?;
-            if domains.iter().any(|known| &*known.name == name) {
-                return Err(at.field("name").reject(format_args!("{name:?} stands here twice")));
+            let name =
+                TrustDomain::parse(at.non_empty("name", &domain.name)?).map_err(|e| at.field("name").reject(e))?;
+            if domains.iter().any(|known| known.name == name) {
+                return Err(at
+                    .field("name")
+                    .reject(format_args!("{:?} stands here twice", domain.name)));
             }
             at.not_honoured("workload_trust_domain", !domain.workload_trust_domain.is_empty());
             let bundle = at.required("trust_bundle", domain.trust_bundle.as_deref())?;
             domains.push(SpiffeTrustDomain {
-                name: name.into(),
+                name,
                 bundle: data_source::parse(bundle, &at.field("trust_bundle"))?,
             });
         }
-        Ok(domains)
+        Ok(Trust::TrustDomains(domains))
     },
 }];
-
-fn base64_sha256(text: &str) -> Option<[u8; 32]> {
-    use base64::Engine;
-    let bytes = base64::engine::general_purpose::STANDARD.decode(text).ok()?;
-    bytes.try_into().ok()
-}
-
-/// 64 hex digits, or 32 pairs with colons between.
-fn hex_sha256(text: &str) -> Option<[u8; 32]> {
-    let digits: Vec<u8> = text.bytes().filter(|b| *b != b':').collect();
-    let mut hash = [0; 32];
-    if digits.len() != 2 * hash.len() || (text.contains(':') && text.len() != 95) {
-        return None;
-    }
-    for (byte, pair) in hash.iter_mut().zip(digits.chunks_exact(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-    }
-    Some(hash)
-}

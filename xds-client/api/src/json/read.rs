@@ -100,15 +100,12 @@ impl Reader {
         }
         members.sort_by_key(|(field, _)| field.number);
         let mut set_oneofs: Vec<&Field> = Vec::new();
-        for (index, (field, value)) in members.iter().enumerate() {
-            if index > 0 && members[index - 1].0.number == field.number {
-                return fail(
-                    &path.field(field.name()),
-                    "set twice, once as snake_case and once as camelCase",
-                );
-            }
+        for (field, value) in &members {
             if field.oneof != 0 {
-                if let Some(other) = set_oneofs.iter().find(|other| other.oneof == field.oneof) {
+                if let Some(other) = set_oneofs
+                    .iter()
+                    .find(|other| other.oneof == field.oneof && other.number != field.number)
+                {
                     let (first, second) = (other.name(), field.name());
                     return fail(
                         path,
@@ -230,7 +227,7 @@ impl Reader {
             return Ok(());
         }
         let Some(type_url) = object.get("@type") else {
-            return fail(path, "an Any needs a member \"@type\" that names its message");
+            return fail(&path.field("@type"), "is required: an Any names its message there");
         };
         let Some(type_url) = type_url.as_str().filter(|url| url.contains('/')) else {
             return fail(
