@@ -32,6 +32,8 @@ pub struct ConnectionInfo {
     pub tls: Option<Arc<TlsInfo>>,
     pub listener_name: Arc<str>,
     pub filter_chain_name: Arc<str>,
+    /// The listener's `per_connection_buffer_limit_bytes`.
+    pub buffer_limit: u32,
     pub start_time: SystemTime,
     pub start: Instant,
 }

@@ -88,7 +88,9 @@ fn addition(option: &core::HeaderValueOption, at: &At) -> Result<HeaderAddition,
     };
     Ok(HeaderAddition {
         name: EditedHeader::Name(editable("key", &header.key, "modified", &at)?),
-        value: Format::parse(text).map_err(|e| at.field("value").reject(e))?,
+        value: Format::parse(text)
+            .map_err(|e| at.field("value").reject(e))?
+            .omitting_empty(),
         append,
         keep_empty_value: option.keep_empty_value,
     })

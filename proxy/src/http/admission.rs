@@ -12,7 +12,7 @@ pub mod path;
 mod request_id;
 
 use super::{
-    EscapedSlashes,
+    EscapedSlashes, HttpConnectionManager,
     local_reply::LocalReply,
     message::{Protocol, ResponseHead, Spelling},
     stream::Stream,
@@ -37,6 +37,9 @@ pub fn admit(stream: &mut Stream<'_>) -> Result<(), LocalReply> {
     request_id::set(manager, &mut stream.request, &mut stream.info, edge, || {
         stream.worker.random()
     });
+    if let Some(via) = &manager.via {
+        super::response::append_via(&mut stream.request.headers, via);
+    }
     answer_expectation(stream);
     admit_upgrade(stream)
 }
@@ -111,50 +114,44 @@ fn admit_path(stream: &mut Stream<'_>) -> Result<(), LocalReply> {
         }
         return Err(LocalReply::new(StatusCode::NOT_FOUND, "", "missing_path_rejected"));
     }
+    if !request.path.as_bytes().starts_with(b"/") && request.path != "*" {
+        return Err(LocalReply::new(StatusCode::NOT_FOUND, "", "absolute_path_rejected"));
+    }
     // Envoy refuses fragments: what RBAC matched must be what the application sees (CVE-2021-39156).
     if request.path.as_bytes().contains(&b'#') {
-        stream.manager.stats.inc(HttpStat::DownstreamRqFailedPathNormalization);
-        return Err(LocalReply::new(
-            StatusCode::BAD_REQUEST,
-            "",
-            "path_normalization_failed",
-        ));
+        return Err(unfit_path(manager));
     }
     if !manager.normalize_path && !manager.merge_slashes && manager.escaped_slashes == EscapedSlashes::KeepUnchanged {
         return Ok(());
     }
-    match path::normalize(
+    let normalized = path::normalize(
         request.path_str(),
         manager.normalize_path,
         manager.merge_slashes,
         manager.escaped_slashes,
-    ) {
+    );
+    match normalized {
         path::Normalized::Unchanged => Ok(()),
         path::Normalized::Changed(path) => {
-            request.path = HeaderValue::from_str(&path)
-                .map_err(|_| LocalReply::new(StatusCode::BAD_REQUEST, "", "path_normalization_failed").closing())?;
+            request.path = HeaderValue::from_str(&path).map_err(|_| unfit_path(manager))?;
             Ok(())
         }
-        path::Normalized::Rejected => {
-            stream.manager.stats.inc(HttpStat::DownstreamRqFailedPathNormalization);
-            Err(LocalReply::new(
-                StatusCode::BAD_REQUEST,
-                "",
-                "path_normalization_failed",
-            ))
-        }
+        path::Normalized::Rejected => Err(unfit_path(manager)),
         path::Normalized::Redirect(path) => {
-            stream
-                .manager
-                .stats
-                .inc(HttpStat::DownstreamRqRedirectedWithNormalizedPath);
-            let mut reply = LocalReply::new(StatusCode::TEMPORARY_REDIRECT, "", "redirect_for_normalized_path");
+            manager.stats.inc(HttpStat::DownstreamRqRedirectedWithNormalizedPath);
+            let mut reply = LocalReply::new(StatusCode::TEMPORARY_REDIRECT, "", "path_normalization_failed");
             if let Ok(location) = HeaderValue::from_str(&path) {
-                reply.headers.push((http::header::LOCATION, location));
+                request.path = location.clone();
+                reply.headers.push((header::LOCATION, location));
             }
             Err(reply)
         }
     }
+}
+
+fn unfit_path(manager: &HttpConnectionManager) -> LocalReply {
+    manager.stats.inc(HttpStat::DownstreamRqFailedPathNormalization);
+    LocalReply::new(StatusCode::BAD_REQUEST, "", "path_normalization_failed").closing()
 }
 
 /// Upgrades need the connection manager's or the route's leave; CONNECT needs a `connect_matcher` route, checked there.

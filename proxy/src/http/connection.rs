@@ -44,10 +44,10 @@ pub async fn serve(
     manager: Arc<HttpConnectionManager>,
     info: Rc<ConnectionInfo>,
     mut stream: io::Stream,
-    drain: DrainWatch,
+    mut drain: DrainWatch,
 ) {
     let connection = Connection { worker, manager, info };
-    let Some(http2) = connection.choose_codec(&mut stream).await else {
+    let Some(http2) = connection.hear_codec(&mut stream, &mut drain).await else {
         return;
     };
     let stats = &connection.manager.stats;
@@ -117,6 +117,26 @@ async fn wait<T>(
 }
 
 impl Connection {
+    /// Waits for the client to show which HTTP it speaks; `None` where it does not, in time.
+    async fn hear_codec(&self, stream: &mut io::Stream, drain: &mut DrainWatch) -> Option<bool> {
+        let mut choose = pin!(self.choose_codec(stream));
+        let mut order = None;
+        loop {
+            let close_at = order.and_then(|o: DrainOrder| o.deadline());
+            let heard = |cx: &mut std::task::Context<'_>| choose.as_mut().poll(cx);
+            match wait(heard, drain, order.is_some(), self.manager.idle_timeout, close_at).await {
+                Waited::Request(chosen) => return chosen,
+                // A request may be on its way: it is still served.
+                Waited::Drain(new) if !new.close_idle => order = Some(new),
+                Waited::Drain(_) | Waited::Deadline => return None,
+                Waited::Idle => {
+                    self.manager.stats.inc(HttpStat::DownstreamCxIdleTimeout);
+                    return None;
+                }
+            }
+        }
+    }
+
     /// Whether the connection speaks HTTP/2; `None` where it closed before it said anything.
     async fn choose_codec(&self, stream: &mut io::Stream) -> Option<bool> {
         match self.manager.codec {

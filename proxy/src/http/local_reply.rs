@@ -20,6 +20,8 @@ pub struct LocalReply {
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// The connection cannot be used further (HTTP/1).
     pub close: bool,
+    /// Where the status does not imply it.
+    pub grpc_status: Option<u32>,
     /// A route gave it: the response edits of route and virtual host apply.
     pub from_route: bool,
     /// The failure's sentence, for logs.
@@ -35,6 +37,7 @@ impl LocalReply {
             flags: ResponseFlags::default(),
             headers: Vec::new(),
             close: false,
+            grpc_status: None,
             from_route: false,
             sentence: None,
         }
@@ -65,7 +68,10 @@ impl LocalReply {
         let mut headers: HeaderMap = self.headers.into_iter().collect();
         if request.is_some_and(is_grpc) {
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-            headers.insert(GRPC_STATUS, HeaderValue::from(grpc_status(self.status)));
+            headers.insert(
+                GRPC_STATUS,
+                HeaderValue::from(self.grpc_status.unwrap_or_else(|| grpc_status(self.status))),
+            );
             if let Some(message) = Some(percent_encode(&self.body)).filter(|m| !m.is_empty()) {
                 if let Ok(value) = HeaderValue::try_from(message) {
                     headers.insert(GRPC_MESSAGE, value);

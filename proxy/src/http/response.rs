@@ -63,10 +63,21 @@ pub fn finish_head(stream: &mut Stream<'_>, head: &mut ResponseHead) {
         }
     }
     if let Some(via) = &manager.via {
-        head.headers.append(header::VIA, via.clone());
+        append_via(&mut head.headers, via);
     }
     if stream.draining {
         stream.down.close_after_response();
+    }
+}
+
+/// Adds our name to `via`, behind those of others.
+pub(super) fn append_via(headers: &mut http::HeaderMap, via: &HeaderValue) {
+    let joined = match headers.get(header::VIA) {
+        Some(before) => HeaderValue::try_from([before.as_bytes(), b", ", via.as_bytes()].concat()),
+        None => Ok(via.clone()),
+    };
+    if let Ok(value) = joined {
+        headers.insert(header::VIA, value);
     }
 }
 

@@ -88,6 +88,16 @@ impl<'a> Stream<'a> {
         self.finish(end)
     }
 
+    /// The client left in the middle of a head: there is only a line to log.
+    pub fn abandon(mut self, error: &CodecError) {
+        self.unparsed = true;
+        let stats = &self.manager.stats;
+        stats.inc(HttpStat::DownstreamRqTotal);
+        stats.gauge_add(HttpStat::DownstreamRqActive, 1);
+        let end = self.cut(error);
+        self.finish(end);
+    }
+
     /// Answers a request that could not be parsed.
     pub async fn refuse(mut self, reply: LocalReply) {
         self.unparsed = true;

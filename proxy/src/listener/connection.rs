@@ -143,6 +143,7 @@ impl Accepted {
             tls: None,
             listener_name: listener.name.clone(),
             filter_chain_name: "".into(),
+            buffer_limit: listener.per_connection_buffer_limit,
             start_time: SystemTime::now(),
             start: self.start,
         };

@@ -177,7 +177,7 @@ impl HeaderField {
         match self {
             Self::Method => some(request.method.as_str().as_bytes()),
             Self::Path => some(request.path.as_bytes()),
-            Self::Authority => some(request.authority.as_bytes()),
+            Self::Authority => (!request.host_missing).then_some(Cow::Borrowed(request.authority.as_bytes())),
             Self::Scheme => some(request.scheme.as_bytes()),
             Self::Protocol => request.upgrade.as_ref().map(|u| Cow::Borrowed(u.as_bytes())),
             Self::Name(name) => joined(&request.headers, name),

@@ -43,20 +43,24 @@ pub fn prefix(path: &str, matches: &RouteMatch, with: &str) -> String {
 
 /// Rewrites the host where that does not need the endpoint.
 pub fn host(action: &RouteAction, weighted: Option<&HeaderValue>, request: &mut RequestHead) {
-    let new = match (&action.host_rewrite, weighted) {
-        (_, Some(literal)) => literal.clone(),
-        (Some(HostRewrite::Literal(literal)), None) => literal.clone(),
-        (Some(HostRewrite::Header(name)), None) => match request.headers.get(name).filter(|v| !v.is_empty()) {
+    if let Some(literal) = weighted {
+        // A weighted cluster's rewrite is not told, as in Envoy.
+        request.authority = literal.clone();
+        return;
+    }
+    let new = match &action.host_rewrite {
+        Some(HostRewrite::Literal(literal)) => literal.clone(),
+        Some(HostRewrite::Header(name)) => match request.headers.get(name).filter(|v| !v.is_empty()) {
             Some(value) => value.clone(),
             None => return,
         },
-        (Some(HostRewrite::PathRegex(r)), None) => {
+        Some(HostRewrite::PathRegex(r)) => {
             match HeaderValue::try_from(r.pattern.replace_all(request.path_only(), &r.substitution)) {
                 Ok(value) => value,
                 Err(_) => return,
             }
         }
-        (Some(HostRewrite::Auto) | None, None) => return,
+        Some(HostRewrite::Auto) | None => return,
     };
     set_host(action, request, new);
 }
@@ -77,7 +81,13 @@ fn set_host(action: &RouteAction, request: &mut RequestHead, new: HeaderValue) {
     }
     let old = std::mem::replace(&mut request.authority, new);
     if action.append_x_forwarded_host {
-        request.headers.append(FORWARDED_HOST, old.clone());
+        let joined = match request.headers.get(FORWARDED_HOST) {
+            Some(before) => HeaderValue::try_from([before.as_bytes(), old.as_bytes()].join(&b',')),
+            None => Ok(old.clone()),
+        };
+        if let Ok(value) = joined {
+            request.headers.insert(FORWARDED_HOST, value);
+        }
     }
     request.headers.insert(ORIGINAL_HOST, old);
 }

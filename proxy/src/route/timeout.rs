@@ -13,6 +13,7 @@ use crate::http::{filter::router::Router, local_reply::is_grpc, message::Request
 const TIMEOUT: HeaderName = HeaderName::from_static("x-envoy-upstream-rq-timeout-ms");
 const PER_TRY: HeaderName = HeaderName::from_static("x-envoy-upstream-rq-per-try-timeout-ms");
 const EXPECTED: HeaderName = HeaderName::from_static("x-envoy-expected-rq-timeout-ms");
+const ALTERNATIVE_RESPONSE: HeaderName = HeaderName::from_static("x-envoy-upstream-rq-timeout-alt-response");
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
 /// Effective limits of one request; `None`: no limit.
@@ -23,6 +24,10 @@ pub struct Timeouts {
     pub per_try_idle: Option<Duration>,
     pub idle: Option<Duration>,
     pub max_stream: Option<Duration>,
+    /// The connection manager's `request_timeout`.
+    pub request: Option<Duration>,
+    /// `x-envoy-upstream-rq-timeout-alt-response`: a timeout is answered with 204.
+    pub alternative_response: bool,
 }
 
 /// Computes the limits, takes the headers that set them out of the request and tells the upstream what to expect.
@@ -43,7 +48,10 @@ pub fn effective(
         if let Some(limit) = grpc_limit(action, &request.headers) {
             match limit {
                 GrpcLimit::Timeout(t) => global = t,
-                GrpcLimit::MaxStream(t) => max_stream = t,
+                GrpcLimit::MaxStream(t) => {
+                    max_stream = t;
+                    global = None;
+                }
             }
         }
     }
@@ -65,6 +73,7 @@ pub fn effective(
                 .insert(EXPECTED, HeaderValue::from(expected.as_millis() as u64));
         }
     }
+    let alternative_response = request.headers.remove(ALTERNATIVE_RESPONSE).is_some();
     let idle = action.idle_timeout.or(stream_idle_timeout).filter(|d| !d.is_zero());
     let per_try_idle = retry.and_then(|r| r.per_try_idle_timeout).filter(|d| !d.is_zero());
     Timeouts {
@@ -73,6 +82,8 @@ pub fn effective(
         per_try_idle,
         idle,
         max_stream,
+        request: None,
+        alternative_response,
     }
 }
 

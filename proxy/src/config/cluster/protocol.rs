@@ -18,6 +18,7 @@ use super::super::{
     rejection::Rejection,
 };
 use crate::cluster::UpstreamProtocol;
+use crate::http::codec::limits;
 
 /// Envoy's default: pooled connections close after an hour without a request.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
@@ -209,11 +210,10 @@ fn with_common(
         )?,
         max_stream_duration: at_common.timeout("max_stream_duration", common.max_stream_duration.as_ref(), None)?,
         max_requests_per_connection: common.max_requests_per_connection.unwrap_or(0),
-        max_response_headers_kb: http_options::headers_kb(
-            "max_response_headers_kb",
-            common.max_response_headers_kb,
-            &at_common,
-        )?,
+        max_response_headers_kb: match common.max_response_headers_kb {
+            None => limits::MAX_RESPONSE_HEADERS_KB,
+            given => http_options::headers_kb("max_response_headers_kb", given, &at_common)?,
+        },
         max_headers_count: http_options::headers_count(common, &at_common)?,
         auto_sni: upstream.is_some_and(|u| u.auto_sni),
         auto_san_validation: upstream.is_some_and(|u| u.auto_san_validation),

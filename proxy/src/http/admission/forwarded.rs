@@ -36,7 +36,8 @@ const INTERNAL_ONLY: [HeaderName; 15] = [
 ];
 
 /// Headers that no client at the edge may set.
-const EDGE_ONLY: [HeaderName; 3] = [
+const EDGE_ONLY: [HeaderName; 4] = [
+    HeaderName::from_static("x-envoy-original-path"),
     HeaderName::from_static("x-envoy-decorator-operation"),
     HeaderName::from_static("x-envoy-downstream-service-cluster"),
     HeaderName::from_static("x-envoy-downstream-service-node"),
@@ -50,6 +51,7 @@ pub(super) fn identify(
     info: &mut StreamInfo,
     own_address: Option<IpAddr>,
 ) -> bool {
+    join(request, &XFF);
     let connection = info.connection.clone();
     let peer = connection.remote_address.ip().map(|a| a.ip());
     let scheme = if connection.tls.is_some() { "https" } else { "http" };
@@ -170,6 +172,16 @@ fn nth_from_right(request: &RequestHead, skip: usize) -> Option<(IpAddr, bool)> 
     });
     let text = entry.err()?;
     text.parse().ok().map(|ip| (ip, single))
+}
+
+/// Several lines of one of these headers become one, joined as Envoy joins them.
+fn join(request: &mut RequestHead, name: &HeaderName) {
+    if request.headers.get_all(name).iter().nth(1).is_some() {
+        let joined = crate::route::matcher::joined(&request.headers, name).map(std::borrow::Cow::into_owned);
+        if let Some(value) = joined.and_then(|joined| HeaderValue::try_from(joined).ok()) {
+            request.headers.insert(name, value);
+        }
+    }
 }
 
 fn append(request: &mut RequestHead, peer: IpAddr) {

@@ -101,7 +101,12 @@ fn decode_unreserved(path: &str) -> Option<String> {
                 _ => {}
             }
         }
-        out.push(if bytes[i] == b'\\' { '/' } else { bytes[i] as char });
+        match bytes[i] {
+            b'\\' => out.push('/'),
+            // Not allowed in a path (RFC 3986, 3.3), and encoded by Envoy.
+            b @ (b'"' | b'<' | b'>' | b'{' | b'}' | b'|' | b'^' | b'`') => out.push_str(&format!("%{b:02X}")),
+            b => out.push(b as char),
+        }
         i += 1;
     }
     Some(out)

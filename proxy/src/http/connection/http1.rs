@@ -1,6 +1,12 @@
 //! HTTP/1: requests one after another on one connection.
 
-use std::future::poll_fn;
+use std::{
+    future::{Future, poll_fn},
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use tokio::time::Sleep;
 
 use super::{Connection, Waited, wait};
 use crate::{
@@ -15,6 +21,9 @@ use crate::{
     stats::HttpStat,
 };
 
+/// Envoy's `response_code_details` of a head that took too long.
+const HEADER_TIMEOUT: &str = "request_header_timeout";
+
 impl Connection {
     pub(super) async fn serve_http1(&self, stream: io::Stream, mut drain: DrainWatch) {
         let manager = &self.manager;
@@ -27,16 +36,12 @@ impl Connection {
                 break;
             }
             let close_at = [deadline, order.and_then(|o| o.deadline())].into_iter().flatten().min();
-            let waited = {
-                wait(
-                    |cx| codec.poll_request(cx),
-                    &mut drain,
-                    order.is_some(),
-                    manager.idle_timeout,
-                    close_at,
-                )
-                .await
+            let mut head_timer: Option<Pin<Box<Sleep>>> = None;
+            let next = |cx: &mut Context<'_>| match codec.poll_request(cx) {
+                Poll::Pending => self.poll_head_timer(codec.head_started(), &mut head_timer, cx).map(Err),
+                ready => ready,
             };
+            let waited = wait(next, &mut drain, order.is_some(), manager.idle_timeout, close_at).await;
             let head = match waited {
                 Waited::Request(Ok(Some(head))) => head,
                 Waited::Request(Ok(None)) => {
@@ -80,8 +85,32 @@ impl Connection {
         self.close(codec).await;
     }
 
+    /// Ready when a head that has begun takes longer than `request_headers_timeout`.
+    fn poll_head_timer(
+        &self,
+        started: bool,
+        timer: &mut Option<Pin<Box<Sleep>>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<CodecError> {
+        let Some(limit) = self.manager.request_headers_timeout.filter(|_| started) else {
+            return Poll::Pending;
+        };
+        let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
+        timer.as_mut().poll(cx).map(|()| CodecError::Protocol {
+            status: http::StatusCode::REQUEST_TIMEOUT.as_u16(),
+            details: HEADER_TIMEOUT,
+            sentence: format!("the request's head took longer than request_headers_timeout {limit:?}"),
+        })
+    }
+
     /// Answers a request that could not be parsed, and logs it.
     async fn refuse(&self, codec: &mut h1::ServerConnection<io::Stream>, error: &CodecError) {
+        if let CodecError::Closed = error {
+            let request = RequestHead::unparsed(Protocol::Http11);
+            let down = ServerStream::Http1(codec);
+            Stream::new(&self.worker, &self.manager, &self.info, down, request, true).abandon(error);
+            return;
+        }
         let CodecError::Protocol {
             status,
             details,
@@ -92,7 +121,15 @@ impl Connection {
         };
         self.manager.stats.inc(HttpStat::DownstreamCxProtocolError);
         let request = RequestHead::unparsed(Protocol::Http11);
-        let reply = LocalReply::unparsable(*status, details, sentence);
+        let reply = match *details {
+            HEADER_TIMEOUT => LocalReply::new(
+                http::StatusCode::REQUEST_TIMEOUT,
+                "request header timeout",
+                HEADER_TIMEOUT,
+            )
+            .closing(),
+            details => LocalReply::unparsable(*status, details, sentence),
+        };
         let stream = Stream::new(
             &self.worker,
             &self.manager,

@@ -145,7 +145,10 @@ fn plan(router: &Router, stream: &mut Stream<'_>, snapshot: &Snapshot) -> Result
         }
     }
     let weighted = target.and_then(|t| t.weighted);
-    let timeouts = route::timeout::effective(action, &mut stream.request, router, stream.manager.stream_idle_timeout);
+    let mut timeouts =
+        route::timeout::effective(action, &mut stream.request, router, stream.manager.stream_idle_timeout);
+    timeouts.max_stream = timeouts.max_stream.or(stream.manager.max_stream_duration);
+    timeouts.request = stream.manager.request_timeout;
     let local = stream.worker.local_cluster(&cluster);
     stream.info.upstream.cluster = Some(cluster.clone());
     Ok(Plan {
@@ -173,7 +176,11 @@ async fn forward(router: &Router, stream: &mut Stream<'_>, plan: Plan) -> Stream
     }
     let mut retry = RetryState::new(action.retry.as_deref(), &mut stream.request, plan.action().priority);
     route::finalize_request(stream, &plan.virtual_host, &plan.route, plan.weighted, router);
-    let mut replay = Replay::new(retry.is_some().then(|| replay_limit(&plan)));
+    let mut replay = Replay::new(
+        retry
+            .is_some()
+            .then(|| replay_limit(&plan, stream.info.connection.buffer_limit)),
+    );
     let deadlines = &mut Deadlines::new(&plan.timeouts);
     let mut tried: Vec<Arc<Endpoint>> = Vec::new();
     loop {
@@ -200,7 +207,8 @@ async fn forward(router: &Router, stream: &mut Stream<'_>, plan: Plan) -> Stream
             RetryDecision::Retry(back_off) => {
                 plan.cluster.state.stats.inc(ClusterStat::UpstreamRqRetry);
                 drop(outcome);
-                if let Some(end) = pause(stream, deadlines, back_off, &mut replay).await {
+                deadlines.attempt_failed();
+                if let Some(end) = pause(stream, deadlines, back_off, plan.timeouts.alternative_response).await {
                     return end;
                 }
                 continue;
@@ -209,7 +217,8 @@ async fn forward(router: &Router, stream: &mut Stream<'_>, plan: Plan) -> Stream
                 plan.cluster.state.stats.inc(ClusterStat::UpstreamRqRetryLimitExceeded);
                 stream.info.flags.insert(ResponseFlags::UPSTREAM_RETRY_LIMIT_EXCEEDED);
             }
-            RetryDecision::Overflow | RetryDecision::No => {}
+            RetryDecision::Overflow => stream.info.flags.insert(ResponseFlags::UPSTREAM_OVERFLOW),
+            RetryDecision::No => {}
         }
         return match outcome {
             Outcome::Head(head, end, exchange) => {
@@ -232,7 +241,7 @@ async fn pause(
     stream: &mut Stream<'_>,
     deadlines: &mut Deadlines,
     back_off: std::time::Duration,
-    replay: &mut Replay,
+    alternative: bool,
 ) -> Option<StreamEnd> {
     let sleep = tokio::time::sleep(back_off);
     tokio::pin!(sleep);
@@ -254,12 +263,11 @@ async fn pause(
         deadlines.poll_expired(cx).map(Woken::Expired)
     })
     .await;
-    let _ = replay;
     match woken {
         Woken::Slept => None,
         Woken::Closed(error) => Some(stream.downstream_failed(&error).await),
         Woken::Expired(expired) => {
-            let reply = reply::timed_out(expired, stream.request_done);
+            let reply = reply::timed_out(expired, stream.request_done, alternative);
             Some(stream.reply(reply).await)
         }
     }
@@ -282,10 +290,10 @@ async fn respond(
 }
 
 /// The request can be sent again while its body fits the smallest buffer limit that applies.
-fn replay_limit(plan: &Plan) -> usize {
+fn replay_limit(plan: &Plan, connection_limit: u32) -> usize {
     let limit = plan
         .route
         .per_request_buffer_limit
         .or(plan.virtual_host.per_request_buffer_limit);
-    limit.unwrap_or(plan.cluster.per_connection_buffer_limit) as usize
+    limit.unwrap_or(connection_limit) as usize
 }

@@ -144,6 +144,7 @@ fn reason(status: http::StatusCode) -> &'static str {
     match status.as_u16() {
         203 => "Non-Authoritative Information",
         418 => "Unknown",
+        599 => "Last Unassigned Server Error Code",
         _ => status.canonical_reason().unwrap_or("Unknown"),
     }
 }

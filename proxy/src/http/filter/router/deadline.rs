@@ -21,6 +21,8 @@ pub(super) enum Expired {
     /// `stream_idle_timeout` or the route's `idle_timeout`.
     Idle,
     MaxStreamDuration,
+    /// The connection manager's `request_timeout`: the request has not been read in full.
+    Request,
 }
 
 #[derive(Debug)]
@@ -33,6 +35,7 @@ pub(super) struct Deadlines {
     global_at: Option<Instant>,
     per_try_at: Option<Instant>,
     max_stream_at: Option<Instant>,
+    request_at: Option<Instant>,
     last_activity: Instant,
 }
 
@@ -48,12 +51,14 @@ impl Deadlines {
             global_at: None,
             per_try_at: None,
             max_stream_at: timeouts.max_stream.map(|d| now + d),
+            request_at: timeouts.request.map(|d| now + d),
             last_activity: now,
         }
     }
 
     /// The request has been read to its end: the route's timeout runs from here (Envoy: "timeout" of a route).
     pub(super) fn request_complete(&mut self, now: Instant) {
+        self.request_at = None;
         if self.global_at.is_none() {
             self.global_at = self.global.map(|d| now + d);
         }
@@ -62,6 +67,11 @@ impl Deadlines {
     /// An attempt begins, or the request became complete during one: the per-try timeout runs from here.
     pub(super) fn attempt_started(&mut self, now: Instant) {
         self.per_try_at = self.per_try.map(|d| now + d);
+    }
+
+    /// An attempt ended without an answer, and another may follow.
+    pub(super) fn attempt_failed(&mut self) {
+        self.per_try_at = None;
     }
 
     /// The response head has arrived: the attempt can no longer time out.
@@ -88,6 +98,7 @@ impl Deadlines {
             self.global_at.map(|at| (at, Expired::Global)),
             self.per_try_at.map(|at| (at, Expired::PerTry)),
             self.max_stream_at.map(|at| (at, Expired::MaxStreamDuration)),
+            self.request_at.map(|at| (at, Expired::Request)),
         ];
         fixed
             .into_iter()

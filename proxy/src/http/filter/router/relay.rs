@@ -160,7 +160,8 @@ fn timed_out(stream: &mut Stream<'_>, plan: &Plan, expired: Expired) -> StreamEn
             (ResponseFlags::UPSTREAM_REQUEST_TIMEOUT, "response_timeout")
         }
         Expired::Idle => (ResponseFlags::STREAM_IDLE_TIMEOUT, "stream_idle_timeout"),
-        Expired::MaxStreamDuration => (ResponseFlags::DURATION_TIMEOUT, "max_duration_timeout"),
+        Expired::MaxStreamDuration => (ResponseFlags::default(), "max_duration_timeout"),
+        Expired::Request => (ResponseFlags::default(), "request_overall_timeout"),
     };
     stream.info.flags.insert(flag);
     stream.info.response_code_details = Some(details.into());

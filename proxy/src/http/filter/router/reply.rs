@@ -59,45 +59,38 @@ pub(super) fn maintenance() -> LocalReply {
     reply
 }
 
-/// A deadline passed before a response head came.
-pub(super) fn timed_out(expired: Expired, request_done: bool) -> LocalReply {
+/// A deadline passed before a response head came. `alternative`: the request asked for 204 instead of 504.
+pub(super) fn timed_out(expired: Expired, request_done: bool, alternative: bool) -> LocalReply {
+    /// gRPC's DEADLINE_EXCEEDED.
+    const DEADLINE_EXCEEDED: u32 = 4;
+    let upstream = |details| {
+        let (status, body) = match alternative {
+            true => (StatusCode::NO_CONTENT, ""),
+            false => (StatusCode::GATEWAY_TIMEOUT, "upstream request timeout"),
+        };
+        LocalReply::new(status, body, details).with_flags(ResponseFlags::UPSTREAM_REQUEST_TIMEOUT)
+    };
+    let late = if request_done {
+        StatusCode::GATEWAY_TIMEOUT
+    } else {
+        StatusCode::REQUEST_TIMEOUT
+    };
     match expired {
-        Expired::Global => LocalReply::new(
-            StatusCode::GATEWAY_TIMEOUT,
-            "upstream request timeout",
-            "response_timeout",
-        )
-        .with_flags(ResponseFlags::UPSTREAM_REQUEST_TIMEOUT),
-        Expired::PerTry => LocalReply::new(
-            StatusCode::GATEWAY_TIMEOUT,
-            "upstream request timeout",
-            "upstream_per_try_timeout",
-        )
-        .with_flags(ResponseFlags::UPSTREAM_REQUEST_TIMEOUT),
-        Expired::PerTryIdle => LocalReply::new(
-            StatusCode::GATEWAY_TIMEOUT,
-            "upstream request timeout",
-            "upstream_per_try_idle_timeout",
-        )
-        .with_flags(ResponseFlags::STREAM_IDLE_TIMEOUT),
-        Expired::Idle => {
-            let status = if request_done {
-                StatusCode::GATEWAY_TIMEOUT
-            } else {
-                StatusCode::REQUEST_TIMEOUT
-            };
-            LocalReply::new(status, "stream timeout", "stream_idle_timeout")
-                .with_flags(ResponseFlags::STREAM_IDLE_TIMEOUT)
-        }
+        Expired::Global => upstream("response_timeout"),
+        Expired::PerTry => upstream("upstream_per_try_timeout"),
+        Expired::PerTryIdle => upstream("upstream_per_try_idle_timeout"),
+        Expired::Idle => LocalReply::new(late, "stream timeout", "stream_idle_timeout")
+            .with_flags(ResponseFlags::STREAM_IDLE_TIMEOUT),
         Expired::MaxStreamDuration => {
-            let status = if request_done {
-                StatusCode::GATEWAY_TIMEOUT
-            } else {
-                StatusCode::REQUEST_TIMEOUT
-            };
-            LocalReply::new(status, "downstream duration timeout", "max_duration_timeout")
-                .with_flags(ResponseFlags::DURATION_TIMEOUT)
+            let mut reply = LocalReply::new(late, "downstream duration timeout", "max_duration_timeout");
+            reply.grpc_status = Some(DEADLINE_EXCEEDED);
+            reply
         }
+        Expired::Request => LocalReply::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "request timeout",
+            "request_overall_timeout",
+        ),
     }
 }
 
@@ -123,7 +116,7 @@ pub(super) fn upstream_failure(stream: &mut Stream<'_>, plan: &Plan, failure: At
                 Expired::PerTry | Expired::PerTryIdle => stats.inc(ClusterStat::UpstreamRqPerTryTimeout),
                 _ => stats.inc(ClusterStat::UpstreamRqTimeout),
             }
-            timed_out(expired, stream.request_done)
+            timed_out(expired, stream.request_done, plan.timeouts.alternative_response)
         }
         AttemptFailure::Reset {
             reason,
