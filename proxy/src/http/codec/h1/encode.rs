@@ -140,7 +140,7 @@ fn put_hex(out: &mut Vec<u8>, n: usize) {
 }
 
 /// The reason phrase, as Envoy writes it.
-fn reason(status: http::StatusCode) -> &'static str {
+fn reason(status: StatusCode) -> &'static str {
     match status.as_u16() {
         203 => "Non-Authoritative Information",
         418 => "Unknown",
