@@ -95,6 +95,12 @@ pub fn load(options: &Options) -> Result<(Bootstrap, Notes), Rejections> {
     for warning in &source.warnings {
         scope.root().note(warning);
     }
+    // What is wrong with a static resource is said of the resource, when it is parsed.
+    if let Err(rejection) = scope.root().conform(document::BOOTSTRAP, &source.bytes)
+        && !rejection.path.starts_with("static_resources.")
+    {
+        return Err(rejection.into());
+    }
     let pb = xds_api::decode_bootstrap(&source.bytes).map_err(|e| scope.root().reject(e))?;
     let mut bootstrap = parse(&pb, source, options, &scope.root())?;
     bootstrap.dependencies = scope.finish(&mut context);

@@ -60,6 +60,9 @@ impl Context {
 }
 
 #[cfg(test)]
+mod from_json;
+
+#[cfg(test)]
 impl Context {
     pub(crate) fn for_tests() -> Self {
         Self::new(Store::new(1, crate::stats::StatsConfig::default()))

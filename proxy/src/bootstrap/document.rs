@@ -9,7 +9,7 @@ use xds_api::json::{ReadOptions, Unknown, to_wire};
 use super::{KIND, Options};
 use crate::config::{self, Rejection};
 
-const BOOTSTRAP: &str = "envoy.config.bootstrap.v3.Bootstrap";
+pub(super) const BOOTSTRAP: &str = "envoy.config.bootstrap.v3.Bootstrap";
 
 /// A resource as it came, for config_dump and to tell an update from a repetition.
 #[derive(Debug, Clone)]

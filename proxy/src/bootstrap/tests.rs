@@ -88,12 +88,12 @@ fn rejections_name_the_field_path() {
         (
             HCM.to_owned() + "/stat_prefix",
             json!(""),
-            format!("{prefix}.stat_prefix: must not be empty"),
+            format!("{prefix}.stat_prefix: must be at least 1 characters"),
         ),
         (
             HOST.to_owned() + "/domains",
             json!([]),
-            format!("{prefix}.route_config.virtual_hosts[0].domains: must not be empty; \"*\" takes every host"),
+            format!("{prefix}.route_config.virtual_hosts[0].domains: must have at least 1"),
         ),
         (
             HOST.to_owned() + "/domains/-",
@@ -114,7 +114,7 @@ fn rejections_name_the_field_path() {
         (
             "/static_resources/clusters/0/connect_timeout".to_owned(),
             json!("0s"),
-            "cluster \"c\": connect_timeout: must be longer than 0s".to_owned(),
+            "cluster \"c\": connect_timeout: must be greater than 0".to_owned(),
         ),
         (
             "/static_resources/clusters/0/lb_policy".to_owned(),

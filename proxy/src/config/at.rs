@@ -96,6 +96,12 @@ impl<'a> At<'a> {
         }
     }
 
+    /// Refuses bytes that break a constraint of Envoy's API: the first thing that Envoy looks at, too.
+    pub(crate) fn conform(&self, type_name: &str, bytes: &[u8]) -> Result<(), Rejection> {
+        xds_api::validate::check(type_name, bytes)
+            .map_err(|violation| self.reject("").within(&violation.path, violation.problem))
+    }
+
     pub(crate) fn note(&self, text: impl fmt::Display) {
         let note = Note {
             kind: self.scope.kind,

@@ -31,6 +31,8 @@ pub(crate) use discovery::dns_resolver;
 
 /// What rejections and notes call it.
 pub(crate) const KIND: &str = "cluster";
+/// The message of such a resource.
+const TYPE: &str = "envoy.config.cluster.v3.Cluster";
 
 /// Envoy's defaults.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -64,6 +66,7 @@ impl ParsedCluster {
 pub fn parse(bytes: &[u8], added_via_api: bool, context: &mut Context) -> Result<ParsedCluster, Rejection> {
     let pb = xds_api::decode_cluster(bytes).map_err(|e| Scope::new(KIND, "", context).root().reject(e))?;
     let scope = Scope::new(KIND, &pb.name, context);
+    scope.root().conform(TYPE, bytes)?;
     let parsed = cluster(&pb, wire::hash(bytes), added_via_api, &scope.root())?;
     let (cluster, limits, assignment) = parsed;
     Ok(ParsedCluster {
@@ -198,3 +201,6 @@ fn not_honoured(pb: &pb::Cluster, at: &At) -> Result<(), Rejection> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

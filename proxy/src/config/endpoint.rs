@@ -21,6 +21,8 @@ use crate::{
 };
 
 pub(crate) const KIND: &str = "cluster load assignment";
+/// The message of such a resource.
+const TYPE: &str = "envoy.config.endpoint.v3.ClusterLoadAssignment";
 
 /// Percent. Envoy's default.
 const OVERPROVISIONING_FACTOR: u32 = 140;
@@ -65,6 +67,7 @@ pub fn parse(bytes: &[u8], context: &mut Context) -> Result<LoadAssignment, Reje
     let pb =
         xds_api::decode_cluster_load_assignment(bytes).map_err(|e| Scope::new(KIND, "", context).root().reject(e))?;
     let scope = Scope::new(KIND, &pb.cluster_name, context);
+    scope.root().conform(TYPE, bytes)?;
     let mut assignment = written(&pb, &scope.root())?.resolved("STRICT_DNS or LOGICAL_DNS", &scope.root())?;
     assignment.hash = wire::hash(bytes);
     scope.finish(context);
@@ -289,3 +292,6 @@ fn is_canary(metadata: Option<&core::Metadata>) -> bool {
     let canary = lb.and_then(|lb| lb.fields.get("canary")).and_then(|v| v.kind.as_ref());
     matches!(canary, Some(Kind::BoolValue(true)))
 }
+
+#[cfg(test)]
+mod tests;

@@ -24,6 +24,8 @@ pub(crate) enum Category {
     EarlyHeaderMutation,
     ClusterType,
     UpstreamOptions,
+    PathMatcher,
+    PathRewriter,
     AccessLogger,
     HeaderFormatter,
     Formatter,
@@ -51,6 +53,8 @@ impl Category {
             Self::EarlyHeaderMutation => "early header mutation",
             Self::ClusterType => "cluster type",
             Self::UpstreamOptions => "upstream protocol options",
+            Self::PathMatcher => "path matcher",
+            Self::PathRewriter => "path rewriter",
             Self::AccessLogger => "access logger",
             Self::HeaderFormatter => "header formatter",
             Self::Formatter => "formatter",
@@ -127,6 +131,10 @@ impl<'a> Extension<'a> {
         let unpacked = xds_api::any::unpack(any).map_err(|e| at.reject(e))?;
         if unpacked.type_name.is_empty() {
             return Err(at.reject("has no @type"));
+        }
+        // What stands in an Any was looked at with its resource; what stands in a TypedStruct could not be.
+        if let Cow::Owned(bytes) = &unpacked.value {
+            at.conform(&unpacked.type_name, bytes)?;
         }
         for warning in &unpacked.warnings {
             at.note(warning);

@@ -27,6 +27,8 @@ mod filter_chain_match;
 mod overlap;
 
 pub(crate) const KIND: &str = "listener";
+/// The message of such a resource.
+const TYPE: &str = "envoy.config.listener.v3.Listener";
 
 /// Envoy's defaults.
 const LISTENER_FILTERS_TIMEOUT: Duration = Duration::from_secs(15);
@@ -39,6 +41,7 @@ const BACKLOG_OF_SYSTEM: u32 = i32::MAX as u32;
 pub fn parse(bytes: &[u8], context: &mut Context) -> Result<Listener, Rejection> {
     let pb = xds_api::decode_listener(bytes).map_err(|e| Scope::new(KIND, "", context).root().reject(e))?;
     let scope = Scope::new(KIND, &pb.name, context);
+    scope.root().conform(TYPE, bytes)?;
     let mut listener = listener(&pb, bytes, &scope.root())?;
     listener.dependencies = scope.finish(context);
     Ok(listener)
@@ -219,3 +222,6 @@ fn socket_hash(listener: &Listener) -> u64 {
         .hash(&mut hasher);
     hasher.finish()
 }
+
+#[cfg(test)]
+mod tests;

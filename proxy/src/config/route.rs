@@ -24,6 +24,8 @@ mod target;
 mod virtual_host;
 
 pub(crate) const KIND: &str = "route configuration";
+/// The message of such a resource.
+const TYPE: &str = "envoy.config.route.v3.RouteConfiguration";
 
 /// Envoy's default limit of a direct response's body, in bytes.
 const MAX_DIRECT_RESPONSE_BODY: u32 = 4096;
@@ -43,6 +45,7 @@ pub struct ParsedRouteConfiguration {
 pub fn parse(bytes: &[u8], context: &mut Context) -> Result<ParsedRouteConfiguration, Rejection> {
     let pb = xds_api::decode_route_configuration(bytes).map_err(|e| Scope::new(KIND, "", context).root().reject(e))?;
     let scope = Scope::new(KIND, &pb.name, context);
+    scope.root().conform(TYPE, bytes)?;
     // A cluster may arrive after the routes that name it, so RDS does not ask for it unless told to.
     let routes = configuration(&pb, wire::hash(bytes), false, &scope.root())?;
     Ok(ParsedRouteConfiguration {
@@ -142,3 +145,6 @@ fn index(virtual_hosts: &[Arc<VirtualHost>], at: &At) -> Result<HostIndex, Rejec
     (index.suffixes, index.prefixes) = (sorted(suffixes), sorted(prefixes));
     Ok(index)
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,6 +14,8 @@ use super::{
 };
 
 pub(crate) const KIND: &str = "secret";
+/// The message of such a resource.
+const TYPE: &str = "envoy.extensions.transport_sockets.tls.v3.Secret";
 
 /// `envoy.extensions.transport_sockets.tls.v3.Secret`, parsed. Holds where the material is, which may be in the secret itself.
 #[derive(Debug, Clone)]
@@ -58,6 +60,7 @@ impl Secret {
 pub fn parse(bytes: &[u8], context: &mut Context) -> Result<Secret, Rejection> {
     let pb = xds_api::decode_secret(bytes).map_err(|e| Scope::new(KIND, "", context).root().reject(e))?;
     let scope = Scope::new(KIND, &pb.name, context);
+    scope.root().conform(TYPE, bytes)?;
     let secret = Secret {
         name: pb.name.as_str().into(),
         kind: kind(&pb, &scope.root())?,

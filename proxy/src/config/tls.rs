@@ -115,3 +115,6 @@ pub(crate) fn downstream(extension: &Extension, at: &At) -> Result<DownstreamTls
 pub(crate) fn upstream(extension: &Extension, at: &At) -> Result<UpstreamTlsConfig, Rejection> {
     context::upstream(extension, at)
 }
+
+#[cfg(test)]
+mod tests;

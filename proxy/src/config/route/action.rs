@@ -6,7 +6,12 @@ use http::StatusCode;
 use xds_api::envoy::config::{core::v3 as core, route::v3 as pb};
 
 use super::{
-    super::{at::At, matcher, metadata, rejection::Rejection},
+    super::{
+        at::At,
+        extension::{self, Category},
+        matcher, metadata,
+        rejection::Rejection,
+    },
     Defaults, retry, target,
 };
 use crate::{
@@ -97,10 +102,8 @@ fn not_honoured(pb: &pb::RouteAction, at: &At) -> Result<(), Rejection> {
 fn path_rewrite(pb: &pb::RouteAction, path: &PathMatch, at: &At) -> Result<Option<PathRewrite>, Rejection> {
     at.unsupported("path_rewrite", !pb.path_rewrite.is_empty())?;
     if let Some(policy) = pb.path_rewrite_policy.as_deref() {
-        return Err(at.field("path_rewrite_policy").reject(format_args!(
-            "the path rewriter {:?} is not known to Pillion",
-            policy.name
-        )));
+        let at = at.field("path_rewrite_policy.typed_config");
+        return extension::dispatch(Category::PathRewriter, policy.typed_config.as_ref(), false, &[], &at);
     }
     match (pb.prefix_rewrite.as_str(), pb.regex_rewrite.as_deref()) {
         ("", None) => Ok(None),

@@ -2,7 +2,12 @@
 
 use xds_api::envoy::config::route::v3 as pb;
 
-use super::super::{at::At, matcher, rejection::Rejection};
+use super::super::{
+    at::At,
+    extension::{self, Category},
+    matcher,
+    rejection::Rejection,
+};
 use crate::route::{
     RouteMatch,
     matcher::{CookieMatcher, PathMatch, TlsContextMatch},
@@ -70,9 +75,10 @@ fn path(pb: &pb::RouteMatch, at: &At) -> Result<PathMatch, Rejection> {
             Ok(PathMatch::PathSeparatedPrefix(prefix.as_str().into()))
         }
         Some(S::ConnectMatcher(_)) => Ok(PathMatch::Connect),
-        Some(S::PathMatchPolicy(policy)) => Err(at.field("path_match_policy").reject(format_args!(
-            "the path matcher {:?} is not known to Pillion",
-            policy.name
-        ))),
+        Some(S::PathMatchPolicy(policy)) => {
+            let at = at.field("path_match_policy.typed_config");
+            extension::dispatch(Category::PathMatcher, policy.typed_config.as_ref(), false, &[], &at)?
+                .ok_or_else(|| at.reject("names no path matcher"))
+        }
     }
 }
