@@ -46,8 +46,8 @@ pub enum Filter {
     NotHealthCheck,
     Traceable,
     Runtime(RuntimeFraction),
-    And(Vec<Filter>),
-    Or(Vec<Filter>),
+    And(Vec<Self>),
+    Or(Vec<Self>),
     Header(Box<HeaderMatcher>),
     /// Empty: any flag.
     ResponseFlag(ResponseFlags),

@@ -112,7 +112,7 @@ fn serve(
             zone: bootstrap.node.locality.zone.clone(),
             metadata: Arc::new(serde_json::Value::Object(bootstrap.node.metadata.clone())),
         },
-        stats: context.stats.clone(),
+        stats: context.stats,
         ipv6: args.local_address_ip_version == "v6",
         drain: DrainSettings {
             time: drain_time,
@@ -145,11 +145,8 @@ fn serve(
         if args.mode == Mode::InitOnly {
             return anyhow::Ok(());
         }
-        loop {
-            match signals().await {
-                Ending::ReopenLogs => process.shared.log_files.reopen(),
-                Ending::Drain => break,
-            }
+        while signals().await == Ending::ReopenLogs {
+            process.shared.log_files.reopen();
         }
         server::drain(&mut process.publisher, drain_time).await;
         anyhow::Ok(())

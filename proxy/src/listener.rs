@@ -128,9 +128,9 @@ pub enum ListenerFilterKind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ListenerFilterPredicate {
     Any,
-    Not(Box<ListenerFilterPredicate>),
-    And(Vec<ListenerFilterPredicate>),
-    Or(Vec<ListenerFilterPredicate>),
+    Not(Box<Self>),
+    And(Vec<Self>),
+    Or(Vec<Self>),
     /// `start..end` of the destination port.
     DestinationPort {
         start: u32,

@@ -1,6 +1,9 @@
 //! Every resource and bootstrap of the public corpora goes through the parsers: what is rejected is rejected for an extension
 //! that Pillion does not have, by name, and nothing else is.
 
+// Modules of a test program are public to it alone.
+#![allow(unreachable_pub)]
+
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},

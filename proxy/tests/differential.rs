@@ -5,6 +5,9 @@
 //! `PILLION_CASES=text` runs those whose name contains it, and prints both sides. `PILLION_BIN=/path/to/envoy` runs
 //! Envoy against itself, which must not differ: that is how a new case is tried.
 
+// Modules of a test program are public to it alone.
+#![allow(unreachable_pub)]
+
 mod support;
 
 /// The tables, and what carries them out.

@@ -1,5 +1,8 @@
 //! Stats against Envoy 1.40's own: the names of a static bootstrap, their kinds, their order, their Prometheus names.
 
+// Modules of a test program are public to it alone.
+#![allow(unreachable_pub)]
+
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,6 +1,9 @@
 //! `--mode validate` says what Envoy 1.40's says: of every public bootstrap, and of our own broken ones, where the field
 //! at fault must be named too.
 
+// Modules of a test program are public to it alone.
+#![allow(unreachable_pub)]
+
 mod support;
 
 /// The broken bootstraps, as data.

@@ -76,11 +76,11 @@ impl Receiver {
     /// The next message; `None` at the stream's end. Safe to cancel.
     pub(super) async fn next<M: Message + Default>(&mut self) -> anyhow::Result<Option<M>> {
         loop {
-            if let Some(length) = self.buffer.get(1..PREFIX).map(|mut l| l.get_u32() as usize) {
-                if self.buffer.len() >= PREFIX + length {
-                    self.buffer.advance(PREFIX);
-                    return Ok(Some(M::decode(self.buffer.split_to(length))?));
-                }
+            if let Some(length) = self.buffer.get(1..PREFIX).map(|mut l| l.get_u32() as usize)
+                && self.buffer.len() >= PREFIX + length
+            {
+                self.buffer.advance(PREFIX);
+                return Ok(Some(M::decode(self.buffer.split_to(length))?));
             }
             let Some(chunk) = self.body.data().await else {
                 return Ok(None);

@@ -189,7 +189,7 @@ fn tell_delta(
     let resource = |(name, r): (String, Resource)| PbResource {
         name,
         version: r.version.to_string(),
-        resource: Some(any(type_url, r).into()),
+        resource: Some(any(type_url, r)),
         ..PbResource::default()
     };
     send.send(&DeltaDiscoveryResponse {

@@ -159,10 +159,10 @@ impl Writer {
 
 impl Buffered {
     fn flush(&mut self) {
-        if let Some(file) = &mut self.file {
-            if let Err(e) = file.write_all(&self.buffer) {
-                tracing::error!("access log: lines are lost: {e}");
-            }
+        if let Some(file) = &mut self.file
+            && let Err(e) = file.write_all(&self.buffer)
+        {
+            tracing::error!("access log: lines are lost: {e}");
         }
         self.buffer.clear();
     }

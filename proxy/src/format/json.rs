@@ -16,7 +16,7 @@ enum Node {
     Leaf(Format),
     Constant(Value),
     Object(JsonFormat),
-    List(Vec<Node>),
+    List(Vec<Self>),
 }
 
 impl JsonFormat {
@@ -49,7 +49,7 @@ impl JsonFormat {
     fn object(&self, facts: &Facts<'_>) -> Map<String, Value> {
         let mut object = Map::new();
         for (key, node) in &self.members {
-            let value = node.value(facts, self.omit_empty);
+            let value = node.value(facts);
             if !(self.omit_empty && value.is_null()) {
                 object.insert(key.to_string(), value);
             }
@@ -68,7 +68,7 @@ fn node(value: &Value) -> Result<Node, String> {
 }
 
 impl Node {
-    fn value(&self, facts: &Facts<'_>, omit_empty: bool) -> Value {
+    fn value(&self, facts: &Facts<'_>) -> Value {
         match self {
             Self::Leaf(format) => match format.only_operator() {
                 Some(operator) => operator.value(facts),
@@ -80,7 +80,7 @@ impl Node {
             },
             Self::Constant(value) => value.clone(),
             Self::Object(object) => Value::Object(object.object(facts)),
-            Self::List(nodes) => nodes.iter().map(|n| n.value(facts, omit_empty)).collect(),
+            Self::List(nodes) => nodes.iter().map(|n| n.value(facts)).collect(),
         }
     }
 }

@@ -343,7 +343,7 @@ impl Operator {
         }
         Ok(match name {
             "REQ" => {
-                let (first, second) = alternatives(wanted()?, |n| field(n))?;
+                let (first, second) = alternatives(wanted()?, field)?;
                 Self::Request(first, second)
             }
             "RESP" => {

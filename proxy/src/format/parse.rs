@@ -92,8 +92,8 @@ mod tests {
 
     #[test]
     fn mistakes_are_named() {
-        assert!(super::parts("%NONSENSE%").unwrap_err().contains("NONSENSE"));
-        assert!(super::parts("%REQ(").unwrap_err().contains("closing"));
-        assert!(super::parts("%REQ%").is_err());
+        assert!(parts("%NONSENSE%").unwrap_err().contains("NONSENSE"));
+        assert!(parts("%REQ(").unwrap_err().contains("closing"));
+        assert!(parts("%REQ%").is_err());
     }
 }

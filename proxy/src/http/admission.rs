@@ -23,7 +23,7 @@ use crate::stats::HttpStat;
 ///
 /// # Errors
 /// The reply that refuses it.
-pub fn admit(stream: &mut Stream<'_>) -> Result<(), LocalReply> {
+pub fn admit(stream: &mut Stream<'_>) -> Result<(), Box<LocalReply>> {
     admit_host(stream)?;
     admit_path(stream)?;
     let manager = stream.manager;
@@ -63,10 +63,12 @@ fn answer_expectation(stream: &mut Stream<'_>) {
     }
 }
 
-fn admit_host(stream: &mut Stream<'_>) -> Result<(), LocalReply> {
+fn admit_host(stream: &mut Stream<'_>) -> Result<(), Box<LocalReply>> {
     let manager = stream.manager;
     if stream.request.host_missing {
-        return Err(LocalReply::new(StatusCode::BAD_REQUEST, "", "missing_host_header").closing());
+        return Err(LocalReply::new(StatusCode::BAD_REQUEST, "", "missing_host_header")
+            .closing()
+            .into());
     }
     let host = stream.request.authority_str();
     let mut kept = host;
@@ -105,17 +107,17 @@ pub fn host_without_port(authority: &str) -> &str {
     }
 }
 
-fn admit_path(stream: &mut Stream<'_>) -> Result<(), LocalReply> {
+fn admit_path(stream: &mut Stream<'_>) -> Result<(), Box<LocalReply>> {
     let manager = stream.manager;
     let request = &mut stream.request;
     if request.path.is_empty() {
         if request.method == Method::CONNECT {
             return Ok(());
         }
-        return Err(LocalReply::new(StatusCode::NOT_FOUND, "", "missing_path_rejected"));
+        return Err(LocalReply::new(StatusCode::NOT_FOUND, "", "missing_path_rejected").into());
     }
     if !request.path.as_bytes().starts_with(b"/") && request.path != "*" {
-        return Err(LocalReply::new(StatusCode::NOT_FOUND, "", "absolute_path_rejected"));
+        return Err(LocalReply::new(StatusCode::NOT_FOUND, "", "absolute_path_rejected").into());
     }
     // Envoy refuses fragments: what RBAC matched must be what the application sees (CVE-2021-39156).
     if request.path.as_bytes().contains(&b'#') {
@@ -144,18 +146,20 @@ fn admit_path(stream: &mut Stream<'_>) -> Result<(), LocalReply> {
                 request.path = location.clone();
                 reply.headers.push((header::LOCATION, location));
             }
-            Err(reply)
+            Err(reply.into())
         }
     }
 }
 
-fn unfit_path(manager: &HttpConnectionManager) -> LocalReply {
+fn unfit_path(manager: &HttpConnectionManager) -> Box<LocalReply> {
     manager.stats.inc(HttpStat::DownstreamRqFailedPathNormalization);
-    LocalReply::new(StatusCode::BAD_REQUEST, "", "path_normalization_failed").closing()
+    LocalReply::new(StatusCode::BAD_REQUEST, "", "path_normalization_failed")
+        .closing()
+        .into()
 }
 
 /// Upgrades need the connection manager's or the route's leave; CONNECT needs a `connect_matcher` route, checked there.
-fn admit_upgrade(stream: &Stream<'_>) -> Result<(), LocalReply> {
+fn admit_upgrade(stream: &Stream<'_>) -> Result<(), Box<LocalReply>> {
     let Some(upgrade) = &stream.request.upgrade else {
         return Ok(());
     };
@@ -164,7 +168,7 @@ fn admit_upgrade(stream: &Stream<'_>) -> Result<(), LocalReply> {
         Some(_) => Ok(()),
         None => {
             stream.manager.stats.inc(HttpStat::DownstreamRqWsOnNonWsRoute);
-            Err(LocalReply::new(StatusCode::FORBIDDEN, "", "upgrade_failed"))
+            Err(LocalReply::new(StatusCode::FORBIDDEN, "", "upgrade_failed").into())
         }
     }
 }

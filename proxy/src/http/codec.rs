@@ -37,6 +37,8 @@ pub enum CodecError {
 }
 
 /// One downstream stream, whatever its protocol.
+// One a request, on the stack of its task: a box for the larger variant would cost more than it saves.
+#[allow(clippy::large_enum_variant)]
 pub enum ServerStream<'a> {
     Http1(&'a mut h1::ServerConnection<crate::io::Stream>),
     Http2(h2::ServerStream),

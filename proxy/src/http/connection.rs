@@ -102,10 +102,8 @@ async fn wait<T>(
         if let Poll::Ready(request) = request.as_mut().poll(cx) {
             return Poll::Ready(Waited::Request(request));
         }
-        if !order_seen {
-            if let Poll::Ready(order) = ordered.as_mut().poll(cx) {
-                return Poll::Ready(Waited::Drain(order));
-            }
+        if !order_seen && let Poll::Ready(order) = ordered.as_mut().poll(cx) {
+            return Poll::Ready(Waited::Drain(order));
         }
         match timer.as_mut().as_pin_mut().map(|t| t.poll(cx)) {
             Some(Poll::Ready(())) if close_at == wake_at => Poll::Ready(Waited::Deadline),

@@ -72,10 +72,10 @@ impl LocalReply {
                 GRPC_STATUS,
                 HeaderValue::from(self.grpc_status.unwrap_or_else(|| grpc_status(self.status))),
             );
-            if let Some(message) = Some(percent_encode(&self.body)).filter(|m| !m.is_empty()) {
-                if let Ok(value) = HeaderValue::try_from(message) {
-                    headers.insert(GRPC_MESSAGE, value);
-                }
+            if let Some(message) = Some(percent_encode(&self.body)).filter(|m| !m.is_empty())
+                && let Ok(value) = HeaderValue::try_from(message)
+            {
+                headers.insert(GRPC_MESSAGE, value);
             }
             return (
                 ResponseHead {

@@ -57,10 +57,10 @@ pub fn finish_head(stream: &mut Stream<'_>, head: &mut ResponseHead) {
     if !head.headers.contains_key(header::DATE) {
         head.headers.insert(header::DATE, date());
     }
-    if manager.always_set_request_id_in_response {
-        if let Some(id) = &stream.info.request_id {
-            head.headers.insert(REQUEST_ID, id.clone());
-        }
+    if manager.always_set_request_id_in_response
+        && let Some(id) = &stream.info.request_id
+    {
+        head.headers.insert(REQUEST_ID, id.clone());
     }
     if let Some(via) = &manager.via {
         append_via(&mut head.headers, via);

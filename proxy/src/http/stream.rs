@@ -83,7 +83,7 @@ impl<'a> Stream<'a> {
         stats.gauge_add(HttpStat::DownstreamRqActive, 1);
         let end = match admission::admit(&mut self) {
             Ok(()) => self.run_filters().await,
-            Err(reply) => self.reply(reply).await,
+            Err(reply) => self.reply(*reply).await,
         };
         self.finish(end)
     }
@@ -110,14 +110,14 @@ impl<'a> Stream<'a> {
 
     async fn run_filters(&mut self) -> StreamEnd {
         let manager = self.manager.clone();
-        for f in &manager.filters {
-            match f {
-                HttpFilter::Router(router) => return filter::router::run(router, self).await,
+        match manager.filters.first() {
+            Some(HttpFilter::Router(router)) => filter::router::run(router, self).await,
+            // Config parsing admits no connection manager without a router at its end.
+            None => {
+                self.reply(LocalReply::new(StatusCode::NOT_FOUND, "", "filter_chain_not_found"))
+                    .await
             }
         }
-        // Config parsing admits no connection manager without a router at its end.
-        self.reply(LocalReply::new(StatusCode::NOT_FOUND, "", "filter_chain_not_found"))
-            .await
     }
 
     /// Sends a reply of the proxy's own and ends the stream.
@@ -170,12 +170,12 @@ impl<'a> Stream<'a> {
             details,
             sentence,
         } = error
+            && self.response.is_none()
+            && self.request.protocol != Protocol::Http2
         {
-            if self.response.is_none() && self.request.protocol != Protocol::Http2 {
-                let reply = LocalReply::unparsable(*status, details, sentence);
-                self.reply(reply).await;
-                return StreamEnd::Answered;
-            }
+            let reply = LocalReply::unparsable(*status, details, sentence);
+            self.reply(reply).await;
+            return StreamEnd::Answered;
         }
         self.cut(error)
     }

@@ -47,10 +47,10 @@ pub fn find<'a>(
 ) -> Option<&'a Arc<FilterChain>> {
     let default = listener.default_filter_chain.as_ref();
     // One chain that matches everything: almost every listener but an inbound one.
-    if let [only] = &*listener.filter_chains {
-        if only.matches == FilterChainMatch::default() {
-            return Some(only);
-        }
+    if let [only] = &*listener.filter_chains
+        && only.matches == FilterChainMatch::default()
+    {
+        return Some(only);
     }
     let mut left: smallvec::SmallVec<[&Arc<FilterChain>; 16]> = listener.filter_chains.iter().collect();
     for (step, rank) in STEPS {

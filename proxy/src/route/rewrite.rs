@@ -68,10 +68,11 @@ pub fn host(action: &RouteAction, weighted: Option<&HeaderValue>, request: &mut 
 /// `auto_host_rewrite`: the chosen endpoint's host name.
 pub fn host_from_endpoint(action: &RouteAction, endpoint: &Endpoint, request: &mut RequestHead) {
     let hostname = &endpoint.config.hostname;
-    if matches!(action.host_rewrite, Some(HostRewrite::Auto)) && !hostname.is_empty() {
-        if let Ok(value) = HeaderValue::from_str(hostname) {
-            set_host(action, request, value);
-        }
+    if matches!(action.host_rewrite, Some(HostRewrite::Auto))
+        && !hostname.is_empty()
+        && let Ok(value) = HeaderValue::from_str(hostname)
+    {
+        set_host(action, request, value);
     }
 }
 

@@ -44,14 +44,14 @@ pub fn effective(
         .max_stream_duration
         .and_then(|m| m.max_stream_duration)
         .filter(|d| !d.is_zero());
-    if is_grpc(request) {
-        if let Some(limit) = grpc_limit(action, &request.headers) {
-            match limit {
-                GrpcLimit::Timeout(t) => global = t,
-                GrpcLimit::MaxStream(t) => {
-                    max_stream = t;
-                    global = None;
-                }
+    if is_grpc(request)
+        && let Some(limit) = grpc_limit(action, &request.headers)
+    {
+        match limit {
+            GrpcLimit::Timeout(t) => global = t,
+            GrpcLimit::MaxStream(t) => {
+                max_stream = t;
+                global = None;
             }
         }
     }

@@ -53,12 +53,11 @@ pub async fn serve(
                 if let Poll::Ready(ended) = copying.as_mut().poll(cx) {
                     return Poll::Ready(ended);
                 }
-                if end_of_drain.is_none() {
-                    if let Poll::Ready(order) = ordered.as_mut().poll(cx) {
-                        if let Some(at) = order.deadline() {
-                            end_of_drain.set(Some(tokio::time::sleep_until(at.into())));
-                        }
-                    }
+                if end_of_drain.is_none()
+                    && let Poll::Ready(order) = ordered.as_mut().poll(cx)
+                    && let Some(at) = order.deadline()
+                {
+                    end_of_drain.set(Some(tokio::time::sleep_until(at.into())));
                 }
                 match end_of_drain.as_mut().as_pin_mut().map(|sleep| sleep.poll(cx)) {
                     Some(Poll::Ready(())) => Poll::Ready(copy::Ended::Drained),

@@ -124,6 +124,8 @@ enum Wake {
 pub struct Pool {
     key: PoolKey,
     http2_stats: Rc<OnceCell<Group<Http2Stat>>>,
+    // Boxed once when the connection is made: leases and waiters pass it on by pointer.
+    #[allow(clippy::vec_box)]
     idle: RefCell<Vec<Box<Http1Connection>>>,
     shared: RefCell<Vec<Rc<Http2Connection>>>,
     waiters: RefCell<VecDeque<oneshot::Sender<Wake>>>,
@@ -198,10 +200,7 @@ impl Pool {
 
     /// A usable pooled connection, the most recently used first. Dead ones are dropped on the way.
     fn pooled(&self, cluster: &Cluster) -> Option<Lease> {
-        loop {
-            let Some(mut connection) = self.idle.borrow_mut().pop() else {
-                break;
-            };
+        while let Some(mut connection) = self.next_idle() {
             if connection.codec.is_stale() {
                 cluster.state.stats.inc(ClusterStat::UpstreamCxDestroyRemote);
                 continue;
@@ -219,6 +218,10 @@ impl Pool {
             shared.retain(|c| !Rc::ptr_eq(c, &lease));
         }
         Some(Lease::Http2(lease))
+    }
+
+    fn next_idle(&self) -> Option<Box<Http1Connection>> {
+        self.idle.borrow_mut().pop()
     }
 
     fn connection_permit(&self, cluster: &Cluster, priority: Priority) -> Option<Permit> {

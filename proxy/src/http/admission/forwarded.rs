@@ -105,10 +105,10 @@ pub(super) fn identify(
     let edge = !internal && manager.use_remote_address;
     sanitize(request, internal, edge);
     if edge {
-        if let Some(ip) = info.remote_address.ip() {
-            if let Ok(value) = HeaderValue::try_from(ip.ip().to_string()) {
-                request.headers.insert(EXTERNAL_ADDRESS, value);
-            }
+        if let Some(ip) = info.remote_address.ip()
+            && let Ok(value) = HeaderValue::try_from(ip.ip().to_string())
+        {
+            request.headers.insert(EXTERNAL_ADDRESS, value);
         }
     } else if internal && manager.use_remote_address {
         request.headers.remove(EXTERNAL_ADDRESS);

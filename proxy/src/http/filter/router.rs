@@ -192,10 +192,10 @@ async fn forward(router: &Router, stream: &mut Stream<'_>, plan: Plan) -> Stream
             tried: &tried,
         };
         let outcome = attempt.run(deadlines).await;
-        if let Some(endpoint) = &stream.info.upstream.endpoint {
-            if retry.is_some() {
-                tried.push(endpoint.clone());
-            }
+        if let Some(endpoint) = &stream.info.upstream.endpoint
+            && retry.is_some()
+        {
+            tried.push(endpoint.clone());
         }
         let decision = match &mut retry {
             Some(state) if replay.is_whole() => {
@@ -255,10 +255,10 @@ async fn pause(
         if sleep.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Woken::Slept);
         }
-        if stream.request_done {
-            if let Poll::Ready(error) = stream.down.poll_closed(cx) {
-                return Poll::Ready(Woken::Closed(error));
-            }
+        if stream.request_done
+            && let Poll::Ready(error) = stream.down.poll_closed(cx)
+        {
+            return Poll::Ready(Woken::Closed(error));
         }
         deadlines.poll_expired(cx).map(Woken::Expired)
     })

@@ -125,6 +125,8 @@ impl Attempt<'_, '_> {
     }
 
     /// A connection with the request's head on it.
+    // An outcome is made once an attempt, and moved once.
+    #[allow(clippy::result_large_err)]
     async fn start(&mut self, endpoint: &Arc<Endpoint>, deadlines: &mut Deadlines) -> Result<Exchange, Outcome> {
         let Plan { cluster, local, .. } = self.plan;
         let priority = self.plan.action().priority;
@@ -139,10 +141,10 @@ impl Attempt<'_, '_> {
                 if let Poll::Ready(lease) = acquire.as_mut().poll(cx) {
                     return Poll::Ready(lease.map_err(|failure| Outcome::Failed(acquire_failure(failure, cluster))));
                 }
-                if stream.request_done {
-                    if let Poll::Ready(error) = stream.down.poll_closed(cx) {
-                        return Poll::Ready(Err(Outcome::Downstream(error)));
-                    }
+                if stream.request_done
+                    && let Poll::Ready(error) = stream.down.poll_closed(cx)
+                {
+                    return Poll::Ready(Err(Outcome::Downstream(error)));
                 }
                 deadlines
                     .poll_expired(cx)
@@ -237,10 +239,10 @@ impl Attempt<'_, '_> {
             if let Poll::Ready(Err(e)) = flushed {
                 return Poll::Ready(Event::Upstream(e));
             }
-            if stream.request_done {
-                if let Poll::Ready(e) = stream.down.poll_closed(cx) {
-                    return Poll::Ready(Event::Downstream(e));
-                }
+            if stream.request_done
+                && let Poll::Ready(e) = stream.down.poll_closed(cx)
+            {
+                return Poll::Ready(Event::Downstream(e));
             }
             deadlines.poll_expired(cx).map(Event::Expired)
         })

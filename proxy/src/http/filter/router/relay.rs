@@ -55,10 +55,11 @@ pub(super) async fn run(
                 Poll::Ready(Err(BodyError::Upstream(e))) if !response_done => return Poll::Ready(Event::Upstream(e)),
                 _ => {}
             }
-            if let Poll::Ready(Err(e)) = exchange.poll_flush(cx) {
-                if !response_done && upgraded {
-                    return Poll::Ready(Event::Upstream(e));
-                }
+            if let Poll::Ready(Err(e)) = exchange.poll_flush(cx)
+                && !response_done
+                && upgraded
+            {
+                return Poll::Ready(Event::Upstream(e));
             }
             let mut waits_for_upstream = response_done;
             while !response_done && stream.down.queued() < HIGH_WATERMARK_BYTES {
@@ -85,10 +86,11 @@ pub(super) async fn run(
                 Poll::Ready(Err(e)) => return Poll::Ready(Event::Downstream(e)),
                 Poll::Pending => {}
             }
-            if stream.request_done && !response_done {
-                if let Poll::Ready(e) = stream.down.poll_closed(cx) {
-                    return Poll::Ready(Event::Downstream(e));
-                }
+            if stream.request_done
+                && !response_done
+                && let Poll::Ready(e) = stream.down.poll_closed(cx)
+            {
+                return Poll::Ready(Event::Downstream(e));
             }
             return deadlines.poll_expired(cx).map(Event::Expired);
         }
