@@ -48,6 +48,8 @@ pub struct Context {
     /// Where the owners of stats get theirs.
     pub stats: Store,
     pub notes: Notes,
+    /// `--reject-unknown-dynamic-fields`: refuse what a newer control plane may say and we would not hear. Default: false.
+    pub reject_unknown_fields: bool,
 }
 
 impl Context {
@@ -55,6 +57,7 @@ impl Context {
         Self {
             stats,
             notes: Notes::default(),
+            reject_unknown_fields: false,
         }
     }
 }

@@ -68,8 +68,9 @@ fn run(args: &Args) -> anyhow::Result<()> {
     let store = stats::Store::new(concurrency + 1, stats_config);
     stats::enter_control();
     let mut context = Context {
-        stats: store.clone(),
         notes,
+        reject_unknown_fields: args.reject_unknown_dynamic_fields,
+        ..Context::new(store.clone())
     };
     let resources = bootstrap.static_resources(&mut context)?;
     for warning in store.warnings() {

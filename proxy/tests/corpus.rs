@@ -83,6 +83,25 @@ fn parse(type_name: &str, bytes: &[u8], context: &mut Context) -> Result<(), Rej
     }
 }
 
+/// Damaged bytes may be refused or not, but never end the process: a bit is flipped here and there, and the end cut off.
+fn damaged(type_name: &str, bytes: &[u8], context: &mut Context) {
+    let mut seed = config::hash(bytes) | 1;
+    for _ in 0..4 {
+        let mut bytes = bytes.to_vec();
+        for _ in 0..3 {
+            seed = seed
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            let at = (seed >> 33) as usize % bytes.len().max(1);
+            if let Some(byte) = bytes.get_mut(at) {
+                *byte ^= 1 << (seed >> 29 & 7);
+            }
+        }
+        bytes.truncate(bytes.len() - (seed >> 40) as usize % bytes.len().clamp(1, 9));
+        drop(parse(type_name, &bytes, context));
+    }
+}
+
 /// What was rejected, by reason, with how often and the first that was.
 #[derive(Default)]
 struct Table {
@@ -152,7 +171,9 @@ fn by_type(types: &Value, file: &Path, table: &mut Table, context: &mut Context)
             continue;
         }
         for resource in resources.as_object().unwrap().values() {
-            table.add(file, parse(type_name, &wire(type_name, resource), context));
+            let bytes = wire(type_name, resource);
+            table.add(file, parse(type_name, &bytes, context));
+            damaged(type_name, &bytes, context);
         }
     }
 }
@@ -174,7 +195,9 @@ fn envoy_gateway() {
             continue;
         };
         for resource in read(&file).as_array().into_iter().flatten() {
-            table.add(&file, parse(type_name, &wire(type_name, resource), &mut context));
+            let bytes = wire(type_name, resource);
+            table.add(&file, parse(type_name, &bytes, &mut context));
+            damaged(type_name, &bytes, &mut context);
         }
     }
     table.check(&[

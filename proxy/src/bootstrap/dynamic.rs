@@ -53,7 +53,10 @@ pub(super) fn parse(pb: Option<&Pb>, at: &At) -> Result<DynamicResources, Reject
 
 fn ads(pb: &core::ApiConfigSource, at: &At) -> Result<GrpcApi, Rejection> {
     match source::api_source(pb, at)? {
-        Api::Grpc(grpc) => Ok(grpc),
+        Api::Grpc(grpc) => {
+            source::require_backing(&grpc, at);
+            Ok(grpc)
+        }
         Api::Ads | Api::Rest(_) => Err(at
             .field("api_type")
             .reject("the aggregated stream itself is GRPC or DELTA_GRPC")),

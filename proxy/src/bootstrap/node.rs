@@ -26,6 +26,95 @@ const VERSION: SemanticVersion = SemanticVersion {
 /// Envoy's, as far as they hold here.
 const CLIENT_FEATURES: [&str; 1] = ["envoy.lb.does_not_support_overprovisioning"];
 
+/// (name, category, message) of the extensions that control planes look for, as Envoy lists them.
+const EXTENSIONS: [(&str, &str, &str); 17] = [
+    (
+        "envoy.filters.http.router",
+        "envoy.filters.http",
+        "envoy.extensions.filters.http.router.v3.Router",
+    ),
+    (
+        "envoy.filters.network.http_connection_manager",
+        "envoy.filters.network",
+        "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+    ),
+    (
+        "envoy.filters.network.tcp_proxy",
+        "envoy.filters.network",
+        "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
+    ),
+    (
+        "envoy.filters.listener.original_dst",
+        "envoy.filters.listener",
+        "envoy.extensions.filters.listener.original_dst.v3.OriginalDst",
+    ),
+    (
+        "envoy.filters.listener.tls_inspector",
+        "envoy.filters.listener",
+        "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector",
+    ),
+    (
+        "envoy.filters.listener.http_inspector",
+        "envoy.filters.listener",
+        "envoy.extensions.filters.listener.http_inspector.v3.HttpInspector",
+    ),
+    (
+        "envoy.filters.listener.proxy_protocol",
+        "envoy.filters.listener",
+        "envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol",
+    ),
+    (
+        "envoy.transport_sockets.tls",
+        "envoy.transport_sockets.downstream",
+        "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+    ),
+    (
+        "envoy.transport_sockets.tls",
+        "envoy.transport_sockets.upstream",
+        "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+    ),
+    (
+        "envoy.transport_sockets.raw_buffer",
+        "envoy.transport_sockets.downstream",
+        "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer",
+    ),
+    (
+        "envoy.transport_sockets.raw_buffer",
+        "envoy.transport_sockets.upstream",
+        "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer",
+    ),
+    (
+        "envoy.tls.cert_validator.spiffe",
+        "envoy.tls.cert_validator",
+        "envoy.extensions.transport_sockets.tls.v3.SPIFFECertValidatorConfig",
+    ),
+    (
+        "envoy.access_loggers.file",
+        "envoy.access_loggers",
+        "envoy.extensions.access_loggers.file.v3.FileAccessLog",
+    ),
+    (
+        "envoy.access_loggers.stdout",
+        "envoy.access_loggers",
+        "envoy.extensions.access_loggers.stream.v3.StdoutAccessLog",
+    ),
+    (
+        "envoy.retry_host_predicates.previous_hosts",
+        "envoy.retry_host_predicates",
+        "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate",
+    ),
+    (
+        "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+        "envoy.upstream_options",
+        "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+    ),
+    (
+        "envoy.clusters.dns",
+        "envoy.clusters",
+        "envoy.extensions.clusters.dns.v3.DnsCluster",
+    ),
+];
+
 /// `envoy.config.core.v3.Node`.
 #[derive(Debug, Clone)]
 pub struct Node {
@@ -33,7 +122,7 @@ pub struct Node {
     pub cluster: Box<str>,
     pub locality: Arc<Locality>,
     pub metadata: Map<String, Value>,
-    /// As sent in discovery requests: the bootstrap's, with what we are added.
+    /// As sent in discovery requests: the bootstrap's, with what we are and have added.
     pub bytes: Bytes,
 }
 
@@ -57,6 +146,15 @@ pub(super) fn parse(pb: Option<&core::Node>, options: &Options) -> Node {
             metadata: None,
         },
     )));
+    node.extensions = EXTENSIONS
+        .iter()
+        .map(|(name, category, type_name)| core::Extension {
+            name: (*name).to_owned(),
+            category: (*category).to_owned(),
+            type_urls: vec![(*type_name).to_owned()],
+            ..core::Extension::default()
+        })
+        .collect();
     node.client_features.extend(CLIENT_FEATURES.map(str::to_owned));
     Node {
         id: node.id.as_str().into(),

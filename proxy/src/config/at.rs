@@ -6,6 +6,8 @@ use std::{
     fmt::{self, Write},
 };
 
+use xds_api::inspect::FindingKind;
+
 use super::{Context, dependencies::Dependencies, notes::Note, rejection::Rejection};
 use crate::stats::{Group, Prefix, Scope as StatsScope, Store};
 
@@ -17,6 +19,7 @@ pub(crate) struct Scope {
     notes: RefCell<Vec<(Box<str>, Note)>>,
     dependencies: RefCell<Dependencies>,
     stats: Store,
+    reject_unknown_fields: bool,
 }
 
 impl Scope {
@@ -27,6 +30,7 @@ impl Scope {
             notes: RefCell::default(),
             dependencies: RefCell::default(),
             stats: context.stats.clone(),
+            reject_unknown_fields: context.reject_unknown_fields,
         }
     }
 
@@ -98,6 +102,14 @@ impl<'a> At<'a> {
 
     /// Refuses bytes that break a constraint of Envoy's API: the first thing that Envoy looks at, too.
     pub(crate) fn conform(&self, type_name: &str, bytes: &[u8]) -> Result<(), Rejection> {
+        if self.scope.reject_unknown_fields {
+            let mut findings = xds_api::inspect::findings(type_name, bytes).into_iter();
+            if let Some(unknown) = findings.find(|finding| finding.kind == FindingKind::Unknown) {
+                return Err(self
+                    .reject("")
+                    .within(&unknown.path, "is a field that Pillion does not know"));
+            }
+        }
         xds_api::validate::check(type_name, bytes)
             .map_err(|violation| self.reject("").within(&violation.path, violation.problem))
     }

@@ -16,7 +16,11 @@ pub struct Note {
 
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {:?}: {}: {}", self.kind, self.name, self.path, self.text)
+        f.write_str(self.kind)?;
+        if !self.name.is_empty() {
+            write!(f, " {:?}", self.name)?;
+        }
+        write!(f, ": {}: {}", self.path, self.text)
     }
 }
 

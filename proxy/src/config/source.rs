@@ -84,7 +84,17 @@ pub struct SecretReference {
     pub source: Option<Arc<ConfigSource>>,
 }
 
+/// A source that is asked as soon as it is known, so that the cluster behind it must be there.
 pub(crate) fn parse(source: &core::ConfigSource, at: &At) -> Result<ConfigSource, Rejection> {
+    let source = parse_lazy(source, at)?;
+    if let SourceSpecifier::Grpc(grpc) = &source.specifier {
+        require_backing(grpc, &at.field("api_config_source"));
+    }
+    Ok(source)
+}
+
+/// A source of secrets: Envoy asks for them later, and does without where it cannot.
+pub(crate) fn parse_lazy(source: &core::ConfigSource, at: &At) -> Result<ConfigSource, Rejection> {
     use core::config_source::ConfigSourceSpecifier as S;
     at.enumeration::<core::ApiVersion>("resource_api_version", source.resource_api_version)?;
     let specifier = match &source.config_source_specifier {
@@ -190,10 +200,8 @@ pub(crate) fn grpc_service(service: &core::GrpcService, at: &At) -> Result<GrpcS
         None => return Err(at.reject("names no target: set envoy_grpc or google_grpc")),
         Some(T::EnvoyGrpc(grpc)) => {
             let at = at.field("envoy_grpc");
-            let name = at.non_empty("cluster_name", &grpc.cluster_name)?;
-            require_backing(name, &at.field("cluster_name"));
             GrpcTarget::Cluster {
-                name: name.into(),
+                name: at.non_empty("cluster_name", &grpc.cluster_name)?.into(),
                 authority: at.header_text("authority", &grpc.authority)?.into(),
             }
         }
@@ -218,7 +226,12 @@ pub(crate) fn grpc_service(service: &core::GrpcService, at: &At) -> Result<GrpcS
 }
 
 /// Config can only come over a cluster that does not itself wait for config.
-fn require_backing(name: &str, at: &At) {
+pub(crate) fn require_backing(grpc: &GrpcApi, at: &At) {
+    let GrpcTarget::Cluster { name, .. } = &grpc.service.target else {
+        return;
+    };
+    let at = at.item("grpc_services", 0);
+    let at = at.field("envoy_grpc.cluster_name");
     at.depend(|dependencies| {
         dependencies.require_backing(name, || {
             at.reject(format_args!(

@@ -38,7 +38,7 @@ fn defaults_are_envoys() {
     let ParsedCluster { cluster, limits, .. } = taken(json!({}));
     assert_eq!(cluster.connect_timeout, Duration::from_secs(5));
     assert_eq!(cluster.idle_timeout, Some(Duration::from_secs(3600)));
-    assert_eq!((cluster.max_headers_count, cluster.max_response_headers_kb), (100, 60));
+    assert_eq!((cluster.max_headers_count, cluster.max_response_headers_kb), (100, 80));
     assert_eq!(cluster.per_connection_buffer_limit, 1 << 20);
     assert_eq!(
         (cluster.lb, cluster.lb_config.healthy_panic_threshold),

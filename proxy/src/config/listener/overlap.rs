@@ -21,9 +21,26 @@ type Cell<'a> = (
     Option<u16>,
 );
 
+/// Combinations of one chain that are looked at: a chain that multiplies to more is taken on trust, since looking at all of
+/// them would let a control plane take our memory.
+const MAX_CELLS: usize = 1 << 16;
+
 pub(super) fn check(chains: &[Arc<FilterChain>], at: &At) -> Result<(), Rejection> {
     let mut taken = HashMap::<Cell, usize>::new();
     for (i, chain) in chains.iter().enumerate() {
+        let m = &chain.matches;
+        let lists = [
+            m.prefix_ranges.len(),
+            m.server_names.len(),
+            m.application_protocols.len(),
+            m.direct_source_prefix_ranges.len(),
+            m.source_prefix_ranges.len(),
+            m.source_ports.len(),
+        ];
+        let combinations = lists.iter().fold(1_usize, |n, list| n.saturating_mul((*list).max(1)));
+        if combinations > MAX_CELLS {
+            continue;
+        }
         for cell in cells(chain) {
             match taken.insert(cell, i) {
                 Some(first) if first != i => {

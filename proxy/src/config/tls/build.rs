@@ -94,8 +94,9 @@ struct Parts {
 
 impl TlsContextConfig {
     fn parts(&self, secrets: Secrets<'_>) -> Result<Option<Parts>, Rejection> {
+        // What the context holds itself is looked at even while a secret is missing: it will not get better.
         let mut identities = Vec::with_capacity(self.certificates.len());
-        let mut given = 0;
+        let (mut given, mut arrived) = (0, true);
         for certificate in &self.certificates {
             match certificate {
                 CertificateSource::Given(certificate) => {
@@ -105,32 +106,34 @@ impl TlsContextConfig {
                 }
                 CertificateSource::Secret(secret) => match secrets(secret, SecretType::Certificate) {
                     Some(Material::Identity(identity)) => identities.push(identity),
-                    _ => return Ok(None),
+                    _ => arrived = false,
                 },
             }
         }
         let load = |context: &super::ValidationContext, field| context.load().map_err(|e| self.unusable(field, &e));
-        let arrived = |secret| match secrets(secret, SecretType::Validation) {
-            Some(Material::Validation(validation)) => Some(validation),
-            _ => None,
+        let mut secret = |secret| match secrets(secret, SecretType::Validation) {
+            Some(Material::Validation(validation)) => (*validation).clone(),
+            _ => {
+                arrived = false;
+                Built::default()
+            }
         };
         let validation = match &self.validation {
             Validation::None => None,
             Validation::Given(context) => Some(load(context, "common_tls_context.validation_context")?),
-            Validation::Secret(secret) => match arrived(secret) {
-                Some(validation) => Some((*validation).clone()),
-                None => return Ok(None),
-            },
-            Validation::Combined { default, secret } => {
+            Validation::Secret(reference) => Some(secret(reference)),
+            Validation::Combined {
+                default,
+                secret: reference,
+            } => {
                 let field = "common_tls_context.combined_validation_context.default_validation_context";
-                let default = load(default, field)?;
-                match arrived(secret) {
-                    Some(validation) => Some(merged(default, &validation)),
-                    None => return Ok(None),
-                }
+                Some(merged(load(default, field)?, &secret(reference)))
             }
         };
-        Ok(self.params.clone().map(|params| Parts {
+        let Some(params) = self.params.clone().filter(|_| arrived) else {
+            return Ok(None);
+        };
+        Ok(Some(Parts {
             identities,
             validation,
             alpn: self.alpn.iter().map(|name| name.as_bytes().to_vec()).collect(),

@@ -189,7 +189,7 @@ pub(super) fn secret(pb: &pb::SdsSecretConfig, kind: SecretType, at: &At) -> Res
     let reference = SecretReference {
         name: at.non_empty("name", &pb.name)?.into(),
         source: match pb.sds_config.as_deref() {
-            Some(config) => Some(Arc::new(source::parse(config, &at.field("sds_config"))?)),
+            Some(config) => Some(Arc::new(source::parse_lazy(config, &at.field("sds_config"))?)),
             None => None,
         },
     };
