@@ -2,15 +2,18 @@
 
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
+use anyhow::Context as _;
 use clap::Parser;
-use tokio::task::LocalSet;
+use tokio::{sync::mpsc, task::LocalSet};
 
 use crate::{
     access_log::file::FlushSettings,
+    admin::{self, Admin},
     bootstrap::{self, Bootstrap, StaticResources},
-    cli::{self, Args, Mode},
+    cli::{self, Args, Mode, Strategy},
     config::Context,
     control::publisher::DrainSettings,
+    listener::{Listener, TrafficDirection},
     server::{self, Ending, Process, Settings},
     stats,
     worker::Node,
@@ -94,6 +97,29 @@ fn run(args: &Args) -> anyhow::Result<()> {
     serve(args, concurrency, bootstrap, resources, context)
 }
 
+/// The command line, as `/server_info` shows it.
+fn admin_options(args: &Args, concurrency: usize, admin: Option<&bootstrap::Admin>) -> admin::Options {
+    admin::Options {
+        concurrency,
+        config_path: args
+            .config_path
+            .as_deref()
+            .map(|p| p.display().to_string())
+            .unwrap_or_default(),
+        mode: "Serve",
+        log_level: args.log_level.clone(),
+        service_cluster: args.service_cluster.clone(),
+        service_node: args.service_node.clone(),
+        service_zone: args.service_zone.clone(),
+        drain_time_s: args.drain_time_s,
+        drain_strategy: match args.drain_strategy {
+            Strategy::Gradual => "Gradual",
+            Strategy::Immediate => "Immediate",
+        },
+        allow_paths: admin.map(|a| a.allow_paths.clone()).unwrap_or_default(),
+    }
+}
+
 /// How much less urgent the control thread is than the workers, in nice levels.
 const CONTROL_NICENESS: i32 = 5;
 
@@ -130,6 +156,28 @@ fn serve(
     let local = LocalSet::new();
     local.block_on(&runtime, async {
         let mut signals = server::signals()?;
+        let (requests, mut asked) = mpsc::unbounded_channel();
+        let admin = Admin::new(
+            process.shared.clone(),
+            requests,
+            bootstrap.received.clone(),
+            bootstrap.node.bytes.clone(),
+            resources
+                .clusters
+                .iter()
+                .map(|(received, _)| received.clone())
+                .collect(),
+            resources
+                .listeners
+                .iter()
+                .map(|(received, _)| received.clone())
+                .collect(),
+            admin_options(args, concurrency, bootstrap.admin.as_ref()),
+        );
+        if let Some(config) = &bootstrap.admin {
+            admin::serve(&admin, config, args.admin_address_path.as_deref())
+                .with_context(|| format!("admin: cannot listen on {}", config.address.address))?;
+        }
         process.publisher.set_runtime(Arc::new(bootstrap.runtime.merged()));
         for (_, parsed) in resources.clusters {
             let assignment = parsed.assignment;
@@ -146,9 +194,23 @@ fn serve(
         if args.mode == Mode::InitOnly {
             return anyhow::Ok(());
         }
-        while signals().await == Ending::ReopenLogs {
-            process.shared.log_files.reopen();
+        admin.state.set(admin::State::Live);
+        loop {
+            tokio::select! {
+                signal = signals() => match signal {
+                    Ending::ReopenLogs => process.shared.log_files.reopen(),
+                    Ending::Drain => break,
+                },
+                Some(request) = asked.recv() => match request {
+                    admin::Request::Quit => break,
+                    admin::Request::DrainListeners { inbound_only, graceful, close } => {
+                        let which = |l: &Listener| !inbound_only || l.direction == TrafficDirection::Inbound;
+                        process.publisher.drain_listeners(which, graceful, close);
+                    }
+                },
+            }
         }
+        admin.state.set(admin::State::Draining);
         server::drain(&mut process.publisher, drain_time).await;
         anyhow::Ok(())
     })?;

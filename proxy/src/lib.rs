@@ -23,6 +23,7 @@ pub mod config;
 // What both paths share.
 pub mod access_log;
 pub mod address;
+pub mod admin;
 pub mod bootstrap;
 pub mod cli;
 pub mod control;

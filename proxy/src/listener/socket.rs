@@ -57,6 +57,48 @@ pub fn bind(listener: &Listener, workers: usize) -> Result<Vec<Vec<Listening>>, 
     Ok(by_worker)
 }
 
+/// Binds the admin address.
+///
+/// # Errors
+/// The kernel's.
+pub fn bind_admin(address: &ListenAddress) -> io::Result<Listening> {
+    match &address.address {
+        Address::Ip(ip) => {
+            let socket = Socket::new(
+                Domain::for_address(*ip),
+                Type::STREAM.nonblocking().cloexec(),
+                Some(Protocol::TCP),
+            )?;
+            socket.set_reuse_address(true)?;
+            socket.bind(&(*ip).into())?;
+            socket.listen(ADMIN_BACKLOG)?;
+            Ok(Listening::Tcp(socket.into()))
+        }
+        Address::Pipe(path) => bind_unix(path, address.mode).map(Listening::Unix),
+        Address::Internal(_) => Err(io::Error::new(io::ErrorKind::Unsupported, "admin cannot be internal")),
+    }
+}
+
+/// Scrapers are few.
+const ADMIN_BACKLOG: i32 = 128;
+
+impl Listening {
+    /// `host:port`, or the path.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn address(&self) -> io::Result<String> {
+        Ok(match self {
+            Self::Tcp(l) => l.local_addr()?.to_string(),
+            Self::Unix(l) => l
+                .local_addr()?
+                .as_pathname()
+                .map(|p| p.display().to_string())
+                .unwrap_or_default(),
+        })
+    }
+}
+
 fn separate(listener: &Listener, address: &ListenAddress) -> bool {
     listener.reuse_port && matches!(address.address, Address::Ip(_))
 }

@@ -1,0 +1,253 @@
+//! `/clusters`, `/listeners`, `/certs`: what is active right now.
+
+use std::{
+    fmt::Write,
+    rc::Rc,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use serde_json::{Value, json};
+
+use super::{
+    Admin,
+    info::pretty,
+    respond::{Answer, Parameters},
+};
+use crate::{
+    address::Address,
+    cluster::{Cluster, EdsHealth, Endpoint, Priority},
+};
+
+pub(super) fn clusters(admin: &Rc<Admin>, parameters: &Parameters<'_>) -> Answer {
+    let snapshot = admin.shared.snapshot.load();
+    let mut clusters: Vec<_> = snapshot.clusters.values().collect();
+    clusters.sort_by(|a, b| a.name.cmp(&b.name));
+    if parameters.get("format") == Some("json") {
+        let statuses: Vec<Value> = clusters.iter().map(|c| cluster_json(c)).collect();
+        return Answer::json(pretty(&json!({"cluster_statuses": statuses})));
+    }
+    let mut text = String::new();
+    for cluster in clusters {
+        cluster_text(&mut text, cluster);
+    }
+    Answer::text(text)
+}
+
+fn endpoints(cluster: &Cluster) -> Vec<std::sync::Arc<Endpoint>> {
+    let set = cluster.state.endpoints.load();
+    set.priorities
+        .iter()
+        .flat_map(|p| p.endpoints.iter().cloned())
+        .collect()
+}
+
+fn cluster_text(out: &mut String, cluster: &Cluster) {
+    let name = &cluster.name;
+    // Writing to a String cannot fail.
+    let _ = writeln!(out, "{name}::observability_name::{}", cluster.stat_name);
+    for (priority, label) in [
+        (Priority::Default, "default_priority"),
+        (Priority::High, "high_priority"),
+    ] {
+        let breaker = cluster.state.breaker(priority);
+        for (what, limit) in [
+            ("max_connections", &breaker.connections),
+            ("max_pending_requests", &breaker.pending),
+            ("max_requests", &breaker.requests),
+            ("max_retries", &breaker.retries),
+        ] {
+            let _ = writeln!(out, "{name}::{label}::{what}::{}", limit.max.load(Ordering::Relaxed));
+        }
+    }
+    let _ = writeln!(out, "{name}::added_via_api::{}", cluster.state.added_via_api);
+    for endpoint in endpoints(cluster) {
+        let at = &endpoint.address;
+        let counters = &endpoint.state.counters;
+        let count = |n: &AtomicU64| n.load(Ordering::Relaxed);
+        let values = [
+            (
+                "cx_active",
+                u64::from(endpoint.state.active_connections.load(Ordering::Relaxed)),
+            ),
+            ("cx_connect_fail", count(&counters.cx_connect_fail)),
+            ("cx_total", count(&counters.cx_total)),
+            (
+                "rq_active",
+                u64::from(endpoint.state.active_requests.load(Ordering::Relaxed)),
+            ),
+            ("rq_error", count(&counters.rq_error)),
+            ("rq_success", count(&counters.rq_success)),
+            ("rq_timeout", count(&counters.rq_timeout)),
+            ("rq_total", count(&counters.rq_total)),
+        ];
+        for (what, value) in values {
+            let _ = writeln!(out, "{name}::{at}::{what}::{value}");
+        }
+        let _ = writeln!(out, "{name}::{at}::hostname::{}", endpoint.config.hostname);
+        let _ = writeln!(out, "{name}::{at}::health_flags::{}", health_flags(&endpoint));
+        let _ = writeln!(out, "{name}::{at}::weight::{}", endpoint.config.weight);
+        let _ = writeln!(out, "{name}::{at}::region::{}", endpoint.locality.region);
+        let _ = writeln!(out, "{name}::{at}::zone::{}", endpoint.locality.zone);
+        let _ = writeln!(out, "{name}::{at}::sub_zone::{}", endpoint.locality.sub_zone);
+        let _ = writeln!(out, "{name}::{at}::canary::{}", endpoint.config.canary);
+        let _ = writeln!(out, "{name}::{at}::priority::{}", endpoint.priority);
+        let _ = writeln!(out, "{name}::{at}::success_rate::-1");
+        let _ = writeln!(out, "{name}::{at}::local_origin_success_rate::-1");
+    }
+}
+
+/// Envoy's words: `healthy`, or what is wrong, each behind a slash.
+fn health_flags(endpoint: &Endpoint) -> String {
+    let state = &endpoint.state;
+    let flags = [
+        (
+            state.failed_active_health_check.load(Ordering::Relaxed),
+            "/failed_active_hc",
+        ),
+        (state.ejected.load(Ordering::Relaxed), "/failed_outlier_check"),
+        (
+            matches!(endpoint.config.health, EdsHealth::Unhealthy | EdsHealth::Timeout),
+            "/failed_eds_health",
+        ),
+        (endpoint.config.health == EdsHealth::Degraded, "/degraded_eds_health"),
+        (endpoint.config.health == EdsHealth::Draining, "/eds_status_draining"),
+    ];
+    let text: String = flags
+        .into_iter()
+        .filter(|(set, _)| *set)
+        .map(|(_, name)| name)
+        .collect();
+    if text.is_empty() { "healthy".to_owned() } else { text }
+}
+
+fn address_json(address: &Address) -> Value {
+    match address {
+        Address::Ip(ip) => json!({"socket_address": {"address": ip.ip().to_string(), "port_value": ip.port()}}),
+        Address::Pipe(path) => json!({"pipe": {"path": &**path}}),
+        Address::Internal(name) => json!({"envoy_internal_address": {"server_listener_name": &**name}}),
+    }
+}
+
+fn cluster_json(cluster: &Cluster) -> Value {
+    let thresholds = |priority: Priority, name: &str| {
+        let breaker = cluster.state.breaker(priority);
+        let max = |limit: &crate::cluster::Limit| limit.max.load(Ordering::Relaxed);
+        json!({
+            "priority": name,
+            "max_connections": max(&breaker.connections),
+            "max_pending_requests": max(&breaker.pending),
+            "max_requests": max(&breaker.requests),
+            "max_retries": max(&breaker.retries),
+        })
+    };
+    let hosts: Vec<Value> = endpoints(cluster).iter().map(|e| host_json(e)).collect();
+    json!({
+        "name": &*cluster.name,
+        "added_via_api": cluster.state.added_via_api,
+        "observability_name": &*cluster.stat_name,
+        "host_statuses": hosts,
+        "circuit_breakers": {"thresholds": [
+            thresholds(Priority::Default, "DEFAULT"),
+            thresholds(Priority::High, "HIGH"),
+        ]},
+    })
+}
+
+fn host_json(endpoint: &Endpoint) -> Value {
+    let counters = &endpoint.state.counters;
+    let value = |name: &str, n: u64| json!({"name": name, "value": n.to_string()});
+    let counter = |name: &str, n: &AtomicU64| value(name, n.load(Ordering::Relaxed));
+    let eds = match endpoint.config.health {
+        EdsHealth::Unknown | EdsHealth::Healthy => "HEALTHY",
+        EdsHealth::Unhealthy => "UNHEALTHY",
+        EdsHealth::Draining => "DRAINING",
+        EdsHealth::Timeout => "TIMEOUT",
+        EdsHealth::Degraded => "DEGRADED",
+    };
+    let mut health = json!({"eds_health_status": eds});
+    if endpoint.state.ejected.load(Ordering::Relaxed) {
+        health["failed_outlier_check"] = json!(true);
+    }
+    json!({
+        "address": address_json(&endpoint.address),
+        "stats": [
+            counter("cx_connect_fail", &counters.cx_connect_fail),
+            counter("cx_total", &counters.cx_total),
+            counter("rq_error", &counters.rq_error),
+            counter("rq_success", &counters.rq_success),
+            counter("rq_timeout", &counters.rq_timeout),
+            counter("rq_total", &counters.rq_total),
+            value("cx_active", u64::from(endpoint.state.active_connections.load(Ordering::Relaxed))),
+            value("rq_active", u64::from(endpoint.state.active_requests.load(Ordering::Relaxed))),
+        ],
+        "health_status": health,
+        "weight": endpoint.config.weight,
+        "hostname": &*endpoint.config.hostname,
+        "priority": endpoint.priority,
+        "locality": {
+            "region": &*endpoint.locality.region,
+            "zone": &*endpoint.locality.zone,
+            "sub_zone": &*endpoint.locality.sub_zone,
+        },
+    })
+}
+
+pub(super) fn listeners(admin: &Rc<Admin>, parameters: &Parameters<'_>) -> Answer {
+    let snapshot = admin.shared.snapshot.load();
+    let mut listeners: Vec<_> = snapshot.listeners.values().collect();
+    listeners.sort_by(|a, b| a.name.cmp(&b.name));
+    if parameters.get("format") == Some("json") {
+        let statuses: Vec<Value> = listeners
+            .iter()
+            .map(|l| {
+                let local = l.addresses.first().map_or(Value::Null, |a| address_json(&a.address));
+                let more: Vec<Value> = l.addresses.iter().skip(1).map(|a| address_json(&a.address)).collect();
+                let mut status = json!({"name": &*l.name, "local_address": local});
+                if !more.is_empty() {
+                    status["additional_local_addresses"] = json!(more);
+                }
+                status
+            })
+            .collect();
+        return Answer::json(pretty(&json!({"listener_statuses": statuses})));
+    }
+    let mut text = String::new();
+    for listener in listeners {
+        for address in &listener.addresses {
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "{}::{}", listener.name, address.address);
+        }
+    }
+    Answer::text(text)
+}
+
+/// Certificates in use, by listener and cluster.
+pub(super) fn certificates(admin: &Rc<Admin>) -> String {
+    let snapshot = admin.shared.snapshot.load();
+    let now = std::time::SystemTime::now();
+    let describe = |info: &certs::CertificateInfo| {
+        json!({
+            "path": "<inline>",
+            "serial_number": info.serial,
+            "subject_alt_names": info.uris().map(|uri| json!({"uri": uri}))
+                .chain(info.dns_names().map(|dns| json!({"dns": dns}))).collect::<Vec<_>>(),
+            "days_until_expiration": info.days_until_expiry(now).to_string(),
+            "valid_from": certs::certificate::format_time(info.not_before),
+            "expiration_time": certs::certificate::format_time(info.not_after),
+        })
+    };
+    let mut found: Vec<Value> = Vec::new();
+    for chain in snapshot.listeners.values().flat_map(|l| l.chains()) {
+        let Some(context) = chain.tls.as_ref().and_then(|tls| tls.context.load_full()) else {
+            continue;
+        };
+        for identity in context.identities() {
+            let cert_chain: Vec<Value> = identity.chain().iter().map(|c| describe(c)).collect();
+            let entry = json!({"ca_cert": [], "cert_chain": cert_chain});
+            if !found.contains(&entry) {
+                found.push(entry);
+            }
+        }
+    }
+    pretty(&json!({"certificates": found}))
+}

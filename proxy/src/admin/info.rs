@@ -1,0 +1,106 @@
+//! What the process says of itself: `/server_info`, `/memory`, `/runtime`.
+
+use serde_json::{Value, json};
+
+use super::{Admin, State};
+use crate::cli;
+
+/// Bytes, as the allocator and the kernel count them.
+pub(super) struct Memory {
+    pub(super) allocated: u64,
+    pub(super) heap_size: u64,
+    pub(super) physical: u64,
+}
+
+impl Memory {
+    pub(super) fn read() -> Self {
+        // Where another allocator serves the process these read as 0.
+        let _ = tikv_jemalloc_ctl::epoch::advance();
+        let allocated = tikv_jemalloc_ctl::stats::allocated::read().unwrap_or(0) as u64;
+        let heap_size = tikv_jemalloc_ctl::stats::resident::read().unwrap_or(0) as u64;
+        Self {
+            allocated,
+            heap_size,
+            physical: resident_bytes().unwrap_or(0),
+        }
+    }
+}
+
+/// VmRSS.
+fn resident_bytes() -> Option<u64> {
+    const KIB: u64 = 1024;
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.split_whitespace().next()?.parse::<u64>().ok().map(|kib| kib * KIB)
+}
+
+pub(super) fn memory() -> String {
+    let memory = Memory::read();
+    pretty(&json!({
+        "allocated": memory.allocated.to_string(),
+        "heap_size": memory.heap_size.to_string(),
+        "pageheap_unmapped": "0",
+        "pageheap_free": "0",
+        "total_thread_cache": "0",
+        "total_physical_bytes": memory.physical.to_string(),
+    }))
+}
+
+pub(super) fn server_info(admin: &Admin) -> String {
+    let state = match admin.state.get() {
+        State::Live => "LIVE",
+        State::Draining => "DRAINING",
+        State::PreInitializing => "PRE_INITIALIZING",
+        State::Initializing => "INITIALIZING",
+    };
+    let uptime = format!("{}s", admin.started.elapsed().as_secs());
+    let node = xds_api::json::from_wire(
+        "envoy.config.core.v3.Node",
+        &admin.node,
+        xds_api::json::WriteOptions::ADMIN,
+    );
+    let options = &admin.options;
+    pretty(&json!({
+        "version": cli::version(),
+        "state": state,
+        "uptime_current_epoch": uptime,
+        "uptime_all_epochs": uptime,
+        "hot_restart_version": "disabled",
+        "command_line_options": {
+            "base_id": "0",
+            "concurrency": options.concurrency,
+            "config_path": options.config_path,
+            "config_yaml": "",
+            "allow_unknown_static_fields": false,
+            "reject_unknown_dynamic_fields": false,
+            "log_level": options.log_level,
+            "service_cluster": options.service_cluster,
+            "service_node": options.service_node,
+            "service_zone": options.service_zone,
+            "mode": options.mode,
+            "drain_time": format!("{}s", options.drain_time_s),
+            "drain_strategy": options.drain_strategy,
+        },
+        "node": node.unwrap_or(Value::Null),
+    }))
+}
+
+pub(super) fn runtime(admin: &Admin) -> String {
+    let snapshot = admin.shared.snapshot.load();
+    let entries: serde_json::Map<String, Value> = snapshot
+        .runtime
+        .iter()
+        .map(|(key, value)| {
+            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            (key.clone(), json!({"final_value": text, "layer_values": [text]}))
+        })
+        .collect();
+    pretty(&json!({"layers": ["static"], "entries": entries}))
+}
+
+/// As Envoy's admin prints JSON: one member a line.
+pub(super) fn pretty(value: &Value) -> String {
+    let mut text = serde_json::to_string_pretty(value).unwrap_or_default();
+    text.push('\n');
+    text
+}
