@@ -126,13 +126,15 @@ fn decode_trailers(input: &mut Input, trailers: Trailers) -> Result<Option<Incom
         return Ok(None);
     };
     trailers.bounds.check_size(len)?;
-    let map = fields::parse(input.take(len), trailers.bounds, |block, lines| {
+    let block = input.take(len);
+    let map = fields::parse(block.clone(), trailers.bounds, |block, lines| {
         let mut map = HeaderMap::new();
         for line in lines {
             fields::append(&mut map, block, line)?;
         }
         Ok(map)
-    })?;
+    })
+    .map_err(|error| fields::reword(error, &block))?;
     Ok(Some(if trailers.enabled {
         without_framing(map)
     } else {

@@ -13,7 +13,7 @@ const ADDED: usize = 8;
 
 /// `response_code_details` of bytes that are not HTTP/1.
 pub(super) const CODEC_ERROR: &str = "http1.codec_error";
-pub(super) const INVALID_CHARACTERS: &str = "http1.invalid_characters";
+const INVALID_CHARACTERS: &str = "http1.invalid_characters";
 const TOO_MANY_HEADERS: &str = "http1.too_many_headers";
 const HEADERS_TOO_LARGE: &str = "http1.headers_too_large";
 
@@ -130,12 +130,12 @@ fn too_many(count: usize) -> CodecError {
 
 /// Names the line that httparse refused.
 fn complain(block: &[u8], error: httparse::Error) -> CodecError {
-    let control = |b: &u8| (*b < b' ' && *b != b'\t') || *b == 0x7f;
-    for line in block.split(|b| *b == b'\n').map(|l| l.strip_suffix(b"\r").unwrap_or(l)) {
+    for line in block
+        .split(|b| *b == b'\n')
+        .map(trim_line)
+        .filter(|line| !line.is_empty())
+    {
         let Some(colon) = memchr::memchr(b':', line) else {
-            if line.is_empty() {
-                continue;
-            }
             return bad(
                 400,
                 CODEC_ERROR,
@@ -143,23 +143,37 @@ fn complain(block: &[u8], error: httparse::Error) -> CodecError {
             );
         };
         let (name, value) = (&line[..colon], &line[colon + 1..]);
-        if name.is_empty() || http::HeaderName::from_bytes(name).is_err() {
+        if http::HeaderName::from_bytes(name).is_err() {
             return bad(
                 400,
                 CODEC_ERROR,
                 format!("the header name \"{}\" is not a token", printable(name)),
             );
         }
-        if value.iter().any(control) {
+        if value.iter().any(is_control) {
             let name = printable(name);
             return bad(
                 400,
-                INVALID_CHARACTERS,
+                CODEC_ERROR,
                 format!("the value of header {name} has a control character"),
             );
         }
     }
     bad(400, CODEC_ERROR, format!("the headers cannot be parsed: {error}"))
+}
+
+/// Envoy looks for control characters in the whole head before anything else.
+pub(super) fn reword(error: CodecError, head: &[u8]) -> CodecError {
+    match error {
+        CodecError::Protocol {
+            status: 400, sentence, ..
+        } if head.iter().any(is_control) => bad(400, INVALID_CHARACTERS, sentence),
+        other => other,
+    }
+}
+
+fn is_control(b: &u8) -> bool {
+    b.is_ascii_control() && !matches!(b, b'\t' | b'\r' | b'\n')
 }
 
 /// A start line without its end and the white space before it, which Envoy ignores.

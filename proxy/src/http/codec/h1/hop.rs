@@ -148,7 +148,7 @@ impl<'a> Connection<'a> {
                 _ if i + 1 >= MAX_CONNECTION_OPTIONS => {
                     return Err(rejected(format!("it has {MAX_CONNECTION_OPTIONS} or more options")));
                 }
-                b"close" | b"keep-alive" | b"upgrade" => {}
+                b"close" | b"keep-alive" | b"upgrade" | b"http2-settings" => {}
                 b"host" => host = true,
                 b"te" if te.is_some_and(|te| te.len() >= MAX_NOMINATED_TE) => {
                     return Err(rejected(format!("it names a TE of {MAX_NOMINATED_TE} bytes or more")));

@@ -65,26 +65,34 @@ const METHODS: &[&[u8]] = &[
 ];
 
 /// Decodes `head`, which starts with the request line and ends with the empty line.
-pub(super) fn decode(mut head: Bytes, settings: &ServerSettings) -> Result<Request, CodecError> {
+pub(super) fn decode(head: Bytes, settings: &ServerSettings) -> Result<Request, CodecError> {
     let end = memchr::memchr(b'\n', &head).map_or(head.len(), |lf| lf + 1);
-    let line_bytes = head.split_to(end);
-    let line = Line::parse(&line_bytes)?;
-    let target = Target::parse(&line.method, line.target, settings.allow_absolute_url)?;
+    let (line_bytes, block) = (head.slice(..end), head.slice(end..));
     let bounds = Bounds::new(settings.max_headers_kb, settings.max_headers_count);
-    fields::parse(head, bounds, |block, lines| {
-        Gathered::gather(block, lines, settings)?.request(line, &line_bytes, target, block, settings)
-    })
+    Line::parse(&line_bytes)
+        .and_then(|line| {
+            fields::parse(block, bounds, |block, lines| {
+                Gathered::gather(block, lines, settings)?.request(line, &line_bytes, block, settings)
+            })
+        })
+        .map_err(|error| fields::reword(error, &head))
+}
+
+/// What cannot become a request is refused at once, not when its head is complete.
+pub(super) fn check_line(line: &[u8], settings: &ServerSettings) -> Result<(), CodecError> {
+    let line = Line::parse(line)?;
+    Target::parse(&line.method, line.target, settings.allow_absolute_url).map(drop)
 }
 
 /// A request line. Envoy takes runs of white space between its parts, and after them.
-pub(super) struct Line<'a> {
+struct Line<'a> {
     method: Method,
     target: &'a [u8],
     http11: bool,
 }
 
 impl<'a> Line<'a> {
-    pub(super) fn parse(line: &'a [u8]) -> Result<Self, CodecError> {
+    fn parse(line: &'a [u8]) -> Result<Self, CodecError> {
         let line = fields::trim_line(line);
         let refuse = |what: &str| {
             bad(
@@ -186,7 +194,6 @@ impl<'a> Gathered<'a> {
         mut self,
         line: Line<'_>,
         line_bytes: &Bytes,
-        target: Target<'_>,
         block: &Bytes,
         settings: &ServerSettings,
     ) -> Result<Request, CodecError> {
@@ -200,9 +207,19 @@ impl<'a> Gathered<'a> {
         }
         let host_nominated = self.connection.remove_nominated(&mut self.headers, self.te)?;
         let upgrade = self.upgrade(block)?;
-        let host = if host_nominated { None } else { self.host(block)? };
+        let target = Target::parse(&line.method, line.target, settings.allow_absolute_url)?;
+        if !line.http11 && !settings.accept_http_10 {
+            return Err(bad(
+                426,
+                "low_version",
+                "the request is not HTTP/1.1, and accept_http_10 is off",
+            ));
+        }
         let (scheme, authority, path) = match target {
-            Target::Origin(path) => (settings.scheme.clone(), host, fields::value(line_bytes, path)?),
+            Target::Origin(path) => {
+                let host = if host_nominated { None } else { self.host(block)? };
+                (settings.scheme.clone(), host, fields::value(line_bytes, path)?)
+            }
             Target::Absolute {
                 scheme,
                 authority,
@@ -227,13 +244,6 @@ impl<'a> Gathered<'a> {
                 HeaderValue::from_static(""),
             ),
         };
-        if !line.http11 && !settings.accept_http_10 {
-            return Err(bad(
-                426,
-                "low_version",
-                "the request is not HTTP/1.1, and accept_http_10 is off",
-            ));
-        }
         let default = || settings.default_host_for_http_10.clone().filter(|_| !line.http11);
         let authority = authority.or_else(default);
         let host_missing = authority.is_none();

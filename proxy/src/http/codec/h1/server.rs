@@ -111,9 +111,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ServerConnection<IO> {
         let bounds = self.trailers().bounds;
         let Some(len) = self.input.head_len() else {
             bounds.check_size(self.input.len())?;
-            // What cannot become a request is refused at once, not after a timeout.
             if let Some(end) = memchr::memchr(b'\n', self.input.as_slice()) {
-                request::Line::parse(&self.input.as_slice()[..end])?;
+                request::check_line(&self.input.as_slice()[..end], &self.settings)?;
             }
             return Ok(None);
         };

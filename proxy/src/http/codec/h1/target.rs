@@ -6,7 +6,7 @@ use http::{HeaderValue, Method};
 
 use super::{
     super::CodecError,
-    fields::{CODEC_ERROR, INVALID_CHARACTERS, bad, printable},
+    fields::{CODEC_ERROR, bad, printable},
 };
 
 #[derive(Debug, PartialEq, Eq)]
@@ -26,8 +26,11 @@ pub(super) enum Target<'a> {
 impl<'a> Target<'a> {
     pub(super) fn parse(method: &Method, target: &'a [u8], allow_absolute_url: bool) -> Result<Self, CodecError> {
         if let Some(b) = target.iter().find(|b| !b.is_ascii_graphic()) {
-            let details = if b.is_ascii() { INVALID_CHARACTERS } else { CODEC_ERROR };
-            return Err(bad(400, details, format!("the request target has the byte 0x{b:02x}")));
+            return Err(bad(
+                400,
+                CODEC_ERROR,
+                format!("the request target has the byte 0x{b:02x}"),
+            ));
         }
         if method == Method::CONNECT {
             return match check_authority(target, Port::Required) {
@@ -37,7 +40,7 @@ impl<'a> Target<'a> {
         }
         match target {
             [b'/', ..] => return Ok(Self::Origin(target)),
-            b"*" if method == Method::OPTIONS => return Ok(Self::Origin(target)),
+            [b'*', ..] if method == Method::OPTIONS => return Ok(Self::Origin(target)),
             [b'*', ..] => return Err(refuse(INVALID_URL, target, "is for OPTIONS only")),
             _ => {}
         }
