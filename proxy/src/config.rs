@@ -1,8 +1,10 @@
 //! From bytes to runtime types. Protobuf stops here: a resource is decoded, turned into a type that cannot represent an
 //! invalid config, and dropped.
 //!
-//! Each resource is accepted or rejected by itself, and a [`Rejection`] names the field by its path. What is read and has no
-//! effect, or is left out because it guards nothing, is said once in the [`Notes`].
+//! The bytes are held against the constraints of Envoy's API first ([`xds_api::validate`]): what those say (required
+//! fields, ranges, lengths) no parser says again. Each resource is accepted or rejected by itself, and a [`Rejection`]
+//! names the field by its path. What is read and has no effect, or is left out because it guards nothing, is said once in
+//! the [`Notes`].
 
 // Resources, by the API that serves them.
 pub mod cluster;

@@ -196,11 +196,6 @@ pub(crate) fn filter(pb: &pb::AccessLogFilter, at: &At) -> Result<Option<Filter>
 }
 
 fn several(pbs: &[pb::AccessLogFilter], at: &At) -> Result<Option<Vec<Filter>>, Rejection> {
-    /// Envoy's rule.
-    const AT_LEAST: usize = 2;
-    if pbs.len() < AT_LEAST {
-        return Err(at.field("filters").reject("must have at least two entries"));
-    }
     let parsed = pbs.iter().enumerate().map(|(i, pb)| filter(pb, &at.item("filters", i)));
     parsed.collect()
 }

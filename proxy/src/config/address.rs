@@ -89,14 +89,9 @@ fn socket_address(socket: &core::SocketAddress, at: &At) -> Result<Written, Reje
 
 pub(crate) fn listen(address: &core::Address, at: &At) -> Result<ListenAddress, Rejection> {
     use core::address::Address as A;
-    /// Permission bits of a file (0777).
-    const MODE_MAX: u32 = 511;
     let (ipv4_compat, mode) = match &address.address {
         Some(A::SocketAddress(socket)) => (socket.ipv4_compat, None),
-        Some(A::Pipe(pipe)) => {
-            let mode = at.within("pipe.mode", Some(pipe.mode), 0, MODE_MAX)?;
-            (false, mode.filter(|mode| *mode != 0))
-        }
+        Some(A::Pipe(pipe)) => (false, Some(pipe.mode).filter(|mode| *mode != 0)),
         _ => (false, None),
     };
     Ok(ListenAddress {
@@ -113,7 +108,7 @@ pub(crate) fn cidr(range: &core::CidrRange, at: &At) -> Result<IpNet, Rejection>
     })?;
     // Envoy takes an unset length for 0, and shortens one that is too long.
     let longest = if ip.is_ipv4() { 32 } else { 128 };
-    let length = at.within("prefix_len", range.prefix_len, 0, 128)?.unwrap_or(0);
+    let length = range.prefix_len.unwrap_or(0);
     let length = u8::try_from(length).unwrap_or(longest).min(longest);
     IpNet::new(ip, length)
         .map(|net| net.trunc())

@@ -102,7 +102,7 @@ fn cluster(pb: &pb::Cluster, hash: u64, added_via_api: bool, at: &At) -> Result<
         lb: balancing.policy,
         lb_config: balancing.config,
         connect_timeout: at
-            .positive("connect_timeout", pb.connect_timeout.as_ref())?
+            .duration("connect_timeout", pb.connect_timeout.as_ref())?
             .unwrap_or(CONNECT_TIMEOUT),
         protocol: protocol.protocol,
         transport,

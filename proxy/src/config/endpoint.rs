@@ -26,8 +26,6 @@ const TYPE: &str = "envoy.config.endpoint.v3.ClusterLoadAssignment";
 
 /// Percent. Envoy's default.
 const OVERPROVISIONING_FACTOR: u32 = 140;
-/// Highest priority number that Envoy takes.
-const PRIORITY_MAX: u32 = 128;
 
 /// `envoy.config.endpoint.v3.ClusterLoadAssignment`, parsed.
 #[derive(Debug)]
@@ -178,7 +176,6 @@ pub(crate) fn written(pb: &pb::ClusterLoadAssignment, at: &At) -> Result<Written
 fn policy(pb: Option<&pb::cluster_load_assignment::Policy>, at: &At) -> Result<AssignmentPolicy, Rejection> {
     let default = pb::cluster_load_assignment::Policy::default();
     let pb = pb.unwrap_or(&default);
-    let factor = at.within("overprovisioning_factor", pb.overprovisioning_factor, 1, u32::MAX)?;
     let mut drop_overloads = Vec::with_capacity(pb.drop_overloads.len());
     for (i, overload) in pb.drop_overloads.iter().enumerate() {
         let at = at.item("drop_overloads", i);
@@ -189,10 +186,10 @@ fn policy(pb: Option<&pb::cluster_load_assignment::Policy>, at: &At) -> Result<A
         ));
     }
     Ok(AssignmentPolicy {
-        overprovisioning_factor: factor.unwrap_or(OVERPROVISIONING_FACTOR),
+        overprovisioning_factor: pb.overprovisioning_factor.unwrap_or(OVERPROVISIONING_FACTOR),
         drop_overloads,
         weighted_priority_health: pb.weighted_priority_health,
-        stale_after: at.positive("endpoint_stale_after", pb.endpoint_stale_after.as_ref())?,
+        stale_after: at.duration("endpoint_stale_after", pb.endpoint_stale_after.as_ref())?,
     })
 }
 
@@ -224,11 +221,9 @@ fn locality(pb: &pb::LocalityLbEndpoints, at: &At) -> Result<WrittenLocality, Re
         endpoints.push(self::endpoint(endpoint, &at.item("lb_endpoints", i))?);
     }
     Ok(WrittenLocality {
-        priority: at.within("priority", Some(pb.priority), 0, PRIORITY_MAX)?.unwrap_or(0),
+        priority: pb.priority,
         locality: Arc::new(pb.locality.as_deref().map(locality_name).unwrap_or_default()),
-        weight: at
-            .within("load_balancing_weight", pb.load_balancing_weight, 1, u32::MAX)?
-            .unwrap_or(0),
+        weight: pb.load_balancing_weight.unwrap_or(0),
         endpoints,
     })
 }
@@ -261,7 +256,6 @@ fn endpoint(pb: &pb::LbEndpoint, at: &At) -> Result<(Written, EndpointConfig), R
         H::Timeout => EdsHealth::Timeout,
         H::Degraded => EdsHealth::Degraded,
     };
-    let weight = at.within("load_balancing_weight", pb.load_balancing_weight, 1, u32::MAX)?;
     let at = at.field("endpoint");
     let mut additional_addresses = Vec::with_capacity(endpoint.additional_addresses.len());
     for (i, additional) in endpoint.additional_addresses.iter().enumerate() {
@@ -276,7 +270,7 @@ fn endpoint(pb: &pb::LbEndpoint, at: &At) -> Result<(Written, EndpointConfig), R
     )?;
     let config = EndpointConfig {
         hostname: endpoint.hostname.as_str().into(),
-        weight: weight.unwrap_or(1),
+        weight: pb.load_balancing_weight.unwrap_or(1),
         health,
         canary: is_canary(pb.metadata.as_deref()),
         metadata: metadata::parse(pb.metadata.as_deref()),

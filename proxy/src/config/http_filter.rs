@@ -101,14 +101,6 @@ fn config<'p>(filter: &'p pb::HttpFilter, at: &At) -> Result<Option<&'p xds_api:
 }
 
 fn router(extension: &Extension, at: &At) -> Result<Router, Rejection> {
-    /// Those that Envoy checks.
-    const CHECKED: [&str; 5] = [
-        "x-envoy-upstream-rq-timeout-ms",
-        "x-envoy-upstream-rq-per-try-timeout-ms",
-        "x-envoy-max-retries",
-        "x-envoy-retry-grpc-on",
-        "x-envoy-retry-on",
-    ];
     let pb = extension.decode(xds_api::decode_router, at)?;
     upstream(&pb.upstream_http_filters, at)?;
     at.not_honoured("upstream_log", !pb.upstream_log.is_empty());
@@ -116,11 +108,7 @@ fn router(extension: &Extension, at: &At) -> Result<Router, Rejection> {
     let mut strict_check_headers = Vec::with_capacity(pb.strict_check_headers.len());
     for (i, name) in pb.strict_check_headers.iter().enumerate() {
         let at = at.item("strict_check_headers", i);
-        let lower = name.to_ascii_lowercase();
-        if !CHECKED.contains(&lower.as_str()) {
-            return Err(at.reject(format_args!("{name:?} is none of {}", CHECKED.join(", "))));
-        }
-        strict_check_headers.push(at.header_name("", &lower)?);
+        strict_check_headers.push(at.header_name("", name)?);
     }
     Ok(Router {
         suppress_envoy_headers: pb.suppress_envoy_headers,

@@ -1,6 +1,6 @@
 //! Options of the HTTP codecs, shared by connection managers and clusters.
 
-use xds_api::envoy::{config::core::v3 as core, r#type::v3::Percent};
+use xds_api::envoy::config::core::v3 as core;
 
 use super::{
     at::At,
@@ -12,9 +12,6 @@ use crate::{
     http::codec::limits,
 };
 
-/// Envoy's bounds.
-const STREAMS_MAX: u32 = i32::MAX as u32;
-const HEADERS_KB_MAX: u32 = 8192;
 /// Envoy's default jitter of keepalive pings, in percent.
 const KEEPALIVE_JITTER: f64 = 15.0;
 
@@ -55,35 +52,15 @@ pub(crate) fn header_case(pb: &core::Http1ProtocolOptions, at: &At) -> Result<He
 pub(crate) fn http2(pb: Option<&core::Http2ProtocolOptions>, at: &At) -> Result<Http2Options, Rejection> {
     let default = core::Http2ProtocolOptions::default();
     let pb = pb.unwrap_or(&default);
-    let window = |field, value, default| {
-        Ok(at
-            .within(field, value, limits::H2_MIN_WINDOW, STREAMS_MAX)?
-            .unwrap_or(default))
-    };
-    at.within("max_outbound_frames", pb.max_outbound_frames, 1, u32::MAX)?;
-    at.within(
-        "max_outbound_control_frames",
-        pb.max_outbound_control_frames,
-        1,
-        u32::MAX,
-    )?;
     at.not_honoured("custom_settings_parameters", !pb.custom_settings_parameters.is_empty());
     at.not_honoured("hpack_table_size", pb.hpack_table_size.is_some());
     at.not_honoured("allow_metadata", pb.allow_metadata);
     Ok(Http2Options {
-        max_concurrent_streams: at
-            .within("max_concurrent_streams", pb.max_concurrent_streams, 1, STREAMS_MAX)?
-            .unwrap_or(limits::H2_MAX_CONCURRENT_STREAMS),
-        initial_stream_window: window(
-            "initial_stream_window_size",
-            pb.initial_stream_window_size,
-            limits::H2_STREAM_WINDOW,
-        )?,
-        initial_connection_window: window(
-            "initial_connection_window_size",
-            pb.initial_connection_window_size,
-            limits::H2_CONNECTION_WINDOW,
-        )?,
+        max_concurrent_streams: pb.max_concurrent_streams.unwrap_or(limits::H2_MAX_CONCURRENT_STREAMS),
+        initial_stream_window: pb.initial_stream_window_size.unwrap_or(limits::H2_STREAM_WINDOW),
+        initial_connection_window: pb
+            .initial_connection_window_size
+            .unwrap_or(limits::H2_CONNECTION_WINDOW),
         allow_connect: pb.allow_connect,
         keepalive: match &pb.connection_keepalive {
             Some(keepalive) => Some(self::keepalive(keepalive, &at.field("connection_keepalive"))?),
@@ -95,26 +72,12 @@ pub(crate) fn http2(pb: Option<&core::Http2ProtocolOptions>, at: &At) -> Result<
 fn keepalive(pb: &core::KeepaliveSettings, at: &At) -> Result<Http2Keepalive, Rejection> {
     let timeout = at.required("timeout", pb.timeout.as_ref())?;
     Ok(Http2Keepalive {
-        interval: at.positive("interval", pb.interval.as_ref())?,
-        timeout: at.positive("timeout", Some(timeout))?.unwrap_or_default(),
-        interval_jitter_percent: jitter(pb.interval_jitter.as_ref(), at)?,
-        connection_idle_interval: at.positive("connection_idle_interval", pb.connection_idle_interval.as_ref())?,
+        interval: at.duration("interval", pb.interval.as_ref())?,
+        timeout: at.duration("timeout", Some(timeout))?.unwrap_or_default(),
+        interval_jitter_percent: pb
+            .interval_jitter
+            .as_ref()
+            .map_or(KEEPALIVE_JITTER, |jitter| jitter.value),
+        connection_idle_interval: at.duration("connection_idle_interval", pb.connection_idle_interval.as_ref())?,
     })
-}
-
-fn jitter(percent: Option<&Percent>, at: &At) -> Result<f64, Rejection> {
-    Ok(at.percent("interval_jitter", percent)?.unwrap_or(KEEPALIVE_JITTER))
-}
-
-/// `max_headers_count`.
-pub(crate) fn headers_count(pb: &core::HttpProtocolOptions, at: &At) -> Result<u32, Rejection> {
-    let count = at.within("max_headers_count", pb.max_headers_count, 1, u32::MAX)?;
-    Ok(count.unwrap_or(limits::MAX_HEADERS_COUNT))
-}
-
-/// A head's size in KiB.
-pub(crate) fn headers_kb(field: &'static str, kb: Option<u32>, at: &At) -> Result<u32, Rejection> {
-    Ok(at
-        .within(field, kb, 1, HEADERS_KB_MAX)?
-        .unwrap_or(limits::MAX_HEADERS_KB))
 }

@@ -92,14 +92,7 @@ fn listener(pb: &pb::Listener, bytes: &[u8], at: &At) -> Result<Listener, Reject
             .unwrap_or(PER_CONNECTION_BUFFER_LIMIT),
         access_log: access_log::parse(&pb.access_log, "access_log", at)?,
         ignore_global_conn_limit: pb.ignore_global_conn_limit,
-        max_connections_per_socket_event: at
-            .within(
-                "max_connections_to_accept_per_socket_event",
-                pb.max_connections_to_accept_per_socket_event,
-                1,
-                u32::MAX,
-            )?
-            .unwrap_or(u32::MAX),
+        max_connections_per_socket_event: pb.max_connections_to_accept_per_socket_event.unwrap_or(u32::MAX),
         drain_modify_only: at.enumeration::<pb::listener::DrainType>("drain_type", pb.drain_type)?
             == pb::listener::DrainType::ModifyOnly,
         socket_hash: 0,

@@ -154,7 +154,7 @@ pub(crate) fn api_source(api: &core::ApiConfigSource, at: &At) -> Result<Api, Re
                 .reject("must be V3: V2 exists no more"));
         }
     }
-    at.positive("request_timeout", api.request_timeout.as_ref())?;
+    at.duration("request_timeout", api.request_timeout.as_ref())?;
     let delta = match at.enumeration("api_type", api.api_type)? {
         T::Grpc => false,
         T::DeltaGrpc => true,

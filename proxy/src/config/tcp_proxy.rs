@@ -45,13 +45,11 @@ pub(crate) fn parse(extension: &Extension, at: &At) -> Result<TcpProxy, Rejectio
         stat_prefix,
         target: target(pb.cluster_specifier.as_ref(), at)?,
         idle_timeout: at.timeout("idle_timeout", pb.idle_timeout.as_ref(), Some(IDLE_TIMEOUT))?,
-        max_downstream_connection_duration: at.positive(
+        max_downstream_connection_duration: at.duration(
             "max_downstream_connection_duration",
             pb.max_downstream_connection_duration.as_ref(),
         )?,
-        max_connect_attempts: at
-            .within("max_connect_attempts", pb.max_connect_attempts, 1, u32::MAX)?
-            .unwrap_or(1),
+        max_connect_attempts: pb.max_connect_attempts.unwrap_or(1),
         access_log: access_log::parse(&pb.access_log, "access_log", at)?,
         hash_policy: hash_policy(&pb.hash_policy, at)?,
     })
@@ -70,10 +68,9 @@ fn target(pb: Option<&ClusterSpecifier>, at: &At) -> Result<TcpTarget, Rejection
             let (mut clusters, mut total) = (Vec::with_capacity(weighted.clusters.len()), 0_u64);
             for (i, cluster) in weighted.clusters.iter().enumerate() {
                 let at = at.item("clusters", i);
-                let weight = at.within("weight", Some(cluster.weight), 1, u32::MAX)?.unwrap_or(1);
                 at.not_honoured("metadata_match", cluster.metadata_match.is_some());
-                total += u64::from(weight);
-                clusters.push((at.non_empty("name", &cluster.name)?.into(), weight));
+                total += u64::from(cluster.weight);
+                clusters.push((at.non_empty("name", &cluster.name)?.into(), cluster.weight));
             }
             Ok(TcpTarget::Weighted(clusters, total))
         }

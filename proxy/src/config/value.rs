@@ -72,18 +72,6 @@ impl At<'_> {
         }
     }
 
-    /// A span longer than zero.
-    pub(crate) fn positive(
-        &self,
-        field: &'static str,
-        value: Option<&pb::Duration>,
-    ) -> Result<Option<Duration>, Rejection> {
-        match self.duration(field, value)? {
-            Some(Duration::ZERO) => Err(self.field(field).reject("must be longer than 0s")),
-            other => Ok(other),
-        }
-    }
-
     /// A timeout that zero switches off: `None` means never. Unset: `default`.
     pub(crate) fn timeout(
         &self,
@@ -96,11 +84,6 @@ impl At<'_> {
             Some(Duration::ZERO) => None,
             some => some,
         })
-    }
-
-    /// 0 to 100.
-    pub(crate) fn percent(&self, field: &'static str, value: Option<&ty::Percent>) -> Result<Option<f64>, Rejection> {
-        self.within(field, value.map(|p| p.value), 0.0, 100.0)
     }
 
     /// In millionths; more than the whole counts as the whole, as in Envoy.
@@ -178,7 +161,6 @@ mod tests {
         assert_eq!(at.duration("d", Some(&duration(9_223_372_036, 0))), Ok(Some(LONGEST)));
         assert!(at.duration("d", Some(&duration(MAX_DURATION_SECONDS + 1, 0))).is_err());
         assert!(at.duration("d", Some(&duration(-1, 0))).is_err());
-        assert!(at.positive("d", Some(&duration(0, 0))).is_err());
         assert_eq!(at.timeout("d", Some(&duration(0, 0)), Some(LONGEST)), Ok(None));
         assert_eq!(at.timeout("d", None, Some(LONGEST)), Ok(Some(LONGEST)));
     }

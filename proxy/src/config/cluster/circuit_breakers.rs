@@ -24,25 +24,18 @@ pub(super) fn parse(pb: Option<&pb::CircuitBreakers>, at: &At) -> Result<[Breake
             RoutingPriority::Default => &mut limits[0],
             RoutingPriority::High => &mut limits[1],
         };
-        let parsed = limit(threshold, &at)?;
-        slot.get_or_insert(parsed);
+        slot.get_or_insert(limit(threshold));
     }
     Ok(limits.map(Option::unwrap_or_default))
 }
 
-fn limit(pb: &pb::circuit_breakers::Thresholds, at: &At) -> Result<BreakerLimits, Rejection> {
+fn limit(pb: &pb::circuit_breakers::Thresholds) -> BreakerLimits {
     let default = BreakerLimits::default();
-    let at_budget = at.field("retry_budget");
-    let retry_budget = match &pb.retry_budget {
-        None => None,
-        Some(budget) => Some(RetryBudget {
-            percent: at_budget
-                .percent("budget_percent", budget.budget_percent.as_ref())?
-                .unwrap_or(BUDGET_PERCENT),
-            min_retry_concurrency: budget.min_retry_concurrency.unwrap_or(BUDGET_MIN_CONCURRENCY),
-        }),
-    };
-    Ok(BreakerLimits {
+    let retry_budget = pb.retry_budget.as_ref().map(|budget| RetryBudget {
+        percent: budget.budget_percent.as_ref().map_or(BUDGET_PERCENT, |p| p.value),
+        min_retry_concurrency: budget.min_retry_concurrency.unwrap_or(BUDGET_MIN_CONCURRENCY),
+    });
+    BreakerLimits {
         connections: pb.max_connections.unwrap_or(default.connections),
         pending: pb.max_pending_requests.unwrap_or(default.pending),
         requests: pb.max_requests.unwrap_or(default.requests),
@@ -50,5 +43,5 @@ fn limit(pb: &pb::circuit_breakers::Thresholds, at: &At) -> Result<BreakerLimits
         connection_pools: pb.max_connection_pools.unwrap_or(default.connection_pools),
         retry_budget,
         track_remaining: pb.track_remaining,
-    })
+    }
 }

@@ -77,7 +77,7 @@ pub(super) fn parse(
             at,
         ),
         DiscoveryType::OriginalDst => {
-            let cleanup_interval = at.positive("cleanup_interval", pb.cleanup_interval.as_ref())?;
+            let cleanup_interval = at.duration("cleanup_interval", pb.cleanup_interval.as_ref())?;
             let config = match &pb.lb_config {
                 Some(pb::cluster::LbConfig::OriginalDstLbConfig(config)) => OriginalDstCluster {
                     use_http_header: config.use_http_header,
@@ -287,14 +287,13 @@ fn original_dst(pb: &OriginalDstCluster, cleanup: Option<Duration>, at: &At) -> 
     /// Envoy's default header.
     const HEADER: &str = "x-envoy-original-dst-host";
     at.unsupported("metadata_key", pb.metadata_key.is_some())?;
-    let port = at.within("upstream_port_override", pb.upstream_port_override, 0, 65_535)?;
     Ok(Discovery::OriginalDst {
         use_http_header: match (pb.use_http_header, pb.http_header_name.as_str()) {
             (false, _) => None,
             (true, "") => Some(at.header_name("http_header_name", HEADER)?),
             (true, name) => Some(at.header_name("http_header_name", name)?),
         },
-        port_override: port.and_then(|port| u16::try_from(port).ok()),
+        port_override: pb.upstream_port_override.and_then(|port| u16::try_from(port).ok()),
         cleanup_interval: cleanup.unwrap_or(CLEANUP_INTERVAL),
     })
 }

@@ -22,8 +22,6 @@ const PANIC_THRESHOLD: f64 = 50.0;
 const RING_MIN: u64 = 1024;
 const RING_MAX: u64 = 8 * 1024 * 1024;
 const MAGLEV_TABLE: u64 = 65_537;
-/// Largest table that Envoy takes.
-const MAGLEV_TABLE_MAX: u64 = 5_000_011;
 
 pub(super) struct Balancing {
     pub(super) policy: LbPolicy,
@@ -54,8 +52,8 @@ fn common(pb: Option<&pb::cluster::CommonLbConfig>, at: &At) -> Result<LbConfig,
         ignore_new_hosts_until_first_hc: false,
     };
     let Some(pb) = pb else { return Ok(config) };
-    if let Some(percent) = at.percent("healthy_panic_threshold", pb.healthy_panic_threshold.as_ref())? {
-        config.healthy_panic_threshold = percent;
+    if let Some(percent) = &pb.healthy_panic_threshold {
+        config.healthy_panic_threshold = percent.value;
     }
     config.ignore_new_hosts_until_first_hc = pb.ignore_new_hosts_until_first_hc;
     config.close_connections_on_host_set_change = pb.close_connections_on_host_set_change;
@@ -70,7 +68,6 @@ fn common(pb: Option<&pb::cluster::CommonLbConfig>, at: &At) -> Result<LbConfig,
         None => {}
         Some(L::LocalityWeightedLbConfig(_)) => config.locality_weighted = true,
         Some(L::ZoneAwareLbConfig(zone)) => {
-            at.percent("zone_aware_lb_config.routing_enabled", zone.routing_enabled.as_ref())?;
             config.fail_traffic_on_panic = zone.fail_traffic_on_panic;
         }
     }
@@ -130,9 +127,7 @@ fn deprecated(pb: &pb::Cluster, at: &At) -> Result<LbPolicy, Rejection> {
 
 fn least_request(choices: Option<u32>, bias: Option<&core::RuntimeDouble>, at: &At) -> Result<LbPolicy, Rejection> {
     Ok(LbPolicy::LeastRequest {
-        choices: at
-            .within("choice_count", choices, CHOICES, u32::MAX)?
-            .unwrap_or(CHOICES),
+        choices: choices.unwrap_or(CHOICES),
         active_request_bias: at
             .within(
                 "active_request_bias.default_value",
@@ -145,12 +140,8 @@ fn least_request(choices: Option<u32>, bias: Option<&core::RuntimeDouble>, at: &
 }
 
 fn ring_hash(minimum: Option<u64>, maximum: Option<u64>, murmur: bool, at: &At) -> Result<LbPolicy, Rejection> {
-    let minimum_size = at
-        .within("minimum_ring_size", minimum, 0, RING_MAX)?
-        .unwrap_or(RING_MIN);
-    let maximum_size = at
-        .within("maximum_ring_size", maximum, 0, RING_MAX)?
-        .unwrap_or(RING_MAX);
+    let minimum_size = minimum.unwrap_or(RING_MIN);
+    let maximum_size = maximum.unwrap_or(RING_MAX);
     if minimum_size > maximum_size {
         return Err(at.field("minimum_ring_size").reject(format_args!(
             "{minimum_size} is more than maximum_ring_size, {maximum_size}"
@@ -164,10 +155,11 @@ fn ring_hash(minimum: Option<u64>, maximum: Option<u64>, murmur: bool, at: &At) 
 }
 
 fn maglev(table_size: Option<u64>, at: &At) -> Result<LbPolicy, Rejection> {
-    let table_size = at
-        .within("table_size", table_size, 0, MAGLEV_TABLE_MAX)?
-        .unwrap_or(MAGLEV_TABLE);
-    let is_prime = table_size >= 2 && (2..).take_while(|d| d * d <= table_size).all(|d| table_size % d != 0);
+    let table_size = table_size.unwrap_or(MAGLEV_TABLE);
+    let is_prime = table_size >= 2
+        && (2..)
+            .take_while(|d| d * d <= table_size)
+            .all(|d| !table_size.is_multiple_of(d));
     if !is_prime {
         return Err(at
             .field("table_size")

@@ -23,12 +23,11 @@ const FAILURE_PERCENTAGE_REQUEST_VOLUME: u32 = 50;
 const ALWAYS: u32 = 100;
 
 pub(super) fn parse(pb: &pb::OutlierDetection, at: &At) -> Result<OutlierDetection, Rejection> {
-    let percent = |field, value, default| Ok(at.within(field, value, 0, 100)?.unwrap_or(default));
     let base_ejection_time = at
-        .positive("base_ejection_time", pb.base_ejection_time.as_ref())?
+        .duration("base_ejection_time", pb.base_ejection_time.as_ref())?
         .unwrap_or(BASE_EJECTION_TIME);
     let max_ejection_time = at
-        .positive("max_ejection_time", pb.max_ejection_time.as_ref())?
+        .duration("max_ejection_time", pb.max_ejection_time.as_ref())?
         .unwrap_or_else(|| MAX_EJECTION_TIME.max(base_ejection_time));
     if max_ejection_time < base_ejection_time {
         return Err(at
@@ -39,48 +38,28 @@ pub(super) fn parse(pb: &pb::OutlierDetection, at: &At) -> Result<OutlierDetecti
     at.not_honoured("detect_degraded_hosts", pb.detect_degraded_hosts == Some(true));
     Ok(OutlierDetection {
         consecutive_5xx: pb.consecutive_5xx.unwrap_or(CONSECUTIVE),
-        enforcing_consecutive_5xx: percent("enforcing_consecutive_5xx", pb.enforcing_consecutive_5xx, ALWAYS)?,
+        enforcing_consecutive_5xx: pb.enforcing_consecutive_5xx.unwrap_or(ALWAYS),
         consecutive_gateway_failure: pb.consecutive_gateway_failure.unwrap_or(CONSECUTIVE),
-        enforcing_consecutive_gateway_failure: percent(
-            "enforcing_consecutive_gateway_failure",
-            pb.enforcing_consecutive_gateway_failure,
-            0,
-        )?,
+        enforcing_consecutive_gateway_failure: pb.enforcing_consecutive_gateway_failure.unwrap_or(0),
         consecutive_local_origin_failure: pb.consecutive_local_origin_failure.unwrap_or(CONSECUTIVE),
-        enforcing_consecutive_local_origin_failure: percent(
-            "enforcing_consecutive_local_origin_failure",
-            pb.enforcing_consecutive_local_origin_failure,
-            ALWAYS,
-        )?,
+        enforcing_consecutive_local_origin_failure: pb.enforcing_consecutive_local_origin_failure.unwrap_or(ALWAYS),
         split_external_local_origin_errors: pb.split_external_local_origin_errors,
-        interval: at.positive("interval", pb.interval.as_ref())?.unwrap_or(INTERVAL),
+        interval: at.duration("interval", pb.interval.as_ref())?.unwrap_or(INTERVAL),
         base_ejection_time,
         max_ejection_time,
         max_ejection_time_jitter: at
             .duration("max_ejection_time_jitter", pb.max_ejection_time_jitter.as_ref())?
             .unwrap_or_default(),
-        max_ejection_percent: percent("max_ejection_percent", pb.max_ejection_percent, MAX_EJECTION_PERCENT)?,
+        max_ejection_percent: pb.max_ejection_percent.unwrap_or(MAX_EJECTION_PERCENT),
         always_eject_one_host: pb.always_eject_one_host.unwrap_or(false),
-        enforcing_success_rate: percent("enforcing_success_rate", pb.enforcing_success_rate, ALWAYS)?,
-        enforcing_local_origin_success_rate: percent(
-            "enforcing_local_origin_success_rate",
-            pb.enforcing_local_origin_success_rate,
-            ALWAYS,
-        )?,
+        enforcing_success_rate: pb.enforcing_success_rate.unwrap_or(ALWAYS),
+        enforcing_local_origin_success_rate: pb.enforcing_local_origin_success_rate.unwrap_or(ALWAYS),
         success_rate_minimum_hosts: pb.success_rate_minimum_hosts.unwrap_or(SUCCESS_RATE_MINIMUM_HOSTS),
         success_rate_request_volume: pb.success_rate_request_volume.unwrap_or(SUCCESS_RATE_REQUEST_VOLUME),
         success_rate_stdev_factor: pb.success_rate_stdev_factor.unwrap_or(SUCCESS_RATE_STDEV_FACTOR),
-        enforcing_failure_percentage: percent("enforcing_failure_percentage", pb.enforcing_failure_percentage, 0)?,
-        enforcing_failure_percentage_local_origin: percent(
-            "enforcing_failure_percentage_local_origin",
-            pb.enforcing_failure_percentage_local_origin,
-            0,
-        )?,
-        failure_percentage_threshold: percent(
-            "failure_percentage_threshold",
-            pb.failure_percentage_threshold,
-            FAILURE_PERCENTAGE_THRESHOLD,
-        )?,
+        enforcing_failure_percentage: pb.enforcing_failure_percentage.unwrap_or(0),
+        enforcing_failure_percentage_local_origin: pb.enforcing_failure_percentage_local_origin.unwrap_or(0),
+        failure_percentage_threshold: pb.failure_percentage_threshold.unwrap_or(FAILURE_PERCENTAGE_THRESHOLD),
         failure_percentage_minimum_hosts: pb
             .failure_percentage_minimum_hosts
             .unwrap_or(FAILURE_PERCENTAGE_MINIMUM_HOSTS),

@@ -210,11 +210,10 @@ fn with_common(
         )?,
         max_stream_duration: at_common.timeout("max_stream_duration", common.max_stream_duration.as_ref(), None)?,
         max_requests_per_connection: common.max_requests_per_connection.unwrap_or(0),
-        max_response_headers_kb: match common.max_response_headers_kb {
-            None => limits::MAX_RESPONSE_HEADERS_KB,
-            given => http_options::headers_kb("max_response_headers_kb", given, &at_common)?,
-        },
-        max_headers_count: http_options::headers_count(common, &at_common)?,
+        max_response_headers_kb: common
+            .max_response_headers_kb
+            .unwrap_or(limits::MAX_RESPONSE_HEADERS_KB),
+        max_headers_count: common.max_headers_count.unwrap_or(limits::MAX_HEADERS_COUNT),
         auto_sni: upstream.is_some_and(|u| u.auto_sni),
         auto_san_validation: upstream.is_some_and(|u| u.auto_san_validation),
         auto_sni_header: match upstream.map_or("", |u| &u.override_auto_sni_header) {

@@ -59,7 +59,7 @@ fn defaults_are_envoys() {
 fn a_new_version_keeps_the_state_and_brings_its_limits() {
     use std::sync::atomic::Ordering::Relaxed;
     let first = taken(json!({}));
-    let state = first.cluster.state.clone();
+    let state = first.cluster.state;
     state.breakers[0].requests.now.store(7, Relaxed);
     let second = taken(json!({"circuit_breakers": {"thresholds": [
         {"max_requests": 5, "retry_budget": {"budget_percent": {"value": 10}}},

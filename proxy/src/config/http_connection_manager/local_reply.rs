@@ -29,10 +29,10 @@ fn mapper(pb: &pb::ResponseMapper, at: &At) -> Result<Option<LocalReplyMapper>, 
         at.field("filter").note("cannot be evaluated; the mapper never applies");
         return Ok(None);
     };
-    let status = at.within("status_code", pb.status_code, 200, 599)?;
     Ok(Some(LocalReplyMapper {
         filter,
-        status: status
+        status: pb
+            .status_code
             .and_then(|status| u16::try_from(status).ok())
             .and_then(|status| StatusCode::from_u16(status).ok()),
         body: match pb.body.as_deref() {

@@ -79,13 +79,9 @@ pub(super) fn parse(pbs: &[pb::ListenerFilter], at: &At) -> Result<Vec<ListenerF
 fn predicate(pb: &pb::ListenerFilterChainMatchPredicate, at: &At) -> Result<ListenerFilterPredicate, Rejection> {
     use pb::listener_filter_chain_match_predicate::Rule as R;
     let several = |set: &pb::listener_filter_chain_match_predicate::MatchSet, at: &At| {
-        /// Envoy's rule.
-        const AT_LEAST: usize = 2;
-        if set.rules.len() < AT_LEAST {
-            return Err(at.field("rules").reject("must have at least two entries"));
-        }
         let rules = set.rules.iter().enumerate();
-        rules.map(|(i, rule)| predicate(rule, &at.item("rules", i))).collect()
+        let rules = rules.map(|(i, rule)| predicate(rule, &at.item("rules", i)));
+        rules.collect::<Result<Vec<_>, _>>()
     };
     Ok(match &pb.rule {
         None => return Err(at.reject("names no rule")),

@@ -10,13 +10,7 @@ pub(super) fn parse(pb: &pb::FilterChainMatch, at: &At) -> Result<FilterChainMat
     // Envoy refuses them too: they never were implemented.
     at.unsupported("address_suffix", !pb.address_suffix.is_empty())?;
     at.unsupported("suffix_len", pb.suffix_len.is_some())?;
-    let port = |field, port: Option<u32>| -> Result<Option<u16>, Rejection> {
-        Ok(at.within(field, port, 1, 65_535)?.and_then(|p| u16::try_from(p).ok()))
-    };
-    let mut source_ports = Vec::with_capacity(pb.source_ports.len());
-    for &source_port in &pb.source_ports {
-        source_ports.extend(port("source_ports", Some(source_port))?);
-    }
+    let port = |port: u32| u16::try_from(port).ok();
     let mut server_names = Vec::with_capacity(pb.server_names.len());
     for (i, name) in pb.server_names.iter().enumerate() {
         let rest = name.strip_prefix("*.").unwrap_or(name);
@@ -28,7 +22,7 @@ pub(super) fn parse(pb: &pb::FilterChainMatch, at: &At) -> Result<FilterChainMat
         server_names.push(name.to_ascii_lowercase().into());
     }
     Ok(FilterChainMatch {
-        destination_port: port("destination_port", pb.destination_port)?,
+        destination_port: pb.destination_port.and_then(port),
         prefix_ranges: address::cidrs(&pb.prefix_ranges, "prefix_ranges", at)?,
         direct_source_prefix_ranges: address::cidrs(
             &pb.direct_source_prefix_ranges,
@@ -41,7 +35,7 @@ pub(super) fn parse(pb: &pb::FilterChainMatch, at: &At) -> Result<FilterChainMat
             S::External => SourceType::External,
         },
         source_prefix_ranges: address::cidrs(&pb.source_prefix_ranges, "source_prefix_ranges", at)?,
-        source_ports,
+        source_ports: pb.source_ports.iter().copied().filter_map(port).collect(),
         server_names,
         transport_protocol: pb.transport_protocol.as_str().into(),
         application_protocols: pb.application_protocols.iter().map(|p| p.as_str().into()).collect(),

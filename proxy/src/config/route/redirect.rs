@@ -56,9 +56,7 @@ pub(super) fn direct_response(
     max_body: usize,
     at: &At,
 ) -> Result<DirectResponse, Rejection> {
-    let status = at
-        .within("status", Some(pb.status), 200, 599)?
-        .and_then(|s| u16::try_from(s).ok());
+    let status = u16::try_from(pb.status).ok();
     let status = status
         .and_then(|s| StatusCode::from_u16(s).ok())
         .unwrap_or(StatusCode::OK);

@@ -134,11 +134,11 @@ fn back_off(pb: Option<&pb::retry_policy::RetryBackOff>, at: &At) -> Result<(Dur
         return Ok((BACK_OFF, BACK_OFF * BACK_OFF_FACTOR));
     };
     let base = at.required("base_interval", pb.base_interval.as_ref())?;
-    let base = at.positive("base_interval", Some(base))?.unwrap_or(BACK_OFF);
+    let base = at.duration("base_interval", Some(base))?.unwrap_or(BACK_OFF);
     // Shorter than a millisecond counts as one, as in Envoy.
     let base = base.max(Duration::from_millis(1));
     let max = at
-        .positive("max_interval", pb.max_interval.as_ref())?
+        .duration("max_interval", pb.max_interval.as_ref())?
         .unwrap_or(base * BACK_OFF_FACTOR);
     if max < base {
         return Err(at.field("max_interval").reject("is shorter than base_interval"));
@@ -163,7 +163,7 @@ fn rate_limited_back_off(
     Ok(RateLimitedBackOff {
         reset_headers,
         max_interval: at
-            .positive("max_interval", pb.max_interval.as_ref())?
+            .duration("max_interval", pb.max_interval.as_ref())?
             .unwrap_or(RATE_LIMITED_MAX),
     })
 }

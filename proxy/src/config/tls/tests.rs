@@ -3,7 +3,6 @@ use std::time::Duration;
 use certs::{SpiffeId, ca::CertificateAuthority};
 use serde_json::{Value, json};
 
-use super::*;
 use crate::{
     config::{
         from_json::{parsed, patched},
@@ -50,8 +49,8 @@ fn workload() -> Workload {
     let id = SpiffeId::parse("spiffe://example.org/web").unwrap();
     let issued = authority.issue_svid(&id, Duration::from_secs(3600)).unwrap();
     Workload {
-        chain: issued.chain_pem.clone(),
-        key: issued.key_pem.clone(),
+        chain: issued.chain_pem,
+        key: issued.key_pem,
         ca: authority.bundle().unwrap().to_pem(),
     }
 }

@@ -153,7 +153,7 @@ pub(crate) fn validation_context(
         only_verify_leaf_cert_crl: pb.only_verify_leaf_cert_crl,
         allow_expired_certificate: pb.allow_expired_certificate,
         accept_untrusted: verification == T::AcceptUntrusted,
-        max_verify_depth: at.within("max_verify_depth", pb.max_verify_depth, 0, 100)?,
+        max_verify_depth: pb.max_verify_depth,
         watched_directory: watched(pb.watched_directory.as_deref(), at)?,
     })
 }
