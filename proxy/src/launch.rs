@@ -12,7 +12,7 @@ use crate::{
     bootstrap::{self, Bootstrap, StaticResources},
     cli::{self, Args, Mode, Strategy},
     config::Context,
-    control::publisher::DrainSettings,
+    control::{Control, publisher::DrainSettings},
     listener::{Listener, TrafficDirection},
     server::{self, Ending, Process, Settings},
     stats,
@@ -131,7 +131,11 @@ fn serve(
     context: Context,
 ) -> anyhow::Result<()> {
     let drain_time = Duration::from_secs(args.drain_time_s);
-    let mut process = Process::start(Settings {
+    let Process {
+        shared,
+        mut publisher,
+        workers,
+    } = Process::start(Settings {
         concurrency,
         node: Node {
             id: bootstrap.node.id.clone(),
@@ -139,7 +143,7 @@ fn serve(
             zone: bootstrap.node.locality.zone.clone(),
             metadata: Arc::new(serde_json::Value::Object(bootstrap.node.metadata.clone())),
         },
-        stats: context.stats,
+        stats: context.stats.clone(),
         ipv6: args.local_address_ip_version == "v6",
         drain: DrainSettings {
             time: drain_time,
@@ -158,7 +162,7 @@ fn serve(
         let mut signals = server::signals()?;
         let (requests, mut asked) = mpsc::unbounded_channel();
         let admin = Admin::new(
-            process.shared.clone(),
+            shared.clone(),
             requests,
             bootstrap.received.clone(),
             bootstrap.node.bytes.clone(),
@@ -178,42 +182,38 @@ fn serve(
             admin::serve(&admin, config, args.admin_address_path.as_deref())
                 .with_context(|| format!("admin: cannot listen on {}", config.address.address))?;
         }
-        process.publisher.set_runtime(Arc::new(bootstrap.runtime.merged()));
-        for (_, parsed) in resources.clusters {
-            let assignment = parsed.assignment;
-            let cluster = Arc::new(parsed.cluster);
-            if let Some(assignment) = &assignment {
-                crate::cluster::endpoint_set::apply(&cluster, assignment);
-            }
-            process.publisher.set_cluster(cluster);
-        }
-        for (_, listener) in resources.listeners {
-            process.publisher.set_listener(listener)?;
-        }
-        process.publisher.publish();
+        publisher.set_runtime(Arc::new(bootstrap.runtime.merged()));
+        let mut control = Control::start(publisher, context, &bootstrap, resources)?;
+        admin.state.set(admin::State::Initializing);
+        let mut initialized = control.initialized();
         if args.mode == Mode::InitOnly {
+            control.publisher().stop();
             return anyhow::Ok(());
         }
-        admin.state.set(admin::State::Live);
         loop {
+            if initialized {
+                admin.state.set(admin::State::Live);
+            }
             tokio::select! {
+                () = control.step() => initialized = control.initialized(),
                 signal = signals() => match signal {
-                    Ending::ReopenLogs => process.shared.log_files.reopen(),
+                    Ending::ReopenLogs => shared.log_files.reopen(),
                     Ending::Drain => break,
                 },
                 Some(request) = asked.recv() => match request {
                     admin::Request::Quit => break,
                     admin::Request::DrainListeners { inbound_only, graceful, close } => {
                         let which = |l: &Listener| !inbound_only || l.direction == TrafficDirection::Inbound;
-                        process.publisher.drain_listeners(which, graceful, close);
+                        control.publisher().drain_listeners(which, graceful, close);
                     }
                 },
             }
         }
         admin.state.set(admin::State::Draining);
-        server::drain(&mut process.publisher, drain_time).await;
+        server::drain(control.publisher(), drain_time).await;
+        control.publisher().stop();
         anyhow::Ok(())
     })?;
-    process.stop();
+    Process::stop(&shared, workers);
     Ok(())
 }

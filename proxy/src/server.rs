@@ -32,7 +32,7 @@ pub use end::{Ending, drain, signals};
 pub struct Process {
     pub shared: Arc<Shared>,
     pub publisher: Publisher,
-    workers: Vec<JoinHandle<()>>,
+    pub workers: Vec<JoinHandle<()>>,
 }
 
 /// What the command line and the bootstrap say of the process.
@@ -76,14 +76,13 @@ impl Process {
         })
     }
 
-    /// Ends the workers and writes out what log lines are left.
-    pub fn stop(self) {
-        self.publisher.stop();
-        for worker in self.workers {
+    /// Waits for the workers, which were told to stop, and writes out what log lines are left.
+    pub fn stop(shared: &Shared, workers: Vec<JoinHandle<()>>) {
+        for worker in workers {
             // A worker that panicked has said so already.
             let _ = worker.join();
         }
-        self.shared.log_files.flush();
+        shared.log_files.flush();
     }
 }
 

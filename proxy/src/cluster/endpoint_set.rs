@@ -1,40 +1,95 @@
-//! The next set of a cluster's endpoints.
+//! The next set of a cluster's endpoints: an assignment joined with what is known of each host.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
-use super::{Cluster, Endpoint, EndpointSet, EndpointState, PrioritySet};
-use crate::config::endpoint::LoadAssignment;
+use hashbrown::HashMap;
+use serde_json::Value;
 
-/// Makes `assignment` the cluster's endpoints; whether anything changed.
-pub fn apply(cluster: &Cluster, assignment: &LoadAssignment) -> bool {
+use super::{
+    Cluster, Endpoint, EndpointConfig, EndpointSet, EndpointState, LocalityEndpoints, PrioritySet, TransportSockets,
+};
+use crate::{address::Address, config::endpoint::LoadAssignment, stats::ClusterStat, tls::UpstreamTransport};
+
+/// Makes `assignment` the cluster's endpoints. State of hosts that stay is carried over by address.
+pub fn apply(cluster: &Cluster, assignment: &LoadAssignment) {
     let old = cluster.state.endpoints.load();
-    let priorities = assignment
+    let known: HashMap<&Address, &Arc<EndpointState>> = old
         .priorities
         .iter()
-        .enumerate()
-        .map(|(priority, localities)| PrioritySet {
-            endpoints: localities
+        .flat_map(|p| &p.endpoints)
+        .map(|e| (&e.address, &e.state))
+        .collect();
+    let mut priorities = Vec::with_capacity(assignment.priorities.len());
+    for (priority, localities) in assignment.priorities.iter().enumerate() {
+        let mut set = PrioritySet::default();
+        for locality in localities {
+            let endpoints: Vec<Arc<Endpoint>> = locality
+                .endpoints
                 .iter()
-                .flat_map(|l| {
-                    l.endpoints.iter().map(|(address, config)| {
-                        Arc::new(Endpoint {
-                            address: address.clone(),
-                            locality: l.locality.clone(),
-                            priority: priority as u32,
-                            config: config.clone(),
-                            transport: cluster.transport.default.clone(),
-                            state: Arc::new(EndpointState::default()),
-                        })
+                .map(|(address, config)| {
+                    Arc::new(Endpoint {
+                        address: address.clone(),
+                        locality: locality.locality.clone(),
+                        priority: priority as u32,
+                        config: config.clone(),
+                        transport: transport(&cluster.transport, config),
+                        state: known.get(address).map_or_else(Arc::default, |state| (*state).clone()),
                     })
                 })
-                .collect(),
-            localities: Vec::new(),
-        });
-    cluster.state.endpoints.store(Arc::new(EndpointSet {
+                .collect();
+            set.endpoints.extend(endpoints.iter().cloned());
+            set.localities.push(LocalityEndpoints {
+                locality: locality.locality.clone(),
+                weight: locality.weight,
+                endpoints,
+            });
+        }
+        priorities.push(set);
+    }
+    let next = EndpointSet {
         version: old.version + 1,
-        priorities: priorities.collect(),
+        priorities,
         overprovisioning_factor: assignment.policy.overprovisioning_factor,
-        drop_overloads: Vec::new(),
-    }));
-    true
+        drop_overloads: assignment.policy.drop_overloads.clone(),
+    };
+    mark_removed(&old, &next);
+    let total = next.priorities.iter().map(|p| p.endpoints.len()).sum::<usize>();
+    let stats = &cluster.state.stats;
+    stats.set(ClusterStat::MembershipTotal, total as u64);
+    let healthy = next
+        .priorities
+        .iter()
+        .flat_map(|p| &p.endpoints)
+        .filter(|e| e.is_healthy())
+        .count();
+    stats.set(ClusterStat::MembershipHealthy, healthy as u64);
+    stats.inc(ClusterStat::MembershipChange);
+    cluster.state.endpoints.store(Arc::new(next));
+}
+
+/// Hosts that left: pools that hold connections to them close them.
+fn mark_removed(old: &EndpointSet, next: &EndpointSet) {
+    let stays: hashbrown::HashSet<&Address> = next
+        .priorities
+        .iter()
+        .flat_map(|p| &p.endpoints)
+        .map(|e| &e.address)
+        .collect();
+    for endpoint in old.priorities.iter().flat_map(|p| &p.endpoints) {
+        endpoint
+            .state
+            .removed
+            .store(!stays.contains(&endpoint.address), Ordering::Relaxed);
+    }
+}
+
+/// Metadata namespace that chooses a host's transport socket.
+const TRANSPORT_SOCKET_MATCH: &str = "envoy.transport_socket_match";
+
+/// The first `transport_socket_matches` entry whose criteria the host's metadata satisfies, else the cluster's own.
+fn transport(sockets: &TransportSockets, config: &EndpointConfig) -> UpstreamTransport {
+    let metadata = config.metadata.as_deref().and_then(|m| m.get(TRANSPORT_SOCKET_MATCH));
+    let satisfied = |(key, wanted): (&String, &Value)| metadata.and_then(|m| m.get(key)) == Some(wanted);
+    let chosen = sockets.matches.iter().find(|m| m.criteria.iter().all(satisfied));
+    chosen.map_or(&sockets.default, |m| &m.transport).clone()
 }
