@@ -21,6 +21,9 @@ impl Protocol {
     }
 }
 
+/// Bytes of the names in a head of twenty fields; more make the buffer grow.
+const TYPICAL_NAMES: usize = 256;
+
 /// How an HTTP/1 peer spelled its header names, kept where `preserve_case` is configured, so that the HTTP/1 encoder of the
 /// other side writes them as the sender did. Empty, the default, means lower case.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -33,7 +36,7 @@ impl Spelling {
     /// Keeps the spelling of `names`, in the order in which they were sent. Lower-case names need no entry, and names of
     /// more than 255 bytes get none.
     pub fn new<'a>(names: impl Iterator<Item = &'a str>) -> Self {
-        let mut kept = Vec::new();
+        let mut kept = Vec::with_capacity(TYPICAL_NAMES);
         for name in names.filter(|name| name.bytes().any(|b| b.is_ascii_uppercase())) {
             if let Ok(len) = u8::try_from(name.len()) {
                 kept.push(len);

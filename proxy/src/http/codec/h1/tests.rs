@@ -5,4 +5,5 @@ mod memory;
 mod requests;
 mod responses;
 mod segments;
+mod sockets;
 mod verdicts;

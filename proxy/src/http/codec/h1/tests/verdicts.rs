@@ -222,6 +222,9 @@ fn request_verdict(row: &Row) -> Result<String, (u16, String)> {
     let Some(mut head) = now(server.poll_request(&mut context())).map_err(refused)? else {
         return Err((0, "closed".into()));
     };
+    if head.host_missing {
+        return Err((400, "missing_host_header".into()));
+    }
     // The router's work: Envoy answers 100-continue itself on these listeners.
     if head.headers.get("expect").is_some_and(|v| v == "100-continue") {
         head.headers.remove("expect");
