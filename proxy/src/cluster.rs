@@ -193,6 +193,9 @@ pub struct Http2Options {
     /// Bytes.
     pub initial_stream_window: u32,
     pub initial_connection_window: u32,
+    /// Bytes.
+    pub hpack_table_size: u32,
+    pub floods: crate::http::codec::h2::FloodLimits,
     pub allow_connect: bool,
     pub keepalive: Option<Http2Keepalive>,
 }

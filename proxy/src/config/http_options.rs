@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     cluster::{HeaderCase, Http1Options, Http2Keepalive, Http2Options},
-    http::codec::limits,
+    http::codec::{h2::FloodLimits, limits},
 };
 
 /// Envoy's default jitter of keepalive pings, in percent.
@@ -53,7 +53,6 @@ pub(crate) fn http2(pb: Option<&core::Http2ProtocolOptions>, at: &At) -> Result<
     let default = core::Http2ProtocolOptions::default();
     let pb = pb.unwrap_or(&default);
     at.not_honoured("custom_settings_parameters", !pb.custom_settings_parameters.is_empty());
-    at.not_honoured("hpack_table_size", pb.hpack_table_size.is_some());
     at.not_honoured("allow_metadata", pb.allow_metadata);
     Ok(Http2Options {
         max_concurrent_streams: pb.max_concurrent_streams.unwrap_or(limits::H2_MAX_CONCURRENT_STREAMS),
@@ -61,12 +60,31 @@ pub(crate) fn http2(pb: Option<&core::Http2ProtocolOptions>, at: &At) -> Result<
         initial_connection_window: pb
             .initial_connection_window_size
             .unwrap_or(limits::H2_CONNECTION_WINDOW),
+        hpack_table_size: pb.hpack_table_size.unwrap_or(limits::H2_HEADER_TABLE),
+        floods: floods(pb),
         allow_connect: pb.allow_connect,
         keepalive: match &pb.connection_keepalive {
             Some(keepalive) => Some(self::keepalive(keepalive, &at.field("connection_keepalive"))?),
             None => None,
         },
     })
+}
+
+fn floods(pb: &core::Http2ProtocolOptions) -> FloodLimits {
+    let default = FloodLimits::default();
+    FloodLimits {
+        empty_frames: pb
+            .max_consecutive_inbound_frames_with_empty_payload
+            .unwrap_or(default.empty_frames),
+        priority_per_stream: pb
+            .max_inbound_priority_frames_per_stream
+            .unwrap_or(default.priority_per_stream),
+        window_updates_per_data: pb
+            .max_inbound_window_update_frames_per_data_frame_sent
+            .unwrap_or(default.window_updates_per_data),
+        stream_reset_burst: pb.stream_reset_burst.unwrap_or(default.stream_reset_burst),
+        stream_reset_rate: pb.stream_reset_rate.unwrap_or(default.stream_reset_rate),
+    }
 }
 
 fn keepalive(pb: &core::KeepaliveSettings, at: &At) -> Result<Http2Keepalive, Rejection> {

@@ -207,6 +207,8 @@ impl HttpConnectionManager {
             max_concurrent_streams: self.http2.max_concurrent_streams,
             initial_stream_window: self.http2.initial_stream_window,
             initial_connection_window: self.http2.initial_connection_window,
+            hpack_table_size: self.http2.hpack_table_size,
+            floods: self.http2.floods,
             max_headers_kb: self.max_request_headers_kb,
             max_headers_count: self.max_headers_count,
             allow_connect: self.http2.allow_connect,

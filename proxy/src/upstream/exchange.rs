@@ -176,6 +176,8 @@ pub fn http2_settings(cluster: &Cluster) -> h2::ClientSettings {
             max_concurrent_streams: o.max_concurrent_streams,
             initial_stream_window: o.initial_stream_window,
             initial_connection_window: o.initial_connection_window,
+            hpack_table_size: o.hpack_table_size,
+            floods: o.floods,
             keepalive: o.keepalive.map(Http2Keepalive::for_codec),
             ..limits
         },

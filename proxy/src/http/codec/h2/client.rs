@@ -74,6 +74,7 @@ impl ClientConnection {
         let watch = Watch::new(End::Client, settings.floods, stats.clone(), Rc::clone(&news));
         let handshake = settings.builder().handshake(Wire::new(io, watch));
         let (send, mut h2) = handshake.await.map_err(|e| connection_error(End::Client, &e))?;
+        stats.inc(Http2Stat::Nghttp2UpstreamConnections);
         let pinger = settings
             .keepalive
             .and_then(|keepalive| Some(Pinger::new(keepalive, h2.ping_pong()?, Rc::clone(&news))));

@@ -65,6 +65,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ServerConnection<IO> {
             Ok(h2) => h2,
             Err(e) => return Err(connection_error(End::Server, &e)),
         };
+        stats.inc(Http2Stat::Nghttp2DownstreamConnections);
         let pinger = settings
             .keepalive
             .and_then(|keepalive| Some(Pinger::new(keepalive, h2.ping_pong()?, Rc::clone(&news))));
