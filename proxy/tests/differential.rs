@@ -18,6 +18,7 @@ mod differential {
 
     pub mod bodies;
     pub mod breakers;
+    pub mod connect;
     pub mod edge;
     pub mod h2;
     pub mod headers;
@@ -54,6 +55,7 @@ fn suites() -> Vec<Suite> {
         bodies::suite(),
         malformed::suite(),
         upgrades::suite(),
+        connect::suite(),
         h2::suite(),
         edge::suite(),
         paths::suite(),

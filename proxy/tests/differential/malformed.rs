@@ -199,11 +199,13 @@ fn pipelines() -> Vec<Case> {
     let request = |path: &str| format!("GET {path} HTTP/1.1\r\nhost: a.test\r\n\r\n");
     vec![
         raw("two pipelined", request("/1") + &request("/2")).kinds(&[Response, Response]),
+        raw("three pipelined", request("/1") + &request("/2") + &request("/3")).kinds(&[Response; 3]),
         raw(
-            "three pipelined, a local reply within",
-            request("/1") + &request("/secret") + &request("/3"),
+            "two pipelined, a local reply first",
+            request("/secret") + &request("/2"),
         )
-        .kinds(&[Response; 3]),
+        .kinds(&[Response; 2]),
+        raw("two pipelined, a local reply last", request("/1") + &request("/secret")).kinds(&[Response; 2]),
         raw(
             "pipelined behind a close",
             "GET /1 HTTP/1.1\r\nhost: a.test\r\nconnection: close\r\n\r\n".to_owned() + &request("/2"),

@@ -3,7 +3,6 @@
 use super::case::{Case, Suite, get, h2, raw, send, steps};
 use crate::support::h1::Step;
 use crate::support::h2c::Request;
-use crate::support::message::Kind::Response;
 use crate::support::upstream::{Act, Reply};
 
 pub fn suite() -> Suite {
@@ -156,27 +155,5 @@ fn connect() -> Vec<Case> {
             "CONNECT with a length",
             "CONNECT a.test:443 HTTP/1.1\r\nhost: a.test:443\r\ncontent-length: 0\r\n\r\n",
         ),
-        steps(
-            "CONNECT terminated",
-            vec![
-                send(request),
-                Step::Await("200"),
-                send("GET /inner HTTP/1.1\r\nhost: i\r\n\r\n"),
-                Step::Await("hello"),
-                Step::Fin,
-            ],
-        )
-        .on("connect")
-        .kinds(&[Response]),
-        h2(
-            "CONNECT terminated over HTTP/2",
-            Request::get("")
-                .method("CONNECT")
-                .authority("a.test:443")
-                .data_after(50, "GET /inner HTTP/1.1\r\nhost: i\r\n\r\n")
-                .data_after(100, ""),
-        )
-        .on("connect"),
-        raw("GET where CONNECT may be", "GET / HTTP/1.1\r\nhost: a.test\r\n\r\n").on("connect"),
     ]
 }
