@@ -9,9 +9,9 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use std::error::Error as StdError;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
+use tokio::sync::watch;
 use tonic::body::Body;
 use tonic::codegen::Service;
 
@@ -19,6 +19,9 @@ use tonic::codegen::Service;
 /// data centre full, small enough that a stalled reader costs little. Messages may be larger.
 const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
+
+/// How long a stream that lost its connection waits to hear why; a turn of the runtime suffices.
+const END_GRACE: Duration = Duration::from_millis(100);
 
 /// HTTP/2 pings on a connection from which nothing has come for `interval`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,10 +34,11 @@ pub struct Keepalive {
 #[derive(Clone)]
 pub(crate) struct Connection {
     requests: SendRequest<Body>,
-    ended: Arc<OnceLock<Ended>>,
+    ended: watch::Receiver<Option<Ended>>,
 }
 
 /// Why a connection ended.
+#[derive(Clone)]
 pub(crate) struct Ended {
     pub(crate) reason: String,
     /// The server found the client too busy (ENHANCE_YOUR_CALM), which for gRPC servers means: too many pings.
@@ -56,14 +60,11 @@ impl Connection {
                 .keep_alive_while_idle(true);
         }
         let (requests, connection) = builder.handshake(TokioIo::new(io)).await?;
-        let ended = Arc::new(OnceLock::new());
-        let end = ended.clone();
+        let (end, ended) = watch::channel(None);
         tokio::spawn(async move {
             if let Err(error) = connection.await {
-                _ = end.set(Ended {
-                    reason: chain(&error),
-                    calm_asked_for: asks_for_calm(&error),
-                });
+                let (reason, calm_asked_for) = (chain(&error), asks_for_calm(&error));
+                end.send_replace(Some(Ended { reason, calm_asked_for }));
             }
         });
         Ok(Self { requests, ended })
@@ -74,11 +75,13 @@ impl Connection {
     }
 
     pub(crate) fn is(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.ended, &other.ended)
+        self.ended.same_channel(&other.ended)
     }
 
-    pub(crate) fn ended(&self) -> Option<&Ended> {
-        self.ended.get()
+    /// Why the connection ended, if it does so soon with an error: its streams may hear of the end first.
+    pub(crate) async fn ended(&mut self) -> Option<Ended> {
+        let ended = self.ended.wait_for(Option::is_some);
+        tokio::time::timeout(END_GRACE, ended).await.ok()?.ok()?.clone()
     }
 }
 

@@ -23,6 +23,8 @@ pub(crate) enum Link {
     Waiting(Instant),
     Connecting(Boxed<Result<Connection, Broken>>),
     Open(Stream),
+    /// The stream is gone; why is being found out.
+    Breaking(Boxed<Broken>),
 }
 
 pub(crate) enum Step {
@@ -99,22 +101,30 @@ impl Link {
 
     /// Waits for the next step. Cancelling it loses nothing.
     pub(crate) async fn next(&mut self) -> Step {
-        match self {
-            Self::Waiting(until) => {
-                sleep_until(*until).await;
-                Step::Due
+        loop {
+            match self {
+                Self::Waiting(until) => {
+                    sleep_until(*until).await;
+                    return Step::Due;
+                }
+                Self::Connecting(connecting) => match connecting.await {
+                    Ok(connection) => return Step::Connected(connection),
+                    Err(broken) => return Step::Broken(broken),
+                },
+                Self::Open(stream) => match stream.next().await {
+                    Ok(Some(response)) => return Step::Received(response),
+                    Ok(None) => {
+                        return Step::Broken(Broken {
+                            reason: "the server ended the stream".to_owned(),
+                        });
+                    }
+                    Err(status) => {
+                        let (server, connection) = (stream.server.clone(), stream.connection.clone());
+                        *self = Self::Breaking(Box::pin(broken(server, connection, status)));
+                    }
+                },
+                Self::Breaking(broken) => return Step::Broken(broken.await),
             }
-            Self::Connecting(connecting) => match connecting.await {
-                Ok(connection) => Step::Connected(connection),
-                Err(broken) => Step::Broken(broken),
-            },
-            Self::Open(stream) => match stream.next().await {
-                Ok(Some(response)) => Step::Received(response),
-                Ok(None) => Step::Broken(Broken {
-                    reason: "the server ended the stream".to_owned(),
-                }),
-                Err(status) => Step::Broken(stream.broken(&status)),
-            },
         }
     }
 }
@@ -128,18 +138,29 @@ impl Stream {
             }
         }
     }
+}
 
-    /// A status that the server sent leaves the connection to its other streams.
-    fn broken(&self, status: &Status) -> Broken {
-        if std::error::Error::source(status).is_some() {
-            self.server.give_up(&self.connection);
+/// What became of a stream that ended with an error. A status that the server sent leaves the connection to its other
+/// streams; any other comes from the connection.
+async fn broken(server: ManagementServer, mut connection: Connection, status: Status) -> Broken {
+    let Some(lost) = std::error::Error::source(&status).map(chain) else {
+        let code = status.code();
+        return Broken {
+            reason: format!("gRPC status {} ({code:?}): {}", i32::from(code), status.message()),
+        };
+    };
+    server.give_up(&connection);
+    match connection.ended().await {
+        Some(ended) => {
+            if ended.calm_asked_for {
+                server.ping_less();
+            }
+            Broken {
+                reason: format!("the connection ended: {}", ended.reason),
+            }
         }
-        let (code, text) = (status.code(), chain(status));
-        Broken {
-            reason: match self.connection.ended() {
-                Some(ended) => format!("the connection ended: {}", ended.reason),
-                None => format!("gRPC status {} ({code:?}): {text}", i32::from(code)),
-            },
-        }
+        None => Broken {
+            reason: format!("the connection was lost: {lost}"),
+        },
     }
 }

@@ -150,16 +150,17 @@ impl ManagementServer {
     /// A stream on the connection failed other than by a status of the server: it may refuse new ones (GOAWAY) while
     /// others still live on it, so whoever comes next opens another.
     pub(crate) fn give_up(&self, connection: &Connection) {
-        if connection.ended().is_some_and(|it| it.calm_asked_for) {
-            let doublings = self.0.ping_doublings.load(Ordering::Relaxed);
-            self.0
-                .ping_doublings
-                .store((doublings + 1).min(MAX_DOUBLINGS), Ordering::Relaxed);
-        }
         let mut current = self.0.current.lock().unwrap_or_else(PoisonError::into_inner);
         if current.get().is_some_and(|it| it.is(connection)) {
             *current = Arc::default();
         }
+    }
+
+    pub(crate) fn ping_less(&self) {
+        let doublings = self.0.ping_doublings.load(Ordering::Relaxed);
+        self.0
+            .ping_doublings
+            .store((doublings + 1).min(MAX_DOUBLINGS), Ordering::Relaxed);
     }
 
     async fn connect(&self) -> Result<Connection, String> {
