@@ -92,6 +92,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ClientConnection<IO> {
             Some(length) => Framing::Length(length),
             None => Framing::Chunked,
         };
+        // A head that promises a body that never comes would make the next request this one's body.
+        self.encoder.broken |= end && !tunnel && length.is_some_and(|n| n > 0);
         // Methods of which nobody expects a body need not say that there is none.
         let bodiless = matches!(head.method, Method::GET | Method::HEAD | Method::DELETE | Method::TRACE);
         let add_zero = end && length.is_none() && !tunnel && !bodiless;

@@ -210,9 +210,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ServerConnection<IO> {
             None if self.http10 => Framing::UntilClose,
             None => Framing::Chunked,
         };
+        // A head that promises a body that never comes would make the next response this one's body.
+        let body_expected = !tunnel && !bodiless && self.asked != Asked::Head;
+        self.closing |= end && body_expected && length.is_some_and(|n| n > 0);
         let until_close = self.encoder.framing == Framing::UntilClose;
         self.closing |= until_close;
-        let add_zero = length.is_none() && end && !tunnel && !bodiless && self.asked != Asked::Head;
+        let add_zero = length.is_none() && end && body_expected;
         let add_chunked = self.encoder.framing == Framing::Chunked
             || (length.is_none() && self.asked == Asked::Head && !bodiless && !self.http10);
 

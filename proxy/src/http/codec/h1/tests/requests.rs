@@ -321,6 +321,13 @@ fn responses_are_framed_as_envoy_frames_them() {
             vec![],
             "HTTP/1.1 799 Unknown\r\ncontent-length: 0\r\n\r\n",
         ),
+        (
+            GET,
+            default(),
+            head(200, &[("content-length", "9")]),
+            vec![],
+            "HTTP/1.1 200 OK\r\ncontent-length: 9\r\nconnection: close\r\n\r\n<close>",
+        ),
         // A body that is not as long as promised cannot be followed by another message.
         (
             GET,

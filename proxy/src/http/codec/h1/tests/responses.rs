@@ -156,6 +156,25 @@ fn an_answer_before_the_requests_end_makes_the_connection_unusable() {
 }
 
 #[test]
+fn a_request_that_was_shorter_than_promised_makes_the_connection_unusable() {
+    let response = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".as_slice();
+    for frames in [vec![], vec![data("x")]] {
+        let mut client = client(Script::new([response]), ClientSettings::default());
+        let mut post = plain_get();
+        post.headers
+            .insert("content-length", http::HeaderValue::from_static("3"));
+        client.send_head(&post, frames.is_empty());
+        for frame in frames {
+            client.send_frame(frame, true);
+        }
+        now(client.poll_flush(&mut context())).expect("a write");
+        now(client.poll_head(&mut context())).expect("a head");
+        assert!(client.body_complete());
+        assert!(!client.is_reusable());
+    }
+}
+
+#[test]
 fn staleness_is_seen_before_reuse() {
     let response = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".as_slice();
     let exchange = |script: Script| {
