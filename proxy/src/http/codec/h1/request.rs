@@ -72,6 +72,13 @@ pub(super) fn decode(head: Bytes, settings: &ServerSettings) -> Result<Request, 
     Line::parse(&line_bytes)
         .and_then(|line| {
             fields::parse(block, bounds, |block, lines| {
+                if line.version == Version::Http09 && !lines.is_empty() {
+                    return Err(bad(
+                        400,
+                        CODEC_ERROR,
+                        "a request without version, as in HTTP/0.9, has header lines",
+                    ));
+                }
                 Gathered::gather(block, lines, settings)?.request(line, &line_bytes, block, settings)
             })
         })
@@ -88,7 +95,14 @@ pub(super) fn check_line(line: &[u8], settings: &ServerSettings) -> Result<(), C
 struct Line<'a> {
     method: Method,
     target: &'a [u8],
-    http11: bool,
+    version: Version,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Version {
+    Http09,
+    Http10,
+    Http11,
 }
 
 impl<'a> Line<'a> {
@@ -110,16 +124,20 @@ impl<'a> Line<'a> {
         if target.is_empty() {
             return Err(refuse("target"));
         }
-        let http11 = match version {
-            b"HTTP/1.1" => true,
-            // HTTP/0.9 has none. Any other version is taken for HTTP/1.0, where that is accepted.
-            [] => false,
+        let version = match version {
+            b"HTTP/1.1" => Version::Http11,
+            [] => Version::Http09,
+            // Any other is taken for HTTP/1.0, where that is accepted.
             [b'H', b'T', b'T', b'P', b'/', major, b'.', minor] if major.is_ascii_digit() && minor.is_ascii_digit() => {
-                false
+                Version::Http10
             }
             _ => return Err(refuse("version")),
         };
-        Ok(Self { method, target, http11 })
+        Ok(Self {
+            method,
+            target,
+            version,
+        })
     }
 }
 
@@ -208,7 +226,7 @@ impl<'a> Gathered<'a> {
         let host_nominated = self.connection.remove_nominated(&mut self.headers, self.te)?;
         let upgrade = self.upgrade(block)?;
         let target = Target::parse(&line.method, line.target, settings.allow_absolute_url)?;
-        if !line.http11 && !settings.accept_http_10 {
+        if line.version != Version::Http11 && !settings.accept_http_10 {
             return Err(bad(
                 426,
                 "low_version",
@@ -244,7 +262,12 @@ impl<'a> Gathered<'a> {
                 HeaderValue::from_static(""),
             ),
         };
-        let default = || settings.default_host_for_http_10.clone().filter(|_| !line.http11);
+        let default = || {
+            settings
+                .default_host_for_http_10
+                .clone()
+                .filter(|_| line.version != Version::Http11)
+        };
         let authority = authority.or_else(default);
         let host_missing = authority.is_none();
         let authority = authority.unwrap_or(HeaderValue::from_static(""));
@@ -257,12 +280,12 @@ impl<'a> Gathered<'a> {
             Framing { length: None, .. } => Body::Done,
         };
         let connection = &self.connection;
-        let keep_alive = if line.http11 {
+        let keep_alive = if line.version == Version::Http11 {
             !connection.close
         } else {
             connection.keep_alive
         };
-        let protocol = if line.http11 {
+        let protocol = if line.version == Version::Http11 {
             Protocol::Http11
         } else {
             Protocol::Http10

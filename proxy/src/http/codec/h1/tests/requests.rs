@@ -100,6 +100,22 @@ fn an_unfinished_head_is_refused_by_its_first_line() {
 }
 
 #[test]
+fn http_0_9_has_no_headers() {
+    let head = request_with(b"GET /old\r\n\r\n", http10()).expect("a head");
+    assert_eq!(
+        (head.path.as_bytes(), head.protocol),
+        (&b"/old"[..], crate::http::message::Protocol::Http10)
+    );
+    assert_eq!(
+        details(&request(b"GET /old\r\n\r\n").expect_err("not accepted")),
+        (426, "low_version")
+    );
+    let error =
+        request_with(b"GET /old\r\nHost: a\r\n\r\n", http10()).expect_err("Envoy takes the rest for another request");
+    assert_eq!(details(&error), (400, "http1.codec_error"));
+}
+
+#[test]
 fn errors_name_the_value() {
     for (bytes, part) in [
         (&b"get / HTTP/1.1\r\nHost: a\r\n\r\n"[..], "\"get / HTTP/1.1"),
