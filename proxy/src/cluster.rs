@@ -15,6 +15,7 @@ use arc_swap::ArcSwap;
 
 pub mod balance;
 mod breaker;
+pub mod dns;
 pub mod endpoint_set;
 pub mod outlier;
 
@@ -436,13 +437,15 @@ pub struct OutlierCounters {
 }
 
 impl ClusterState {
-    /// Whether a request is refused by `drop_overloads`, for which `random` decides.
-    pub fn in_maintenance(&self, random: u64) -> bool {
+    /// Whether a request is refused by `drop_overloads`, for which `random` decides; `Some(true)`: every request is.
+    pub fn drops(&self, random: u64) -> Option<bool> {
         const MILLION: u64 = 1_000_000;
         let set = self.endpoints.load();
-        set.drop_overloads
+        let dropping = set
+            .drop_overloads
             .iter()
-            .any(|(_, millionths)| random % MILLION < u64::from(*millionths))
+            .find(|(_, millionths)| random % MILLION < u64::from(*millionths));
+        dropping.map(|(_, millionths)| u64::from(*millionths) >= MILLION)
     }
 }
 

@@ -105,22 +105,28 @@ impl Control {
 
     /// Waits for one thing to happen and deals with it. Safe to cancel.
     pub async fn step(&mut self) {
-        let Some(ads) = &mut self.ads else {
-            self.housekeeping.tick().await;
-            return self.resources.publisher.drop_retired();
+        let resolved = self.resources.resolved.clone();
+        let heard = async {
+            match &mut self.ads {
+                // The client ends only with its handle, which `ads` holds.
+                Some(ads) => match ads.events.recv().await {
+                    Some(event) => event,
+                    None => std::future::pending().await,
+                },
+                None => std::future::pending().await,
+            }
         };
         let event = tokio::select! {
-            event = ads.events.recv() => event,
-            _ = self.housekeeping.tick() => return self.resources.publisher.drop_retired(),
+            event = heard => Some(event),
+            () = resolved.notified() => None,
+            _ = self.housekeeping.tick() => return self.resources.housekeep(),
         };
-        match event {
-            Some(event) => ads.hear(event, &mut self.resources),
-            // The client ends only with its handle, which `ads` holds.
-            None => return std::future::pending().await,
-        }
-        // What arrived together is published together.
-        while let Ok(event) = ads.events.try_recv() {
+        if let (Some(event), Some(ads)) = (event, &mut self.ads) {
             ads.hear(event, &mut self.resources);
+            // What arrived together is published together.
+            while let Ok(event) = ads.events.try_recv() {
+                ads.hear(event, &mut self.resources);
+            }
         }
         self.publish();
     }

@@ -98,10 +98,17 @@ impl Balancer {
             return;
         }
         self.version = Some(version);
+        // While healthy hosts elsewhere can take everything, no priority panics.
+        let shares: Vec<_> = set
+            .priorities
+            .iter()
+            .map(|p| (healthy(&p.endpoints), p.endpoints.len()))
+            .collect();
+        let enough = priority::is_enough(&shares, u64::from(set.overprovisioning_factor));
         self.usable = set
             .priorities
             .iter()
-            .map(|p| Usable::of(&p.endpoints, cluster))
+            .map(|p| Usable::of(&p.endpoints, cluster, enough))
             .collect();
     }
 
@@ -144,13 +151,17 @@ impl Balancer {
     }
 }
 
+fn healthy(endpoints: &[Arc<Endpoint>]) -> usize {
+    endpoints.iter().filter(|e| e.is_healthy()).count()
+}
+
 impl Usable {
     /// Healthy endpoints; below the panic threshold all of them, for better some answers than none.
-    fn of(endpoints: &[Arc<Endpoint>], cluster: &Cluster) -> Self {
+    fn of(endpoints: &[Arc<Endpoint>], cluster: &Cluster, enough: bool) -> Self {
         const PERCENT: f64 = 100.0;
         let healthy: Vec<Arc<Endpoint>> = endpoints.iter().filter(|e| e.is_healthy()).cloned().collect();
         let share = healthy.len() as f64 / endpoints.len().max(1) as f64 * PERCENT;
-        let panic = share < cluster.lb_config.healthy_panic_threshold;
+        let panic = !enough && share < cluster.lb_config.healthy_panic_threshold;
         let endpoints = match (panic, cluster.lb_config.fail_traffic_on_panic) {
             (true, true) => Vec::new(),
             (true, false) => endpoints.to_vec(),

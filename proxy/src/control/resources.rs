@@ -3,15 +3,16 @@
 //! A cluster waits for its endpoints and secrets, a listener for its routes and secrets; the version before stays public
 //! meanwhile. Endpoints, routes and secrets go straight to whoever uses them.
 
-use std::sync::Arc;
+use std::{rc::Rc, sync::Arc};
 
 use bytes::Bytes;
 use hashbrown::{HashMap, HashSet};
+use tokio::sync::Notify;
 
 use super::publisher::Publisher;
 use crate::{
     bootstrap::Received,
-    cluster::{Cluster, endpoint_set},
+    cluster::{Cluster, dns, endpoint_set, outlier},
     config::{
         self, Context, Rejection,
         cluster::ParsedCluster,
@@ -35,6 +36,8 @@ pub struct Resources {
     secrets: HashMap<(Arc<str>, SecretType), (Secret, Material)>,
     /// Names for which nobody waits any more: their fetch timed out.
     given_up: HashSet<Arc<str>>,
+    /// Told when a DNS cluster was resolved for the first time.
+    pub resolved: Rc<Notify>,
 }
 
 struct KnownCluster {
@@ -75,6 +78,7 @@ impl Resources {
             assignments: HashMap::new(),
             secrets: HashMap::new(),
             given_up: HashSet::new(),
+            resolved: Rc::default(),
         }
     }
 
@@ -109,6 +113,10 @@ impl Resources {
         let cluster = Arc::new(parsed.adopt(state));
         if let Some(assignment) = inline {
             endpoint_set::apply(&cluster, &assignment);
+        }
+        if let Some((config, logical)) = cluster.dns() {
+            let resolving = dns::run(Arc::downgrade(&cluster), config.clone(), logical, self.resolved.clone());
+            tokio::task::spawn_local(resolving);
         }
         if let Some(service) = &endpoints {
             wanted.endpoints.push(service.clone());
@@ -303,6 +311,14 @@ impl Resources {
         self.clusters.get(name).map(|k| k.cluster.clone())
     }
 
+    /// What is due every second: replaced snapshots go, ejected hosts come back.
+    pub fn housekeep(&mut self) {
+        self.publisher.drop_retired();
+        for known in self.clusters.values() {
+            outlier::tick(&known.cluster);
+        }
+    }
+
     /// Whether no cluster is warming.
     pub fn clusters_are_warm(&self) -> bool {
         self.clusters.values().all(|k| k.public)
@@ -325,7 +341,8 @@ impl Resources {
 
     fn is_warm(&self, known: &KnownCluster) -> bool {
         let endpoints = |name: &Arc<str>| self.assignments.contains_key(name) || self.given_up.contains(name);
-        known.endpoints.as_ref().is_none_or(endpoints) && self.has_secrets(&known.secrets)
+        let resolved = known.cluster.dns().is_none() || known.cluster.state.endpoints.load().version > 0;
+        resolved && known.endpoints.as_ref().is_none_or(endpoints) && self.has_secrets(&known.secrets)
     }
 
     fn is_ready(&self, known: &KnownListener) -> bool {

@@ -28,15 +28,23 @@ pub(super) fn pick<T>(priorities: &[T], usable: impl Fn(&T) -> usize, random: u6
     shares.iter().position(|(usable, _)| *usable > 0)
 }
 
+/// Whether the healthy endpoints of several priorities together can take everything; one priority panics by itself.
+pub(super) fn is_enough(shares: &[(usize, usize)], overprovisioning: u64) -> bool {
+    shares.len() > 1 && shares.iter().map(|share| health(share, overprovisioning)).sum::<u64>() >= PERCENT
+}
+
+/// Percent that a priority can take.
+fn health((usable, total): &(usize, usize), overprovisioning: u64) -> u64 {
+    if *total == 0 {
+        0
+    } else {
+        (*usable as u64 * overprovisioning / *total as u64).min(PERCENT)
+    }
+}
+
 /// Percent of requests for each priority, from (usable, total) endpoints.
 fn loads(shares: &[(usize, usize)], overprovisioning: u64) -> Vec<u64> {
-    let health = |(usable, total): &(usize, usize)| {
-        if *total == 0 {
-            0
-        } else {
-            (*usable as u64 * overprovisioning / *total as u64).min(PERCENT)
-        }
-    };
+    let health = |share: &(usize, usize)| health(share, overprovisioning);
     let sum: u64 = shares.iter().map(health).sum::<u64>().min(PERCENT);
     if sum == 0 {
         return vec![0; shares.len()];

@@ -52,10 +52,24 @@ pub(super) fn direct_response(direct: &DirectResponse, request: &RequestHead) ->
     reply
 }
 
-pub(super) fn maintenance() -> LocalReply {
-    let mut reply = LocalReply::new(StatusCode::SERVICE_UNAVAILABLE, "maintenance mode", "maintenance_mode")
-        .with_flags(ResponseFlags::UPSTREAM_OVERFLOW);
-    reply.headers.push((OVERLOADED, HeaderValue::from_static("true")));
+/// The control plane asks for load to be dropped (`drop_overloads`).
+pub(super) fn dropped(unconditional: bool) -> LocalReply {
+    let (body, details, flag, header) = match unconditional {
+        true => (
+            "unconditional drop overload",
+            "unconditional_drop_overload",
+            ResponseFlags::UNCONDITIONAL_DROP_OVERLOAD,
+            HeaderName::from_static("x-envoy-unconditional-drop-overload"),
+        ),
+        false => (
+            "drop overload",
+            "drop_overload",
+            ResponseFlags::DROP_OVERLOAD,
+            HeaderName::from_static("x-envoy-drop-overload"),
+        ),
+    };
+    let mut reply = LocalReply::new(StatusCode::SERVICE_UNAVAILABLE, body, details).with_flags(flag);
+    reply.headers.push((header, HeaderValue::from_static("true")));
     reply
 }
 
