@@ -99,7 +99,7 @@ fn assignment(cluster: &Cluster, targets: &[DnsTarget], addresses: &[Vec<SocketA
             .collect();
         priorities[target.priority as usize].push(LocalityAssignment {
             locality: target.locality.clone(),
-            weight: 0,
+            weight: target.locality_weight,
             endpoints,
         });
     }

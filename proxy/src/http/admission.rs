@@ -41,7 +41,7 @@ pub fn admit(stream: &mut Stream<'_>) -> Result<(), Box<LocalReply>> {
         super::response::append_via(&mut stream.request.headers, via);
     }
     answer_expectation(stream);
-    admit_upgrade(stream)
+    Ok(())
 }
 
 /// `expect: 100-continue` is answered here, so that the upstream need not, unless `proxy_100_continue`.
@@ -156,19 +156,4 @@ fn unfit_path(manager: &HttpConnectionManager) -> Box<LocalReply> {
     LocalReply::new(StatusCode::BAD_REQUEST, "", "path_normalization_failed")
         .closing()
         .into()
-}
-
-/// Upgrades need the connection manager's or the route's leave; CONNECT needs a `connect_matcher` route, checked there.
-fn admit_upgrade(stream: &Stream<'_>) -> Result<(), Box<LocalReply>> {
-    let Some(upgrade) = &stream.request.upgrade else {
-        return Ok(());
-    };
-    let known = |(kind, _): &&(Box<str>, bool)| kind.as_bytes().eq_ignore_ascii_case(upgrade.as_bytes());
-    match stream.manager.upgrades.iter().find(known) {
-        Some(_) => Ok(()),
-        None => {
-            stream.manager.stats.inc(HttpStat::DownstreamRqWsOnNonWsRoute);
-            Err(LocalReply::new(StatusCode::FORBIDDEN, "", "upgrade_failed").into())
-        }
-    }
 }

@@ -85,7 +85,7 @@ pub struct RequestHead {
     pub host_missing: bool,
     /// `:path`: path and query in origin form, `*` for OPTIONS, empty for a plain CONNECT.
     pub path: HeaderValue,
-    /// HTTP/1 `Upgrade:` (lower-cased) or HTTP/2 `:protocol` of an extended CONNECT. With HTTP/1 the method is as sent (GET);
+    /// HTTP/1 `Upgrade:` as written (compare it without regard to case) or HTTP/2 `:protocol` of an extended CONNECT. With HTTP/1 the method is as sent (GET);
     /// the HTTP/2 codec turns an extended CONNECT into a GET with `upgrade` set, as Envoy does.
     pub upgrade: Option<HeaderValue>,
     pub headers: HeaderMap,

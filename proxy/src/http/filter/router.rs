@@ -138,9 +138,11 @@ fn plan(router: &Router, stream: &mut Stream<'_>, snapshot: &Snapshot) -> Result
         let name = target.map_or_else(|| Arc::from(""), |t| t.cluster);
         return Err(Box::new(reply::no_cluster(action.cluster_not_found, &name)));
     };
+    stream.info.upstream.cluster = Some(cluster.clone());
     if let Some(upgrade) = &stream.request.upgrade {
         let allowed = route::upgrade_allowed(upgrade.as_bytes(), &action.upgrades, &stream.manager.upgrades);
         if !allowed {
+            stats.inc(HttpStat::DownstreamRqWsOnNonWsRoute);
             return Err(Box::new(LocalReply::new(StatusCode::FORBIDDEN, "", "upgrade_failed")));
         }
     }
@@ -150,7 +152,6 @@ fn plan(router: &Router, stream: &mut Stream<'_>, snapshot: &Snapshot) -> Result
     timeouts.max_stream = timeouts.max_stream.or(stream.manager.max_stream_duration);
     timeouts.request = stream.manager.request_timeout;
     let local = stream.worker.local_cluster(&cluster);
-    stream.info.upstream.cluster = Some(cluster.clone());
     Ok(Plan {
         virtual_host,
         route,

@@ -331,7 +331,7 @@ impl<'a> Gathered<'a> {
         Ok(Some(host))
     }
 
-    /// The protocol asked for, in lower case. `h2c` is ignored, as Envoy does: the answer is HTTP/1.1.
+    /// The protocol asked for, as it was written. `h2c` is ignored, as Envoy does: the answer is HTTP/1.1.
     fn upgrade(&mut self, block: &Bytes) -> Result<Option<HeaderValue>, CodecError> {
         if !self.connection.upgrade {
             return Ok(None);
@@ -345,9 +345,6 @@ impl<'a> Gathered<'a> {
             [upgrade] => fields::value(block, upgrade)?,
             upgrades => joined(upgrades)?,
         };
-        if upgrade.as_bytes().iter().any(u8::is_ascii_uppercase) {
-            return joined(&[&upgrade.as_bytes().to_ascii_lowercase()]).map(Some);
-        }
         Ok(Some(upgrade))
     }
 }
