@@ -214,7 +214,6 @@ impl HttpConnectionManager {
             allow_connect: self.http2.allow_connect,
             headers_with_underscores: self.headers_with_underscores,
             keepalive: self.http2.keepalive.map(Http2Keepalive::for_codec),
-            ..h2::ServerSettings::default()
         }
     }
 }
