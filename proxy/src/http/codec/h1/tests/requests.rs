@@ -55,12 +55,12 @@ fn a_head_has_the_shape_of_http2() {
 }
 
 #[test]
-fn an_upgrade_is_lower_case_and_tells_its_body_is_a_tunnel() {
+fn an_upgrade_stays_as_written_and_tells_its_body_is_a_tunnel() {
     let mut server = server(Script::new([WEBSOCKET]), ServerSettings::default());
     let head = now(server.poll_request(&mut context()))
         .expect("a request")
         .expect("a head");
-    assert_eq!(head.upgrade, Some(HeaderValue::from_static("websocket")));
+    assert_eq!(head.upgrade, Some(HeaderValue::from_static("WebSocket")));
     assert!(server.request_has_body());
 }
 
@@ -401,7 +401,7 @@ fn a_tunnel_carries_bytes_both_ways() {
         (
             WEBSOCKET,
             101,
-            "HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\ndown",
+            "HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: WebSocket\r\n\r\ndown",
         ),
         (CONNECT, 200, "HTTP/1.1 200 OK\r\n\r\ndown"),
     ] {
