@@ -72,7 +72,8 @@ pub(super) fn decode(head: Bytes, settings: &ServerSettings) -> Result<Request, 
     Line::parse(&line_bytes)
         .and_then(|line| {
             fields::parse(block, bounds, |block, lines| {
-                if line.version == Version::Http09 && !lines.is_empty() {
+                // Without accept_http_10 the version is what is refused, further down.
+                if line.version == Version::Http09 && settings.accept_http_10 && !lines.is_empty() {
                     return Err(bad(
                         400,
                         CODEC_ERROR,
