@@ -130,6 +130,7 @@ impl ServerStream<'_> {
     pub fn reset(&mut self) {
         match self {
             Self::Http1(c) => c.close_after_response(),
+            Self::Http2(s) if s.is_tunnel() => s.reset(h2::Reason::CONNECT_ERROR),
             Self::Http2(s) => s.reset(h2::Reason::INTERNAL_ERROR),
         }
     }

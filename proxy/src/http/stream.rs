@@ -46,6 +46,8 @@ pub struct Stream<'a> {
     pub info: StreamInfo,
     /// The connection is draining: tell the client to go.
     pub draining: bool,
+    /// The connection ends then: a response that begins later tells the client to go.
+    pub closing_at: Option<Instant>,
 }
 
 impl<'a> Stream<'a> {
@@ -73,6 +75,7 @@ impl<'a> Stream<'a> {
             response_trailers: None,
             info,
             draining: false,
+            closing_at: None,
         }
     }
 

@@ -150,6 +150,7 @@ fn plan(router: &Router, stream: &mut Stream<'_>, snapshot: &Snapshot) -> Result
     let mut timeouts =
         route::timeout::effective(action, &mut stream.request, router, stream.manager.stream_idle_timeout);
     timeouts.max_stream = timeouts.max_stream.or(stream.manager.max_stream_duration);
+    timeouts.max_upstream_stream = timeouts.max_upstream_stream.or(cluster.max_stream_duration);
     timeouts.request = stream.manager.request_timeout;
     let local = stream.worker.local_cluster(&cluster);
     Ok(Plan {
@@ -283,6 +284,10 @@ async fn respond(
     exchange: crate::upstream::Exchange,
     deadlines: &mut Deadlines,
 ) -> StreamEnd {
+    if stream.request.is_websocket() && reply::is_no_handshake(head.status) {
+        response::count_upstream(plan, &head, stream.info.start.elapsed());
+        return stream.reply(reply::no_handshake(head.status)).await;
+    }
     stream.info.response_code = Some(head.status.as_u16());
     stream.info.response_code_details.get_or_insert("via_upstream".into());
     response::from_upstream(stream, &mut head, plan.weighted, router.suppress_envoy_headers);

@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::BytesMut;
-use http::{Method, header};
+use http::{Method, StatusCode, header};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
@@ -120,7 +120,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ClientConnection<IO> {
                 encode::is_end_to_end(n) && *n != header::HOST
             });
             if let Some(upgrade) = &head.upgrade {
-                put_header(out, &mut names, "connection", b"Upgrade");
+                put_header(out, &mut names, "connection", encode::upgrade_connection(&head.headers));
                 put_header(out, &mut names, "upgrade", upgrade.as_bytes());
             }
             if add_zero {
@@ -194,7 +194,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ClientConnection<IO> {
         bounds.check_size(len)?;
         let response = response::decode(self.input.take(len), self.asked, &self.settings)?;
         self.keep_alive &= response.keep_alive;
-        if response.head.status.is_informational() && !matches!(response.body, Body::Tunnel) {
+        if response.head.status.is_informational() && response.head.status != StatusCode::SWITCHING_PROTOCOLS {
             return Ok(Some((response.head, false)));
         }
         self.state = State::Body;
@@ -220,6 +220,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ClientConnection<IO> {
                 Err(error) => return Poll::Ready(Err(self.fail(error))),
             }
             match ready!(self.input.poll_read(&mut self.io, cx)) {
+                // Nobody said how a tunnel ends: as in Envoy, its upstream's end is a broken connection.
+                Ok(0) if matches!(self.body, Body::Tunnel) => return Poll::Ready(Err(self.fail(CodecError::Closed))),
                 Ok(0) if self.body.close() => return Poll::Ready(Ok(Incoming::End)),
                 Ok(0) => return Poll::Ready(Err(self.closed())),
                 Ok(n) => self.received += n as u64,

@@ -232,7 +232,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ServerConnection<IO> {
             let keep = |n: &http::HeaderName| encode::is_end_to_end(n) && (keep_length || *n != header::CONTENT_LENGTH);
             put_headers(out, &mut names, &head.headers, keep);
             if switched {
-                put_header(out, &mut names, "connection", b"Upgrade");
+                put_header(out, &mut names, "connection", encode::upgrade_connection(&head.headers));
                 let agreed = head.headers.get(header::UPGRADE).or(upgrade.as_ref());
                 put_header(out, &mut names, "upgrade", agreed.map_or(b"", HeaderValue::as_bytes));
             } else if closing && !tunnel {

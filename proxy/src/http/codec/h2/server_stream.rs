@@ -65,6 +65,11 @@ impl ServerStream {
         self.respond.stream_id().as_u32()
     }
 
+    /// The request asked for an upgrade, by extended CONNECT.
+    pub fn is_tunnel(&self) -> bool {
+        self.upgrade
+    }
+
     /// The request has no (further) body and no trailers.
     pub fn request_ended(&self) -> bool {
         self.inbound.ended()

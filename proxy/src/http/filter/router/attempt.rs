@@ -87,7 +87,8 @@ impl Attempt<'_, '_> {
         route::host_from_endpoint(self.stream, self.plan.action(), &endpoint);
         let now = Instant::now();
         deadlines.active(now);
-        if self.stream.request_done {
+        // What follows a WebSocket's head is the tunnel's: the request is complete, for its deadlines, without it.
+        if self.stream.request_done || self.stream.request.is_websocket() {
             deadlines.request_complete(now);
             deadlines.attempt_started(now);
         }
@@ -165,7 +166,9 @@ impl Attempt<'_, '_> {
             upstream.tls.clone_from(&facts.tls);
             self.stream.info.times.upstream_connect = Some(facts.connect);
         }
-        self.stream.info.times.first_upstream_tx = Some(Instant::now());
+        let now = Instant::now();
+        deadlines.stream_opened(now);
+        self.stream.info.times.first_upstream_tx = Some(now);
         self.send_again(&mut exchange)
             .map_err(|e| Outcome::Failed(reset(&e, endpoint)))?;
         Ok(exchange)
@@ -206,8 +209,10 @@ impl Attempt<'_, '_> {
             Downstream(CodecError),
             Expired(Expired),
         }
+        // Envoy holds a WebSocket's first bytes back until the upstream agrees.
+        let held = stream.request.is_websocket();
         let event = poll_fn(|cx| {
-            if let Poll::Ready(Err(error)) = poll_request_body(cx, stream, &mut exchange, Some(replay), deadlines) {
+            if !held && let Poll::Ready(Err(error)) = poll_request_body(cx, stream, &mut exchange, Some(replay), deadlines) {
                 return match error {
                     BodyError::Downstream(e) => {
                         // What came before the fault goes up, as it would have without it.
@@ -239,7 +244,7 @@ impl Attempt<'_, '_> {
             if let Poll::Ready(Err(e)) = flushed {
                 return Poll::Ready(Event::Upstream(e));
             }
-            if stream.request_done
+            if (stream.request_done || held)
                 && let Poll::Ready(e) = stream.down.poll_closed(cx)
             {
                 return Poll::Ready(Event::Downstream(e));

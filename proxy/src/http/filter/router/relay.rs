@@ -34,7 +34,7 @@ pub(super) async fn run(
     mut exchange: Exchange,
     deadlines: &mut Deadlines,
 ) -> StreamEnd {
-    let upgraded = head.status == http::StatusCode::SWITCHING_PROTOCOLS;
+    let upgraded = head.status == http::StatusCode::SWITCHING_PROTOCOLS && !end;
     if upgraded {
         // A tunnel lives as long as its ends want: only idleness and duration limits remain (Envoy: the route's timeout
         // does not apply to upgrades).
@@ -163,6 +163,10 @@ fn timed_out(stream: &mut Stream<'_>, plan: &Plan, expired: Expired) -> StreamEn
         }
         Expired::Idle => (ResponseFlags::STREAM_IDLE_TIMEOUT, "stream_idle_timeout"),
         Expired::MaxStreamDuration => (ResponseFlags::default(), "max_duration_timeout"),
+        Expired::MaxUpstreamStreamDuration => (
+            ResponseFlags::UPSTREAM_MAX_STREAM_DURATION_REACHED,
+            "upstream_max_stream_duration_reached",
+        ),
         Expired::Request => (ResponseFlags::default(), "request_overall_timeout"),
     };
     stream.info.flags.insert(flag);

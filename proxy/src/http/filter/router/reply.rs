@@ -31,6 +31,15 @@ pub(super) fn redirect(status: StatusCode, location: String) -> LocalReply {
     reply
 }
 
+/// A WebSocket's upstream says something else than yes (101) or no (4xx, 5xx).
+pub(super) fn is_no_handshake(status: StatusCode) -> bool {
+    status != StatusCode::SWITCHING_PROTOCOLS && !status.is_client_error() && !status.is_server_error()
+}
+
+pub(super) fn no_handshake(status: StatusCode) -> LocalReply {
+    LocalReply::new(status, "", "websocket_handshake_unsuccessful")
+}
+
 /// `require_tls`: the same URL over https.
 pub(super) fn tls_redirect(request: &RequestHead) -> LocalReply {
     let location = format!("https://{}{}", request.authority_str(), request.path_str());
@@ -100,6 +109,12 @@ pub(super) fn timed_out(expired: Expired, request_done: bool, alternative: bool)
             reply.grpc_status = Some(DEADLINE_EXCEEDED);
             reply
         }
+        Expired::MaxUpstreamStreamDuration => LocalReply::new(
+            late,
+            "upstream max stream duration reached",
+            "upstream_max_stream_duration_reached",
+        )
+        .with_flags(ResponseFlags::UPSTREAM_MAX_STREAM_DURATION_REACHED),
         Expired::Request => LocalReply::new(
             StatusCode::REQUEST_TIMEOUT,
             "request timeout",
