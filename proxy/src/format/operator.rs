@@ -90,7 +90,8 @@ struct Argument<'a>(Option<&'a str>);
 
 impl<'a> Argument<'a> {
     fn wanted(self) -> Result<&'a str, String> {
-        self.optional().ok_or_else(|| "wants an argument in parentheses".to_owned())
+        self.optional()
+            .ok_or_else(|| "wants an argument in parentheses".to_owned())
     }
 
     fn optional(self) -> Option<&'a str> {
@@ -323,11 +324,17 @@ fn put_header(out: &mut String, headers: Option<&HeaderMap>, first: &HeaderName,
 /// `{"operators": ["NAME", {"command": "NAME", "param": "...", "max_length": 1}]}`.
 fn coalesce(argument: &str) -> Result<Vec<(Operator, Option<usize>)>, String> {
     let config: Value = serde_json::from_str(argument).map_err(|e| format!("its argument is no JSON: {e}"))?;
-    let operators = config.get("operators").and_then(Value::as_array).filter(|o| !o.is_empty());
+    let operators = config
+        .get("operators")
+        .and_then(Value::as_array)
+        .filter(|o| !o.is_empty());
     let operators = operators.ok_or("its argument has no list \"operators\"")?;
     let one = |entry: &Value| {
         let text = |key: &str| entry.get(key).and_then(Value::as_str);
-        let name = entry.as_str().or(text("command")).ok_or("an operator has no \"command\"")?;
+        let name = entry
+            .as_str()
+            .or(text("command"))
+            .ok_or("an operator has no \"command\"")?;
         let max_length = entry.get("max_length").and_then(Value::as_u64).map(|n| n as usize);
         let operator = Operator::parse(name, text("param"), max_length.is_some());
         operator

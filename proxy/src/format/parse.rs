@@ -18,7 +18,8 @@ pub(super) fn parts(text: &str) -> Result<Vec<Part>, String> {
         if !literal.is_empty() {
             parts.push(Part::Text(std::mem::take(&mut literal).into()));
         }
-        let operator = Operator::parse(name, argument, max_length.is_some()).map_err(|why| format!("format {text:?}: %{name}%: {why}"))?;
+        let operator = Operator::parse(name, argument, max_length.is_some())
+            .map_err(|why| format!("format {text:?}: %{name}%: {why}"))?;
         parts.push(Part::Operator { operator, max_length });
         rest = after;
     }

@@ -126,6 +126,14 @@ impl ServerStream<'_> {
         }
     }
 
+    /// The connection takes no further request, whatever its protocol.
+    pub fn leave(&mut self) {
+        match self {
+            Self::Http1(c) => c.close_after_response(),
+            Self::Http2(s) => s.leave(),
+        }
+    }
+
     /// Ends the stream short of its end, so that the client sees that it was cut.
     pub fn reset(&mut self) {
         match self {

@@ -32,35 +32,7 @@ open! {
         "connect: CONNECT terminated over HTTP/2",
         "connect: GET where CONNECT may be",
     ],
-    "upgrades at the edges: a 101 that nobody asked for, header spelling, a response that is no tunnel, early ends": [
-        "bodies: 101 that nobody asked for",
-        "upgrades: HTTP/1 to HTTP/2",
+    "a reset overtakes what was sent before it": [
         "upgrades: HTTP/2 to HTTP/1",
-        "upgrades: HTTP/2 to HTTP/1, refused",
-        "upgrades: HTTP/2 with a type that is not configured",
-        "upgrades: a timeout before the answer",
-        "upgrades: a type that the route allows",
-        "upgrades: answered with 200",
-        "upgrades: upstream closes the tunnel",
-        "upgrades: with a body",
-    ],
-    "which detail a parser names, or how much of a refused path is logged": [
-        "malformed: not HTTP",
-        "paths: control byte",
-        "paths: escaped back slash rejected",
-        "paths: escaped slash rejected",
-    ],
-    "what a chunk longer than its size becomes depends on the segments it comes in": [
-        "malformed: chunk longer than its size",
-    ],
-    "x-envoy-* headers that set timeouts and tracing for internal clients are not all honoured": [
-        "edge: internal headers from an address made internal",
-    ],
-    "the host name of a DNS endpoint is not yet sent": [
-        "rewrites: host from DNS",
-    ],
-    "when the idle time of a connection begins": [
-        "timeouts: idle connection after a request",
-        "timeouts: connection duration",
     ],
 }

@@ -38,7 +38,9 @@ impl WithoutPort {
         match (address.ip().map(|a| a.ip()), self.prefix) {
             (None, _) => put(out, address),
             (Some(ip), None) => put(out, ip),
-            (Some(ip), Some(bits)) => masked(ip, bits).is_some_and(|network| put(out, format_args!("{network}/{bits}"))),
+            (Some(ip), Some(bits)) => {
+                masked(ip, bits).is_some_and(|network| put(out, format_args!("{network}/{bits}")))
+            }
         }
     }
 }

@@ -27,11 +27,13 @@ impl Metadata {
         Some(match name {
             "DYNAMIC_METADATA" => argument.wanted().map(|path| Self::new(Of::Stream, path)),
             "CLUSTER_METADATA" => argument.wanted().map(|path| Self::new(Of::Cluster, path)),
-            "UPSTREAM_METADATA" => argument.wanted().map(|path| match serde_json::from_str::<Vec<String>>(path) {
-                // `["namespace", "key"]`, the older form.
-                Ok(parts) => Self::new(Of::Endpoint, &parts.join(":")),
-                Err(_) => Self::new(Of::Endpoint, path),
-            }),
+            "UPSTREAM_METADATA" => argument
+                .wanted()
+                .map(|path| match serde_json::from_str::<Vec<String>>(path) {
+                    // `["namespace", "key"]`, the older form.
+                    Ok(parts) => Self::new(Of::Endpoint, &parts.join(":")),
+                    Err(_) => Self::new(Of::Endpoint, path),
+                }),
             "METADATA" => argument.wanted().and_then(|argument| {
                 let (kind, path) = argument.split_once(':').unwrap_or((argument, ""));
                 let of = match kind {

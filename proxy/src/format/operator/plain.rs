@@ -186,7 +186,9 @@ static PLAIN: &[Plain] = &[
     number("UPSTREAM_HEADER_BYTES_RECEIVED", |o, f| {
         put(o, f.info.bytes.response_headers)
     }),
-    number("UPSTREAM_HEADER_BYTES_SENT", |o, f| put(o, f.info.bytes.request_headers)),
+    number("UPSTREAM_HEADER_BYTES_SENT", |o, f| {
+        put(o, f.info.bytes.request_headers)
+    }),
     text("UPSTREAM_HOST", |o, f| {
         put_some(o, f.info.upstream.endpoint.as_deref().map(|e| &e.address))
     }),
@@ -216,7 +218,9 @@ static PLAIN: &[Plain] = &[
     number("UPSTREAM_REMOTE_PORT", |o, f| {
         put_some(o, f.info.upstream.endpoint.as_deref().map(|e| e.address.port()))
     }),
-    number("UPSTREAM_REQUEST_ATTEMPT_COUNT", |o, f| put(o, f.info.upstream.attempts)),
+    number("UPSTREAM_REQUEST_ATTEMPT_COUNT", |o, f| {
+        put(o, f.info.upstream.attempts)
+    }),
     absent("UPSTREAM_SERVER_NAME"),
     text("UPSTREAM_TLS_CIPHER", |o, f| {
         put_text(o, f.info.upstream.tls.as_deref().map(|t| t.cipher))

@@ -189,7 +189,9 @@ impl GrpcForm {
         if !facts.request.is_some_and(is_grpc) {
             return false;
         }
-        let Some(status) = facts.grpc_status() else { return false };
+        let Some(status) = facts.grpc_status() else {
+            return false;
+        };
         let names = usize::try_from(status).ok().and_then(|at| GRPC.get(at));
         match (self, names) {
             (Self::Camel, Some((camel, _))) => put(out, camel),

@@ -143,6 +143,8 @@ fn plan(router: &Router, stream: &mut Stream<'_>, snapshot: &Snapshot) -> Result
         let allowed = route::upgrade_allowed(upgrade.as_bytes(), &action.upgrades, &stream.manager.upgrades);
         if !allowed {
             stats.inc(HttpStat::DownstreamRqWsOnNonWsRoute);
+            // Envoy ends the whole connection, also one that carries other streams.
+            stream.down.leave();
             return Err(Box::new(LocalReply::new(StatusCode::FORBIDDEN, "", "upgrade_failed")));
         }
     }
@@ -286,7 +288,7 @@ async fn respond(
 ) -> StreamEnd {
     if stream.request.is_websocket() && reply::is_no_handshake(head.status) {
         response::count_upstream(plan, &head, stream.info.start.elapsed());
-        return stream.reply(reply::no_handshake(head.status)).await;
+        return stream.reply(reply::no_handshake(head)).await;
     }
     stream.info.response_code = Some(head.status.as_u16());
     stream.info.response_code_details.get_or_insert("via_upstream".into());

@@ -230,8 +230,12 @@ impl<'a> Gathered<'a> {
         if self.framing.chunked {
             self.headers.remove(header::CONTENT_LENGTH);
         }
-        let host_nominated = self.connection.remove_nominated(&mut self.headers, self.te)?;
         let upgrade = self.upgrade(block)?;
+        // An upgrade keeps what its `Connection` names, which goes on with it.
+        let host_nominated = match upgrade {
+            Some(_) => false,
+            None => self.connection.remove_nominated(&mut self.headers, self.te)?,
+        };
         let target = Target::parse(&line.method, line.target, settings.allow_absolute_url)?;
         if line.version != Version::Http11 && !settings.accept_http_10 {
             return Err(bad(

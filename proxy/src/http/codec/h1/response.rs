@@ -69,7 +69,9 @@ pub(super) fn decode(mut head: Bytes, asked: Asked, settings: &ClientSettings) -
                 _ => fields::append(&mut headers, block, line)?,
             }
         }
-        let body = body(status, asked, &mut framing, &mut headers, settings)?;
+        // To an upgrade that was asked for.
+        let agreed = asked == Asked::Upgrade && connection.upgrade && headers.contains_key(header::UPGRADE);
+        let body = body(status, asked, agreed, &mut framing, &mut headers, settings)?;
         let keep_alive = match body {
             Body::UntilClose | Body::Tunnel => false,
             _ if status == StatusCode::SWITCHING_PROTOCOLS => false,
@@ -123,6 +125,7 @@ pub(super) fn status_line(line: &[u8]) -> Result<(StatusCode, bool), CodecError>
 fn body(
     status: StatusCode,
     asked: Asked,
+    agreed: bool,
     framing: &mut Framing,
     headers: &mut HeaderMap,
     settings: &ClientSettings,
@@ -138,7 +141,6 @@ fn body(
     if status == StatusCode::SWITCHING_PROTOCOLS {
         // Envoy forwards a 101 that nobody asked for, as a response without body. What follows it belongs to no message:
         // the connection is not used again.
-        let agreed = asked == Asked::Upgrade && headers.contains_key(header::UPGRADE);
         return Ok(if agreed { Body::Tunnel } else { Body::Done });
     }
     if asked == Asked::Connect && status.is_success() {

@@ -192,7 +192,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ServerConnection<IO> {
     pub fn send_head(&mut self, head: &ResponseHead, end: bool) {
         self.answered = true;
         let status = head.status;
-        let switched = self.asked == Asked::Upgrade && status == StatusCode::SWITCHING_PROTOCOLS;
+        let switched = self.asked == Asked::Upgrade && status == StatusCode::SWITCHING_PROTOCOLS && !end;
         let tunnel = switched || (self.asked == Asked::Connect && status.is_success());
         if tunnel {
             self.closing = true;

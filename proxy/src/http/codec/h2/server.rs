@@ -51,6 +51,8 @@ pub(super) struct Shared {
     active: Cell<usize>,
     closed: Cell<u32>,
     premature: Cell<u32>,
+    /// A stream asked that the connection go away.
+    pub(super) leaving: Cell<bool>,
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> ServerConnection<IO> {
@@ -94,6 +96,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ServerConnection<IO> {
         if self.pinger.as_mut().is_some_and(|pinger| pinger.poll(cx).is_ready()) {
             self.shared.stats.inc(Http2Stat::KeepaliveTimeout);
             return self.fail(CodecError::Io("the client left a keepalive PING unanswered".into()));
+        }
+        if self.shared.leaving.take() {
+            self.graceful_shutdown();
         }
         loop {
             if !self.calmed && self.shared.floods() {
@@ -163,6 +168,7 @@ impl Shared {
             active: Cell::new(0),
             closed: Cell::new(0),
             premature: Cell::new(0),
+            leaving: Cell::new(false),
         }
     }
 

@@ -150,6 +150,11 @@ impl ServerStream {
         Poll::Ready(self.failed(error))
     }
 
+    /// The connection goes away once its streams are over. Takes effect with what is sent next.
+    pub fn leave(&self) {
+        self.shared.leaving.set(true);
+    }
+
     /// Resets the stream, whatever its state.
     pub fn reset(&mut self, reason: Reason) {
         match &mut self.outbound {

@@ -72,6 +72,9 @@ impl Outcome {
             Self::Failed(AttemptFailure::TimedOut(Expired::PerTry | Expired::PerTryIdle)) => {
                 AttemptResult::PerTryTimeout
             }
+            Self::Failed(AttemptFailure::TimedOut(Expired::MaxUpstreamStreamDuration)) => {
+                AttemptResult::Reset(ResetReason::LocalReset)
+            }
             Self::Failed(_) | Self::Downstream(_) => AttemptResult::Final,
         }
     }
@@ -212,7 +215,9 @@ impl Attempt<'_, '_> {
         // Envoy holds a WebSocket's first bytes back until the upstream agrees.
         let held = stream.request.is_websocket();
         let event = poll_fn(|cx| {
-            if !held && let Poll::Ready(Err(error)) = poll_request_body(cx, stream, &mut exchange, Some(replay), deadlines) {
+            if !held
+                && let Poll::Ready(Err(error)) = poll_request_body(cx, stream, &mut exchange, Some(replay), deadlines)
+            {
                 return match error {
                     BodyError::Downstream(e) => {
                         // What came before the fault goes up, as it would have without it.

@@ -7,7 +7,11 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 use super::{Plan, attempt::AttemptFailure, deadline::Expired};
 use crate::{
     failure::{ResetReason, ResponseFlags},
-    http::{local_reply::LocalReply, message::RequestHead, stream::Stream},
+    http::{
+        local_reply::LocalReply,
+        message::{RequestHead, ResponseHead},
+        stream::Stream,
+    },
     route::action::DirectResponse,
     stats::ClusterStat,
 };
@@ -36,8 +40,16 @@ pub(super) fn is_no_handshake(status: StatusCode) -> bool {
     status != StatusCode::SWITCHING_PROTOCOLS && !status.is_client_error() && !status.is_server_error()
 }
 
-pub(super) fn no_handshake(status: StatusCode) -> LocalReply {
-    LocalReply::new(status, "", "websocket_handshake_unsuccessful")
+/// The answer without its body.
+pub(super) fn no_handshake(head: ResponseHead) -> LocalReply {
+    let mut reply = LocalReply::new(head.status, "", "websocket_handshake_unsuccessful");
+    let (mut headers, mut last) = (head.headers, None);
+    headers.remove(header::CONTENT_LENGTH);
+    for (name, value) in headers {
+        last = name.or(last);
+        reply.headers.extend(last.clone().map(|name| (name, value)));
+    }
+    reply
 }
 
 /// `require_tls`: the same URL over https.
