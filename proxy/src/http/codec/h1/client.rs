@@ -41,6 +41,8 @@ pub struct ClientConnection<IO> {
     /// Exchanges started.
     requests: u32,
     keep_alive: bool,
+    /// The client ended its CONNECT.
+    hung_up: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +66,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ClientConnection<IO> {
             received: 0,
             requests: 0,
             keep_alive: true,
+            hung_up: false,
         }
     }
 
@@ -86,6 +89,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ClientConnection<IO> {
         };
         let tunnel = connect || head.upgrade.is_some();
         let length = encode::content_length(&head.headers);
+        self.hung_up = connect && end;
         self.encoder.framing = match length {
             _ if tunnel => Framing::UntilClose,
             _ if end => Framing::Done,
@@ -140,6 +144,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ClientConnection<IO> {
             trailers: self.settings.enable_trailers,
             case: self.settings.header_case,
         };
+        self.hung_up |= end && self.asked == Asked::Connect;
         self.encoder.send(frame, end, how);
     }
 
@@ -168,6 +173,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ClientConnection<IO> {
     /// # Errors
     /// `Closed`, `Io`: not a byte of the response came. `Protocol`: it was not HTTP/1, or broke off.
     pub fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<(ResponseHead, bool), CodecError>> {
+        if self.hung_up {
+            return self.poll_hang_up(cx);
+        }
         loop {
             match self.decode_head().map_err(upstream) {
                 Ok(None) => {}
@@ -212,6 +220,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ClientConnection<IO> {
     /// # Errors
     /// `Protocol`: the body broke off or is malformed.
     pub fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Incoming, CodecError>> {
+        if self.hung_up && matches!(self.body, Body::Tunnel) {
+            return self.poll_hang_up(cx);
+        }
         let trailers = self.trailers();
         loop {
             match self.body.decode(&mut self.input, trailers).map_err(upstream) {
@@ -228,6 +239,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ClientConnection<IO> {
                 Err(error) => return Poll::Ready(Err(self.broken(&error))),
             }
         }
+    }
+
+    /// HTTP/1 has no half of a CONNECT: as in Envoy, its client's end is the connection's.
+    fn poll_hang_up<T>(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, CodecError>> {
+        let error = ready!(self.poll_flush(cx)).err().unwrap_or(CodecError::Closed);
+        Poll::Ready(Err(self.fail(error)))
     }
 
     /// Whether all of the response's body was delivered.

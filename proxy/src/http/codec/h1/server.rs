@@ -153,7 +153,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ServerConnection<IO> {
                 }
             }
             match ready!(self.input.poll_read(&mut self.io, cx)) {
-                Ok(0) if self.body.close() => return Poll::Ready(Ok(Incoming::End)),
+                // Of a tunnel too: Envoy's client has no half of it.
                 Ok(0) => return Poll::Ready(Err(CodecError::Closed)),
                 Ok(_) => {}
                 Err(error) => return Poll::Ready(Err(failed(&error))),
@@ -202,7 +202,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ServerConnection<IO> {
         }
         let bodiless = status.is_informational() || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         let length = encode::content_length(&head.headers);
-        let keep_length = !tunnel && !status.is_informational() && status != StatusCode::NO_CONTENT;
+        let keep_length = !switched && !status.is_informational() && status != StatusCode::NO_CONTENT;
         self.encoder.framing = match length {
             _ if tunnel => Framing::UntilClose,
             _ if end || bodiless || self.asked == Asked::Head => Framing::Done,

@@ -139,7 +139,14 @@ impl Attempt<'_, '_> {
         let pool = local.pool(key);
         let shared = &self.stream.worker.shared;
         let lease = {
-            let mut acquire = pin!(pool.acquire(cluster, endpoint, priority, shared));
+            let terminates = self.plan.action().terminates(&self.stream.request.method);
+            let mut acquire = pin!(async {
+                if terminates {
+                    pool.connect_tunnel(cluster, endpoint, priority, shared).await
+                } else {
+                    pool.acquire(cluster, endpoint, priority, shared).await
+                }
+            });
             let stream = &mut *self.stream;
             poll_fn(|cx| {
                 if let Poll::Ready(lease) = acquire.as_mut().poll(cx) {
@@ -164,7 +171,7 @@ impl Attempt<'_, '_> {
         let upstream = &mut self.stream.info.upstream;
         if let Some(facts) = exchange.facts() {
             upstream.local_address.clone_from(&facts.local_address);
-            upstream.protocol = Some(facts.protocol);
+            upstream.protocol = facts.protocol;
             upstream.connection_id = facts.id;
             upstream.tls.clone_from(&facts.tls);
             self.stream.info.times.upstream_connect = Some(facts.connect);
@@ -212,8 +219,9 @@ impl Attempt<'_, '_> {
             Downstream(CodecError),
             Expired(Expired),
         }
-        // Envoy holds a WebSocket's first bytes back until the upstream agrees.
-        let held = stream.request.is_websocket();
+        // Envoy holds the first bytes of a WebSocket or CONNECT back until the upstream agrees: a server that refuses would take
+        // them for another request.
+        let held = stream.request.is_websocket() || stream.request.method == http::Method::CONNECT;
         let event = poll_fn(|cx| {
             if !held
                 && let Poll::Ready(Err(error)) = poll_request_body(cx, stream, &mut exchange, Some(replay), deadlines)
@@ -269,7 +277,10 @@ impl Attempt<'_, '_> {
                 Some(endpoint) => reset(&e, endpoint),
                 None => AttemptFailure::NoHealthyEndpoint,
             }),
-            Event::Downstream(e) => Outcome::Downstream(e),
+            Event::Downstream(e) => {
+                exchange.written().await;
+                Outcome::Downstream(e)
+            }
             Event::Expired(expired) => Outcome::Failed(AttemptFailure::TimedOut(expired)),
         }
     }
