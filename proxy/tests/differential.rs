@@ -22,6 +22,7 @@ mod differential {
     pub mod edge;
     pub mod h2;
     pub mod headers;
+    pub mod logs;
     pub mod malformed;
     pub mod paths;
     pub mod redirects;
@@ -60,6 +61,7 @@ fn suites() -> Vec<Suite> {
         edge::suite(),
         paths::suite(),
         headers::suite(),
+        logs::suite(),
         redirects::suite(),
         rewrites::suite(),
         routing::suite(),

@@ -23,8 +23,11 @@ use self::{
     plain::Plain,
     request::{GrpcForm, PathForm, ServerName},
 };
-use super::{Facts, truncate};
-use crate::{http::message::RequestHead, route::matcher::HeaderField};
+use super::{Facts, Formatters, truncate};
+use crate::{
+    http::message::{RequestHead, ResponseHead},
+    route::matcher::HeaderField,
+};
 
 /// One operator with its argument.
 #[derive(Debug)]
@@ -35,7 +38,7 @@ pub(super) enum Operator {
     Request(HeaderField, Option<HeaderField>),
     /// `REQ_WITHOUT_QUERY`, which `PATH` replaced.
     RequestWithoutQuery(HeaderField, Option<HeaderField>),
-    Response(HeaderName, Option<HeaderName>),
+    Response(ResponseField, Option<ResponseField>),
     Trailer(HeaderName, Option<HeaderName>),
     Time(Time),
     Metadata(Metadata),
@@ -150,7 +153,7 @@ impl Operator {
                 Self::RequestWithoutQuery(first, second)
             }
             "RESP" | "RESPONSE_HEADER" => {
-                let (first, second) = alternatives(argument.wanted()?, header)?;
+                let (first, second) = alternatives(argument.wanted()?, ResponseField::parse)?;
                 Self::Response(first, second)
             }
             "TRAILER" | "RESPONSE_TRAILER" => {
@@ -183,6 +186,17 @@ impl Operator {
             }
             _ => return Err("this operator is not known".to_owned()),
         })
+    }
+
+    /// # Errors
+    /// Where its formatter is not configured.
+    pub(super) fn admitted(self, formatters: Formatters) -> Result<Self, String> {
+        match self {
+            Self::RequestWithoutQuery(..) if !formatters.req_without_query => {
+                Err("is known only beside envoy.formatter.req_without_query; PATH replaced it".to_owned())
+            }
+            admitted => Ok(admitted),
+        }
     }
 
     fn takes_length(&self, name: &str) -> bool {
@@ -220,9 +234,15 @@ impl Operator {
                 found
             }
             Self::Response(first, second) => {
-                put_header(out, facts.response.map(|r| &r.headers), first, second.as_ref())
+                let Some(response) = facts.response else { return false };
+                std::iter::once(first)
+                    .chain(second)
+                    .any(|field| field.write(out, response))
             }
-            Self::Trailer(first, second) => put_header(out, facts.response_trailers, first, second.as_ref()),
+            Self::Trailer(first, second) => facts.response_trailers.is_some_and(|trailers| {
+                let mut names = std::iter::once(first).chain(second);
+                names.any(|name| put_header(out, trailers, name))
+            }),
             Self::Time(time) => time.write(out, facts),
             Self::Metadata(metadata) => metadata.write(out, facts),
             Self::Flags { long: false } => put(out, facts.info.flags),
@@ -236,7 +256,8 @@ impl Operator {
                     details => put_text(out, details),
                 }
             }
-            Self::Environment(name) => put_text(out, std::env::var(&**name).ok().as_deref()),
+            // As in Envoy, a variable that is not set is a dash of its own.
+            Self::Environment(name) => put(out, std::env::var(&**name).as_deref().unwrap_or("-")),
             Self::GrpcStatus(form) => form.write(out, facts),
             Self::CommonDuration(interval) => interval.write(out, facts),
             Self::Path(form) => form.write(out, facts),
@@ -258,13 +279,18 @@ impl Operator {
     }
 
     /// The value in JSON: numbers as numbers, absent as null.
-    pub(super) fn value(&self, facts: &Facts<'_>) -> Value {
-        if let Self::Metadata(metadata) = self {
-            return metadata.value(facts).cloned().unwrap_or(Value::Null);
+    pub(super) fn value(&self, facts: &Facts<'_>, max_length: Option<usize>) -> Value {
+        if let Self::Metadata(metadata) = self
+            && let Some(value) = metadata.typed(facts)
+        {
+            return value.clone();
         }
         let mut text = String::new();
         if !self.write(&mut text, facts) {
             return Value::Null;
+        }
+        if let Some(max) = max_length {
+            truncate(&mut text, max);
         }
         let number = match self {
             Self::Plain(plain) => plain.number,
@@ -315,10 +341,31 @@ fn put_field(out: &mut String, field: &HeaderField, request: &RequestHead) -> bo
         .is_some_and(|v| put(out, String::from_utf8_lossy(v.as_bytes())))
 }
 
-fn put_header(out: &mut String, headers: Option<&HeaderMap>, first: &HeaderName, second: Option<&HeaderName>) -> bool {
-    let Some(headers) = headers else { return false };
-    let value = std::iter::once(first).chain(second).find_map(|name| headers.get(name));
-    value.is_some_and(|v| put(out, String::from_utf8_lossy(v.as_bytes())))
+fn put_header(out: &mut String, headers: &HeaderMap, name: &HeaderName) -> bool {
+    put_some(out, headers.get(name).map(|v| String::from_utf8_lossy(v.as_bytes())))
+}
+
+/// What `RESP` names.
+#[derive(Debug)]
+pub(super) enum ResponseField {
+    Status,
+    Name(HeaderName),
+}
+
+impl ResponseField {
+    fn parse(name: &str) -> Result<Self, String> {
+        match name.eq_ignore_ascii_case(":status") {
+            true => Ok(Self::Status),
+            false => header(name).map(Self::Name),
+        }
+    }
+
+    fn write(&self, out: &mut String, response: &ResponseHead) -> bool {
+        match self {
+            Self::Status => put(out, response.status.as_str()),
+            Self::Name(name) => put_header(out, &response.headers, name),
+        }
+    }
 }
 
 /// `{"operators": ["NAME", {"command": "NAME", "param": "...", "max_length": 1}]}`.

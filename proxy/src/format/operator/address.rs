@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::{Argument, Facts, put};
+use super::{Argument, Facts, plain::upstream_remote_address, put};
 use crate::address::Address;
 
 #[derive(Debug)]
@@ -23,7 +23,7 @@ impl WithoutPort {
             "DOWNSTREAM_LOCAL" => |f| Some(&f.info.connection.local_address),
             "DOWNSTREAM_REMOTE" => |f| Some(&f.info.remote_address),
             "UPSTREAM_LOCAL" => |f| f.info.upstream.local_address.as_ref(),
-            "UPSTREAM_REMOTE" => |f| f.info.upstream.endpoint.as_deref().map(|e| &e.address),
+            "UPSTREAM_REMOTE" => upstream_remote_address,
             _ => return None,
         };
         let prefix = argument.optional().map(|bits| {

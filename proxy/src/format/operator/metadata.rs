@@ -64,7 +64,7 @@ impl Metadata {
         }
     }
 
-    pub(super) fn value<'a>(&self, facts: &Facts<'a>) -> Option<&'a Value> {
+    fn value<'a>(&self, facts: &Facts<'a>) -> Option<&'a Value> {
         let upstream = &facts.info.upstream;
         let namespace = match self.of {
             Of::Stream => facts.info.dynamic_metadata.as_deref()?.get(&*self.namespace),
@@ -77,6 +77,17 @@ impl Metadata {
             Of::Absent => None,
         };
         self.keys.iter().try_fold(namespace?, |at, key| at.get(&**key))
+    }
+
+    /// In JSON logs, what is no text stays what it is; Envoy makes text of an endpoint's numbers alone.
+    pub(super) fn typed<'a>(&self, facts: &Facts<'a>) -> Option<&'a Value> {
+        let number_as_text = matches!(self.of, Of::Endpoint);
+        let typed = |value: &&Value| match value {
+            Value::Null | Value::String(_) => false,
+            Value::Number(_) => !number_as_text,
+            _ => true,
+        };
+        self.value(facts).filter(typed)
     }
 
     /// A string as it is, anything else as JSON.

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use http::HeaderMap;
+
 use super::{Facts, put, put_some, put_text};
 use crate::{address::Address, stream_info::TlsInfo};
 
@@ -74,7 +76,7 @@ static PLAIN: &[Plain] = &[
     text("CONNECTION_TERMINATION_DETAILS", |o, f| {
         put_text(o, f.info.connection_termination_details.as_deref())
     }),
-    absent("CUSTOM_FLAGS"),
+    text("CUSTOM_FLAGS", |_, _| true),
     number("DOWNSTREAM_DECOMPRESSED_HEADER_BYTES_RECEIVED", |o, f| {
         put(o, f.info.bytes.request_headers)
     }),
@@ -85,7 +87,7 @@ static PLAIN: &[Plain] = &[
     text("DOWNSTREAM_DIRECT_LOCAL_ADDRESS", |o, f| {
         put(o, &f.info.connection.direct_local_address)
     }),
-    absent("DOWNSTREAM_DIRECT_LOCAL_ADDRESS_ENDPOINT_ID"),
+    text("DOWNSTREAM_DIRECT_LOCAL_ADDRESS_ENDPOINT_ID", |_, _| true),
     number("DOWNSTREAM_DIRECT_LOCAL_PORT", |o, f| {
         put(o, f.info.connection.direct_local_address.port())
     }),
@@ -105,7 +107,7 @@ static PLAIN: &[Plain] = &[
     text("DOWNSTREAM_LOCAL_ADDRESS", |o, f| {
         put(o, &f.info.connection.local_address)
     }),
-    absent("DOWNSTREAM_LOCAL_ADDRESS_ENDPOINT_ID"),
+    text("DOWNSTREAM_LOCAL_ADDRESS_ENDPOINT_ID", |_, _| true),
     absent("DOWNSTREAM_LOCAL_CLOSE_REASON"),
     number("DOWNSTREAM_LOCAL_PORT", |o, f| {
         put(o, f.info.connection.local_address.port())
@@ -132,13 +134,13 @@ static PLAIN: &[Plain] = &[
         put_text(o, Some(&f.info.connection.filter_chain_name))
     }),
     text("HOSTNAME", |o, _| put_text(o, crate::sys::hostname().as_deref())),
-    text("LOCAL_REPLY_BODY", |o, f| put_text(o, Some(f.local_reply_body))),
+    text("LOCAL_REPLY_BODY", |o, f| put(o, f.local_reply_body)),
     number("PACKETS_RETRANSMITTED", |o, _| put(o, 0)),
     text("PROTOCOL", |o, f| put_text(o, f.info.protocol.map(|p| p.as_str()))),
     number("REQUEST_DURATION", |o, f| {
         put_some(o, since_start(f, f.info.times.last_downstream_rx))
     }),
-    number("REQUEST_HEADERS_BYTES", |o, f| put(o, f.info.bytes.request_headers)),
+    number("REQUEST_HEADERS_BYTES", |o, f| put(o, request_bytes(f))),
     number("REQUEST_TX_DURATION", |o, f| {
         put_some(o, since_start(f, f.info.times.last_upstream_tx))
     }),
@@ -146,8 +148,10 @@ static PLAIN: &[Plain] = &[
     number("RESPONSE_DURATION", |o, f| {
         put_some(o, since_start(f, f.info.times.first_upstream_rx))
     }),
-    number("RESPONSE_HEADERS_BYTES", |o, f| put(o, f.info.bytes.response_headers)),
-    number("RESPONSE_TRAILERS_BYTES", |o, f| put(o, f.info.bytes.response_trailers)),
+    number("RESPONSE_HEADERS_BYTES", |o, f| put(o, response_bytes(f))),
+    number("RESPONSE_TRAILERS_BYTES", |o, f| {
+        put(o, f.response_trailers.map_or(0, bytes))
+    }),
     number("RESPONSE_TX_DURATION", |o, f| {
         let times = &f.info.times;
         put_some(o, millis(between(times.first_upstream_rx, times.last_downstream_tx)))
@@ -194,9 +198,9 @@ static PLAIN: &[Plain] = &[
     }),
     absent("UPSTREAM_HOSTS_ATTEMPTED"),
     absent("UPSTREAM_HOSTS_ATTEMPTED_WITHOUT_PORT"),
+    text("UPSTREAM_HOST_NAME", |o, f| put_some(o, host_name(f))),
     absent("UPSTREAM_HOST_NAMES_ATTEMPTED"),
     absent("UPSTREAM_HOST_NAMES_ATTEMPTED_WITHOUT_PORT"),
-    text("UPSTREAM_HOST_NAME", |o, f| put_some(o, host_name(f))),
     text("UPSTREAM_HOST_NAME_WITHOUT_PORT", |o, f| {
         let name = host_name(f);
         put_some(o, name.as_deref().map(crate::http::admission::host_without_port))
@@ -212,11 +216,13 @@ static PLAIN: &[Plain] = &[
         put_text(o, f.info.upstream.protocol.map(|p| p.as_str()))
     }),
     text("UPSTREAM_REMOTE_ADDRESS", |o, f| {
-        put_some(o, f.info.upstream.endpoint.as_deref().map(|e| &e.address))
+        put_some(o, upstream_remote_address(f))
     }),
-    absent("UPSTREAM_REMOTE_ADDRESS_ENDPOINT_ID"),
+    text("UPSTREAM_REMOTE_ADDRESS_ENDPOINT_ID", |_, f| {
+        upstream_remote_address(f).is_some()
+    }),
     number("UPSTREAM_REMOTE_PORT", |o, f| {
-        put_some(o, f.info.upstream.endpoint.as_deref().map(|e| e.address.port()))
+        put_some(o, upstream_remote_address(f).map(Address::port))
     }),
     number("UPSTREAM_REQUEST_ATTEMPT_COUNT", |o, f| {
         put(o, f.info.upstream.attempts)
@@ -244,7 +250,43 @@ static PLAIN: &[Plain] = &[
     text("VIRTUAL_CLUSTER_NAME", |o, f| put_text(o, virtual_cluster(f))),
 ];
 
+/// Names and values, without what a protocol writes around them.
+fn bytes(headers: &HeaderMap) -> usize {
+    headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len())
+        .sum()
+}
+
+fn request_bytes(f: &Facts<'_>) -> usize {
+    f.request.map_or(0, |request| {
+        let pseudo = [
+            (":authority", request.authority.len()),
+            (":path", request.path.len()),
+            (":method", request.method.as_str().len()),
+            (":scheme", request.scheme.len()),
+        ];
+        let pseudo: usize = pseudo.iter().map(|(name, value)| name.len() + value).sum();
+        pseudo + bytes(&request.headers)
+    })
+}
+
+fn response_bytes(f: &Facts<'_>) -> usize {
+    f.response.map_or(0, |response| {
+        ":status".len() + response.status.as_str().len() + bytes(&response.headers)
+    })
+}
+
+/// Where the connection went; nowhere before there is one.
+pub(super) fn upstream_remote_address<'a>(f: &Facts<'a>) -> Option<&'a Address> {
+    let upstream = &f.info.upstream;
+    upstream.local_address.as_ref()?;
+    upstream.endpoint.as_deref().map(|e| &e.address)
+}
+
+/// Of forwarded requests only.
 fn virtual_cluster<'a>(f: &Facts<'a>) -> Option<&'a str> {
+    f.info.route.as_deref()?.forward()?;
     let request = f.request?;
     let clusters = &f.info.virtual_host.as_deref()?.virtual_clusters;
     let matching = clusters

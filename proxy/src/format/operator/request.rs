@@ -2,7 +2,7 @@
 
 use http::HeaderName;
 
-use super::{Argument, Facts, put, put_text};
+use super::{Argument, Facts, put, put_some, put_text};
 use crate::http::{local_reply::is_grpc, message::RequestHead};
 
 const ORIGINAL_PATH: HeaderName = HeaderName::from_static("x-envoy-original-path");
@@ -117,7 +117,7 @@ pub(super) fn put_query_parameter(out: &mut String, facts: &Facts<'_>, name: &st
     let query = facts.request.and_then(RequestHead::query).unwrap_or_default();
     let mut pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
     let value = pairs.find(|(have, _)| *have == name).map(|(_, value)| value);
-    put_text(out, value)
+    put_some(out, value)
 }
 
 pub(super) fn put_query(out: &mut String, facts: &Facts<'_>, decoded: bool) -> bool {
