@@ -52,6 +52,13 @@ impl<'a> Facts<'a> {
     }
 }
 
+/// Operators that are known only where the config names their formatter.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Formatters {
+    /// `REQ_WITHOUT_QUERY`.
+    pub req_without_query: bool,
+}
+
 /// A compiled text format.
 #[derive(Debug, Default)]
 pub struct Format {
@@ -73,8 +80,14 @@ impl Format {
     /// # Errors
     /// A sentence that names the operator that is unknown or malformed.
     pub fn parse(text: &str) -> Result<Self, String> {
+        Self::with(Formatters::default(), text)
+    }
+
+    /// # Errors
+    /// As [`Self::parse`].
+    pub fn with(formatters: Formatters, text: &str) -> Result<Self, String> {
         Ok(Self {
-            parts: parse::parts(text)?,
+            parts: parse::parts(text, formatters)?,
             omit_empty: false,
         })
     }
@@ -112,15 +125,10 @@ impl Format {
         }
     }
 
-    /// The one operator that makes up the format, if it does.
-    fn only_operator(&self) -> Option<&Operator> {
+    /// The one operator that makes up the format, if it does, and how much of it is wanted.
+    fn only_operator(&self) -> Option<(&Operator, Option<usize>)> {
         match &*self.parts {
-            [
-                Part::Operator {
-                    operator,
-                    max_length: None,
-                },
-            ] => Some(operator),
+            [Part::Operator { operator, max_length }] => Some((operator, *max_length)),
             _ => None,
         }
     }

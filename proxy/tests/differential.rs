@@ -14,7 +14,6 @@ mod support;
 mod differential {
     pub mod case;
     pub mod compare;
-    pub mod open;
     pub mod run;
 
     pub mod bodies;
@@ -23,6 +22,7 @@ mod differential {
     pub mod edge;
     pub mod h2;
     pub mod headers;
+    pub mod logs;
     pub mod malformed;
     pub mod paths;
     pub mod redirects;
@@ -38,7 +38,6 @@ use std::sync::{Mutex, PoisonError};
 
 use differential::case::Suite;
 use differential::compare::{Aspect, KNOWN, Verdict};
-use differential::open::OPEN;
 use differential::{compare, run};
 use support::peers;
 
@@ -62,6 +61,7 @@ fn suites() -> Vec<Suite> {
         edge::suite(),
         paths::suite(),
         headers::suite(),
+        logs::suite(),
         redirects::suite(),
         rewrites::suite(),
         routing::suite(),
@@ -107,14 +107,7 @@ fn agrees_with_envoy() {
     verdicts.sort_by(|a, b| a.name.cmp(&b.name));
     report(&verdicts, !only.is_empty());
     let differs = |verdict: &&Verdict| !verdict.unexpected.is_empty();
-    let open = |verdict: &&Verdict| OPEN.iter().any(|open| open.case == verdict.name);
-    let differing = verdicts.iter().filter(differs).filter(|verdict| !open(verdict)).count();
-    println!(
-        "{} cases; of {} open ones {} differ; {differing} others differ",
-        verdicts.len(),
-        OPEN.len(),
-        verdicts.iter().filter(differs).filter(open).count(),
-    );
+    let differing = verdicts.iter().filter(differs).count();
     assert_eq!(differing, 0, "{differing} cases differ from Envoy, see the table");
     let stale: Vec<_> = KNOWN
         .iter()

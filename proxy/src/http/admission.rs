@@ -11,6 +11,8 @@ mod forwarded;
 pub mod path;
 mod request_id;
 
+pub use request_id::uuid;
+
 use super::{
     EscapedSlashes, HttpConnectionManager,
     local_reply::LocalReply,
@@ -139,6 +141,12 @@ fn admit_path(stream: &mut Stream<'_>) -> Result<(), Box<LocalReply>> {
             Ok(())
         }
         path::Normalized::Rejected => Err(unfit_path(manager)),
+        path::Normalized::RejectedEscapes(path) => {
+            if let Ok(path) = HeaderValue::from_str(&path) {
+                request.path = path;
+            }
+            Err(unfit_path(manager))
+        }
         path::Normalized::Redirect(path) => {
             manager.stats.inc(HttpStat::DownstreamRqRedirectedWithNormalizedPath);
             let mut reply = LocalReply::new(StatusCode::TEMPORARY_REDIRECT, "", "path_normalization_failed");

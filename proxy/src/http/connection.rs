@@ -47,7 +47,8 @@ pub async fn serve(
     mut drain: DrainWatch,
 ) {
     let connection = Connection { worker, manager, info };
-    let Some(http2) = connection.hear_codec(&mut stream, &mut drain).await else {
+    let chosen = connection.hear(connection.choose_codec(&mut stream), &mut drain).await;
+    let Some(http2) = chosen.flatten() else {
         return;
     };
     let stats = &connection.manager.stats;
@@ -115,15 +116,15 @@ async fn wait<T>(
 }
 
 impl Connection {
-    /// Waits for the client to show which HTTP it speaks; `None` where it does not, in time.
-    async fn hear_codec(&self, stream: &mut io::Stream, drain: &mut DrainWatch) -> Option<bool> {
-        let mut choose = pin!(self.choose_codec(stream));
+    /// Waits for what the client says first; `None` where it does not, in time.
+    async fn hear<F: Future>(&self, first: F, drain: &mut DrainWatch) -> Option<F::Output> {
+        let mut first = pin!(first);
         let mut order = None;
         loop {
             let close_at = order.and_then(|o: DrainOrder| o.deadline());
-            let heard = |cx: &mut std::task::Context<'_>| choose.as_mut().poll(cx);
+            let heard = |cx: &mut std::task::Context<'_>| first.as_mut().poll(cx);
             match wait(heard, drain, order.is_some(), self.manager.idle_timeout, close_at).await {
-                Waited::Request(chosen) => return chosen,
+                Waited::Request(heard) => return Some(heard),
                 // A request may be on its way: it is still served.
                 Waited::Drain(new) if !new.close_idle => order = Some(new),
                 Waited::Drain(_) | Waited::Deadline => return None,

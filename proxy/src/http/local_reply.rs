@@ -65,7 +65,10 @@ impl LocalReply {
 
     /// The head as the client of `request` gets it, and the body. A gRPC client gets 200 with `grpc-status`, no body.
     pub fn render(self, request: Option<&RequestHead>, protocol: Protocol) -> (ResponseHead, Cow<'static, str>) {
-        let mut headers: HeaderMap = self.headers.into_iter().collect();
+        let mut headers = HeaderMap::new();
+        for (name, value) in self.headers {
+            headers.append(name, value);
+        }
         if request.is_some_and(is_grpc) {
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
             headers.insert(

@@ -16,6 +16,8 @@ use crate::{
 const UPSTREAM_SERVICE_TIME: HeaderName = HeaderName::from_static("x-envoy-upstream-service-time");
 const ATTEMPT_COUNT: HeaderName = HeaderName::from_static("x-envoy-attempt-count");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Who asks for a trace wants to find it.
+const FORCE_TRACE: HeaderName = HeaderName::from_static("x-envoy-force-trace");
 
 /// A head that came from an upstream: the router's headers, then the edits of route, virtual host and configuration,
 /// then what every response gets.
@@ -57,7 +59,7 @@ pub fn finish_head(stream: &mut Stream<'_>, head: &mut ResponseHead) {
     if !head.headers.contains_key(header::DATE) {
         head.headers.insert(header::DATE, date());
     }
-    if manager.always_set_request_id_in_response
+    if (manager.always_set_request_id_in_response || stream.request.headers.contains_key(FORCE_TRACE))
         && let Some(id) = &stream.info.request_id
     {
         head.headers.insert(REQUEST_ID, id.clone());
@@ -65,7 +67,7 @@ pub fn finish_head(stream: &mut Stream<'_>, head: &mut ResponseHead) {
     if let Some(via) = &manager.via {
         append_via(&mut head.headers, via);
     }
-    if stream.draining {
+    if stream.draining || stream.closing_at.is_some_and(|at| Instant::now() >= at) {
         stream.down.close_after_response();
     }
 }

@@ -6,7 +6,7 @@ use http::StatusCode;
 
 use super::{
     HttpConnectionManager, admission,
-    codec::{CodecError, ServerStream},
+    codec::{CodecError, ServerStream, h2},
     filter::{self, HttpFilter},
     local_reply::LocalReply,
     message::{Frame, Protocol, RequestHead, ResponseHead},
@@ -46,6 +46,8 @@ pub struct Stream<'a> {
     pub info: StreamInfo,
     /// The connection is draining: tell the client to go.
     pub draining: bool,
+    /// The connection ends then: a response that begins later tells the client to go.
+    pub closing_at: Option<Instant>,
 }
 
 impl<'a> Stream<'a> {
@@ -73,6 +75,7 @@ impl<'a> Stream<'a> {
             response_trailers: None,
             info,
             draining: false,
+            closing_at: None,
         }
     }
 
@@ -96,6 +99,25 @@ impl<'a> Stream<'a> {
         stats.gauge_add(HttpStat::DownstreamRqActive, 1);
         let end = self.cut(error);
         self.finish(end);
+    }
+
+    /// The codec reset a request that it could not admit: there is only a line to log.
+    pub fn dismiss(mut self, refusal: h2::Refusal) {
+        self.unparsed = true;
+        let stats = &self.manager.stats;
+        stats.inc(HttpStat::DownstreamRqTotal);
+        stats.gauge_add(HttpStat::DownstreamRqActive, 1);
+        stats.inc(HttpStat::DownstreamRqRxReset);
+        // Envoy's codec tells a reset for a limit from one by the client no better than this.
+        self.info.flags.insert(if refusal.malformed {
+            ResponseFlags::DOWNSTREAM_PROTOCOL_ERROR
+        } else {
+            ResponseFlags::DOWNSTREAM_REMOTE_RESET
+        });
+        self.info.response_code_details = Some(refusal.details.into());
+        self.info.failure = Some(refusal.sentence.into());
+        self.info.response_code = Some(0);
+        self.finish(StreamEnd::Broken);
     }
 
     /// Answers a request that could not be parsed.

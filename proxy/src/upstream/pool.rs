@@ -13,6 +13,10 @@ use std::{
 
 use tokio::sync::oneshot;
 
+mod tunnel;
+
+pub use self::tunnel::TunnelConnection;
+
 use super::{
     connect::{self, ConnectFailure, ConnectOptions, Connected},
     permit::{OpenConnection, Permit, Resource},
@@ -78,7 +82,8 @@ pub struct ConnectionFacts {
     pub id: u64,
     pub local_address: Option<Address>,
     pub tls: Option<Arc<TlsInfo>>,
-    pub protocol: Protocol,
+    /// None: it carries a tunnel.
+    pub protocol: Option<Protocol>,
     pub connect: (Instant, Instant),
 }
 
@@ -103,6 +108,7 @@ pub struct Http2Connection {
 pub enum Lease {
     Http1(Box<Http1Connection>),
     Http2(Rc<Http2Connection>),
+    Tunnel(Box<TunnelConnection>),
 }
 
 /// Why no connection could be leased.
@@ -246,7 +252,7 @@ impl Pool {
         drop(connecting);
         match &result {
             Ok(Lease::Http2(_)) => self.wake_all(|| Wake::Retry),
-            Ok(Lease::Http1(_)) => {}
+            Ok(Lease::Http1(_) | Lease::Tunnel(_)) => {}
             Err(failure) if self.key.protocol == Wanted::Http1 => {
                 let _ = failure;
                 self.wake_one();
@@ -274,7 +280,7 @@ impl Pool {
             id: shared.connection_ids.fetch_add(1, std::sync::atomic::Ordering::Relaxed),
             local_address: connected.local_address,
             tls: connected.tls,
-            protocol: if http2 { Protocol::Http2 } else { Protocol::Http11 },
+            protocol: Some(if http2 { Protocol::Http2 } else { Protocol::Http11 }),
             connect: (connected.started, connected.finished),
         });
         let stats = &cluster.state.stats;

@@ -26,8 +26,14 @@ mod tests;
 pub use self::{
     client::{ClientConnection, ClientDriver},
     client_stream::ClientStream,
-    server::{ServerConnection, TOO_MANY_PREMATURE_RESETS},
+    server::{Accepted, Refusal, ServerConnection, TOO_MANY_PREMATURE_RESETS},
     server_stream::ServerStream,
     settings::{ClientSettings, FloodLimits, Keepalive, ServerSettings},
 };
 pub use ::h2::Reason;
+
+/// Before a reset: a reset discards what `h2` has not written yet, and Envoy's peer got that. The task that drives the connection
+/// was woken when the frames were queued, so it runs before this one does again.
+pub async fn written() {
+    tokio::task::yield_now().await;
+}

@@ -4,6 +4,7 @@ use std::{
     future::{Future, poll_fn},
     pin::Pin,
     task::{Context, Poll},
+    time::Instant,
 };
 
 use tokio::time::Sleep;
@@ -28,20 +29,24 @@ impl Connection {
     pub(super) async fn serve_http1(&self, stream: io::Stream, mut drain: DrainWatch) {
         let manager = &self.manager;
         let mut codec = h1::ServerConnection::new(stream, manager.http1_settings(self.info.tls.is_some()));
-        let deadline = manager.max_connection_duration.map(|d| self.info.start + d);
+        let mut longest = manager.max_connection_duration.map(|d| self.info.start + d);
+        // Idle or old, a connection that was used goes on for `drain_timeout`, as Envoy's does.
+        let mut leaving: Option<Instant> = None;
         let mut requests = 0_u32;
         let mut order = drain.order();
         loop {
             if order.is_some_and(|o| o.close_idle) && !codec.head_started() {
                 break;
             }
-            let close_at = [deadline, order.and_then(|o| o.deadline())].into_iter().flatten().min();
+            let drained = order.and_then(|o| o.deadline());
+            let close_at = [longest, leaving, drained].into_iter().flatten().min();
+            let idle = manager.idle_timeout.filter(|_| leaving.is_none());
             let mut head_timer: Option<Pin<Box<Sleep>>> = None;
             let next = |cx: &mut Context<'_>| match codec.poll_request(cx) {
                 Poll::Pending => self.poll_head_timer(codec.head_started(), &mut head_timer, cx).map(Err),
                 ready => ready,
             };
-            let waited = wait(next, &mut drain, order.is_some(), manager.idle_timeout, close_at).await;
+            let waited = wait(next, &mut drain, order.is_some(), idle, close_at).await;
             let head = match waited {
                 Waited::Request(Ok(Some(head))) => head,
                 Waited::Request(Ok(None)) => {
@@ -58,12 +63,22 @@ impl Connection {
                 }
                 Waited::Idle => {
                     manager.stats.inc(HttpStat::DownstreamCxIdleTimeout);
-                    break;
+                    leaving = Some(Instant::now() + manager.drain_timeout);
+                    if requests == 0 && !codec.head_started() {
+                        break;
+                    }
+                    continue;
                 }
-                Waited::Deadline => {
+                Waited::Deadline if longest.is_some() && close_at == longest => {
                     manager.stats.inc(HttpStat::DownstreamCxMaxDurationReached);
-                    break;
+                    longest = None;
+                    leaving = leaving.or(Some(Instant::now() + manager.drain_timeout));
+                    if requests == 0 && !codec.head_started() {
+                        break;
+                    }
+                    continue;
                 }
+                Waited::Deadline => break,
             };
             requests += 1;
             manager.stats.inc(HttpStat::DownstreamRqHttp1Total);
@@ -77,6 +92,7 @@ impl Connection {
                 done,
             );
             stream.draining = self.told_to_go(order, requests);
+            stream.closing_at = leaving.or(longest.map(|at| at + manager.drain_timeout));
             let end = Box::pin(stream.serve()).await;
             if end != StreamEnd::Complete || !codec.finish_request() {
                 break;

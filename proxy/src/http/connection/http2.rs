@@ -5,6 +5,7 @@ use crate::{
     drain::DrainWatch,
     http::{
         codec::{CodecError, ServerStream, h2},
+        message::{Protocol, RequestHead},
         stream::Stream,
     },
     io,
@@ -15,10 +16,18 @@ impl Connection {
     pub(super) async fn serve_http2(&self, stream: io::Stream, mut drain: DrainWatch) {
         let manager = &self.manager;
         let codec_stats = self.worker.http2_stats();
-        let Ok(mut codec) = h2::ServerConnection::handshake(stream, &manager.http2_settings(), codec_stats).await
-        else {
-            manager.stats.inc(HttpStat::DownstreamCxProtocolError);
-            return;
+        let settings = manager.http2_settings();
+        let handshake = h2::ServerConnection::handshake(stream, &settings, codec_stats);
+        let mut codec = match self.hear(handshake, &mut drain).await {
+            Some(Ok(codec)) => codec,
+            Some(Err(e)) => {
+                if let CodecError::Protocol { .. } = e {
+                    manager.stats.inc(HttpStat::DownstreamCxProtocolError);
+                }
+                tracing::debug!(connection = self.info.id, "no HTTP/2 connection: {e}");
+                return;
+            }
+            None => return,
         };
         let deadline = manager.max_connection_duration.map(|d| self.info.start + d);
         let mut order = drain.order();
@@ -33,7 +42,15 @@ impl Connection {
             let idle = manager.idle_timeout.filter(|_| codec.active_streams() == 0);
             let waited = { wait(|cx| codec.poll_accept(cx), &mut drain, order.is_some(), idle, close_at).await };
             let (head, down) = match waited {
-                Waited::Request(Some(Ok(accepted))) => accepted,
+                Waited::Request(Some(Ok(h2::Accepted::Request(head, down)))) => (head, down),
+                Waited::Request(Some(Ok(h2::Accepted::Refused(down, refusal)))) => {
+                    requests += 1;
+                    manager.stats.inc(HttpStat::DownstreamRqHttp2Total);
+                    let head = RequestHead::unparsed(Protocol::Http2);
+                    let down = ServerStream::Http2(down);
+                    Stream::new(&self.worker, manager, &self.info, down, head, true).dismiss(refusal);
+                    continue;
+                }
                 Waited::Request(Some(Err(e))) => {
                     manager.stats.inc(match e {
                         CodecError::Protocol {

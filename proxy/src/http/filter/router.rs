@@ -5,7 +5,7 @@
 
 use std::{rc::Rc, sync::Arc};
 
-use http::StatusCode;
+use http::{HeaderValue, Method, StatusCode};
 
 mod attempt;
 mod deadline;
@@ -20,7 +20,7 @@ use self::{
 };
 use super::super::{
     local_reply::LocalReply,
-    message::ResponseHead,
+    message::{RequestHead, ResponseHead},
     response,
     stream::{Stream, StreamEnd},
 };
@@ -115,6 +115,17 @@ fn plan(router: &Router, stream: &mut Stream<'_>, snapshot: &Snapshot) -> Result
     stream.info.route_configuration = Some(config);
     stream.info.virtual_host = Some(virtual_host.clone());
     stream.info.route = Some(route.clone());
+    if let Some(kind) = upgrade(&stream.request) {
+        let own = route.forward().map_or(&[][..], |action| &action.upgrades);
+        if !route::upgrade_allowed(kind, own, &stream.manager.upgrades) {
+            stats.inc(HttpStat::DownstreamRqWsOnNonWsRoute);
+            let target = route.forward().and_then(|action| route::target(action, &facts));
+            stream.info.upstream.cluster = target.and_then(|t| snapshot.clusters.get(&*t.cluster)).cloned();
+            // Envoy ends the whole connection, also one that carries other streams.
+            stream.down.leave();
+            return Err(Box::new(LocalReply::new(StatusCode::FORBIDDEN, "", "upgrade_failed")));
+        }
+    }
     let action = match &route.action {
         Action::Route(action) => action,
         Action::Redirect(redirect) => {
@@ -139,17 +150,11 @@ fn plan(router: &Router, stream: &mut Stream<'_>, snapshot: &Snapshot) -> Result
         return Err(Box::new(reply::no_cluster(action.cluster_not_found, &name)));
     };
     stream.info.upstream.cluster = Some(cluster.clone());
-    if let Some(upgrade) = &stream.request.upgrade {
-        let allowed = route::upgrade_allowed(upgrade.as_bytes(), &action.upgrades, &stream.manager.upgrades);
-        if !allowed {
-            stats.inc(HttpStat::DownstreamRqWsOnNonWsRoute);
-            return Err(Box::new(LocalReply::new(StatusCode::FORBIDDEN, "", "upgrade_failed")));
-        }
-    }
     let weighted = target.and_then(|t| t.weighted);
     let mut timeouts =
         route::timeout::effective(action, &mut stream.request, router, stream.manager.stream_idle_timeout);
     timeouts.max_stream = timeouts.max_stream.or(stream.manager.max_stream_duration);
+    timeouts.max_upstream_stream = timeouts.max_upstream_stream.or(cluster.max_stream_duration);
     timeouts.request = stream.manager.request_timeout;
     let local = stream.worker.local_cluster(&cluster);
     Ok(Plan {
@@ -160,6 +165,12 @@ fn plan(router: &Router, stream: &mut Stream<'_>, snapshot: &Snapshot) -> Result
         weighted,
         timeouts,
     })
+}
+
+/// What the connection is to become, as `upgrade_type` names it.
+fn upgrade(request: &RequestHead) -> Option<&[u8]> {
+    let connect = (request.method == Method::CONNECT).then_some(Method::CONNECT.as_str().as_bytes());
+    request.upgrade.as_ref().map(HeaderValue::as_bytes).or(connect)
 }
 
 fn route_configuration(stream: &Stream<'_>, snapshot: &Snapshot) -> Option<Arc<RouteConfiguration>> {
@@ -283,6 +294,10 @@ async fn respond(
     exchange: crate::upstream::Exchange,
     deadlines: &mut Deadlines,
 ) -> StreamEnd {
+    if stream.request.is_websocket() && reply::is_no_handshake(head.status) {
+        response::count_upstream(plan, &head, stream.info.start.elapsed());
+        return stream.reply(reply::no_handshake(head)).await;
+    }
     stream.info.response_code = Some(head.status.as_u16());
     stream.info.response_code_details.get_or_insert("via_upstream".into());
     response::from_upstream(stream, &mut head, plan.weighted, router.suppress_envoy_headers);

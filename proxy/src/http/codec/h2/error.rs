@@ -43,6 +43,10 @@ pub(super) const TOO_MANY_HEADERS: &str = "http2.too_many_headers";
 pub(super) const HEADERS_TOO_LARGE: &str = "http2.header_list_size_too_large";
 pub(super) const UNDERSCORE: &str = "http2.unexpected_underscore";
 
+/// What Envoy says of every stream that ends early by a reset, also of the one that it sends itself where a body is not as long
+/// as its `content-length`.
+const REMOTE_RESET: &str = "http2.remote_reset";
+
 /// What ended a stream.
 pub(super) fn stream_error(end: End, error: &::h2::Error) -> CodecError {
     if let Some(io) = error.get_io() {
@@ -59,7 +63,7 @@ pub(super) fn stream_error(end: End, error: &::h2::Error) -> CodecError {
     }
     if error.is_library() {
         return end.violation(
-            MESSAGING,
+            REMOTE_RESET,
             format!(
                 "the {} broke a rule of HTTP/2, which ended the stream with {reason:?} ({reason})",
                 end.peer()

@@ -11,7 +11,7 @@ use crate::{
 /// Bytes of a frame header.
 const HEADER: usize = 9;
 /// The client's connection preface (RFC 9113 section 3.4).
-const PREFACE: usize = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".len();
+pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Set on DATA and HEADERS where nothing follows.
 const END_STREAM: u8 = 0x1;
 
@@ -138,8 +138,8 @@ pub(super) struct News {
 impl Watch {
     pub(super) fn new(end: End, limits: FloodLimits, stats: Group<Http2Stat>, news: Rc<News>) -> Self {
         let (received, sent) = match end {
-            End::Server => (PREFACE, 0),
-            End::Client => (0, PREFACE),
+            End::Server => (PREFACE.len(), 0),
+            End::Client => (0, PREFACE.len()),
         };
         Self {
             inbound: Scanner::new(received),
@@ -270,7 +270,7 @@ mod tests {
     fn watch(end: End) -> Watch {
         let mut watch = Watch::new(end, FloodLimits::default(), stats(), Rc::default());
         if end == End::Server {
-            watch.received(&[b'x'; PREFACE]).unwrap();
+            watch.received(&[b'x'; PREFACE.len()]).unwrap();
         }
         watch
     }
@@ -281,10 +281,10 @@ mod tests {
             frames in prop::collection::vec((0u8..12, 0u8..64, 0usize..40), 0..20),
             cut in 1usize..30,
         ) {
-            let bytes: Vec<u8> = std::iter::repeat_n(0xff, PREFACE)
+            let bytes: Vec<u8> = std::iter::repeat_n(0xff, PREFACE.len())
                 .chain(frames.iter().flat_map(|(kind, flags, length)| frame(*kind, *flags, *length)))
                 .collect();
-            let mut scanner = Scanner::new(PREFACE);
+            let mut scanner = Scanner::new(PREFACE.len());
             let mut found = Vec::new();
             for piece in bytes.chunks(cut) {
                 scanner.feed(piece, |f| found.push((f.kind, f.flags, f.length)));

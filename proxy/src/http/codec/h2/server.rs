@@ -13,9 +13,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::{
     error::{End, connection_error, count_error},
     frames::{News, Watch},
+    head::Rejection,
     keepalive::Pinger,
     request::RequestReader,
-    server_stream::ServerStream,
+    server_stream::{Asked, ServerStream},
     settings::ServerSettings,
     wire::Wire,
 };
@@ -44,6 +45,25 @@ pub struct ServerConnection<IO> {
     done: bool,
 }
 
+/// What a client sent next.
+// One a request, moved once: a box for the larger variant would cost more than it saves.
+#[allow(clippy::large_enum_variant)]
+pub enum Accepted {
+    Request(RequestHead, ServerStream),
+    /// A head that Envoy's codec refuses: its stream was reset, counted, and remains to be logged.
+    Refused(ServerStream, Refusal),
+}
+
+/// Why a head was refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The head was malformed rather than beyond a limit.
+    pub malformed: bool,
+    /// Envoy's `response_code_details`.
+    pub details: &'static str,
+    pub sentence: String,
+}
+
 /// What the streams of a connection tell it.
 pub(super) struct Shared {
     pub(super) stats: Group<Http2Stat>,
@@ -51,6 +71,8 @@ pub(super) struct Shared {
     active: Cell<usize>,
     closed: Cell<u32>,
     premature: Cell<u32>,
+    /// A stream asked that the connection go away.
+    pub(super) leaving: Cell<bool>,
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> ServerConnection<IO> {
@@ -61,7 +83,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ServerConnection<IO> {
     pub async fn handshake(io: IO, settings: &ServerSettings, stats: Group<Http2Stat>) -> Result<Self, CodecError> {
         let news = Rc::new(News::default());
         let watch = Watch::new(End::Server, settings.floods, stats.clone(), Rc::clone(&news));
-        let mut h2 = match settings.builder().handshake(Wire::new(io, watch)).await {
+        let wire = Wire::accept(io, watch).await?;
+        let mut h2 = match settings.builder().handshake(wire).await {
             Ok(h2) => h2,
             Err(e) => return Err(connection_error(End::Server, &e)),
         };
@@ -82,18 +105,16 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ServerConnection<IO> {
     }
 
     /// The next request. `None` when the connection has ended; an error ends it too.
-    ///
-    /// A request that Envoy's codec would refuse is reset here, counted, and never seen by the caller.
-    pub fn poll_accept(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<(RequestHead, ServerStream), CodecError>>> {
+    pub fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Accepted, CodecError>>> {
         if self.done {
             return Poll::Ready(None);
         }
         if self.pinger.as_mut().is_some_and(|pinger| pinger.poll(cx).is_ready()) {
             self.shared.stats.inc(Http2Stat::KeepaliveTimeout);
             return self.fail(CodecError::Io("the client left a keepalive PING unanswered".into()));
+        }
+        if self.shared.leaving.take() {
+            self.graceful_shutdown();
         }
         loop {
             if !self.calmed && self.shared.floods() {
@@ -113,21 +134,30 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ServerConnection<IO> {
                     let flood = self.news.flood.get().map(|flood| flood.error(End::Server));
                     return self.fail(flood.unwrap_or_else(|| connection_error(End::Server, &e)));
                 }
-                Some(Ok((request, mut respond))) => {
+                Some(Ok((request, respond))) => {
                     let (parts, body) = request.into_parts();
-                    match self.reader.read(parts, &self.shared.stats) {
-                        Ok(head) => {
-                            let stream = ServerStream::new(&head, body, respond, Rc::clone(&self.shared));
-                            return Poll::Ready(Some(Ok((head, stream))));
-                        }
+                    let read = self.reader.read(parts, &self.shared.stats);
+                    let asked = read.as_ref().map_or(Asked::Plain, Asked::of);
+                    let mut stream = ServerStream::new(asked, body, respond, Rc::clone(&self.shared));
+                    return Poll::Ready(Some(Ok(match read {
+                        Ok(head) => Accepted::Request(head, stream),
                         Err(rejection) => {
-                            tracing::debug!(details = rejection.details, "request refused: {}", rejection.sentence);
-                            if rejection.reason == Reason::PROTOCOL_ERROR {
+                            let malformed = rejection.reason == Reason::PROTOCOL_ERROR;
+                            if malformed {
                                 self.shared.stats.inc(Http2Stat::RxMessagingError);
                             }
-                            respond.send_reset(rejection.reason);
+                            stream.reset(rejection.reason);
+                            let Rejection { details, sentence, .. } = rejection;
+                            Accepted::Refused(
+                                stream,
+                                Refusal {
+                                    malformed,
+                                    details,
+                                    sentence,
+                                },
+                            )
                         }
-                    }
+                    })));
                 }
             }
         }
@@ -163,6 +193,7 @@ impl Shared {
             active: Cell::new(0),
             closed: Cell::new(0),
             premature: Cell::new(0),
+            leaving: Cell::new(false),
         }
     }
 

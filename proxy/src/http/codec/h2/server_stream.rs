@@ -30,11 +30,29 @@ pub struct ServerStream {
     respond: SendResponse<Bytes>,
     /// Present once the response head was sent.
     outbound: Option<Outbound>,
-    /// Extended CONNECT.
-    upgrade: bool,
+    asked: Asked,
     shared: Rc<Shared>,
     started: Instant,
     fate: Fate,
+}
+
+/// What a request wants of its stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asked {
+    Plain,
+    Connect,
+    /// Extended CONNECT.
+    Upgrade,
+}
+
+impl Asked {
+    pub(super) fn of(head: &RequestHead) -> Self {
+        match head.method {
+            _ if head.upgrade.is_some() => Self::Upgrade,
+            http::Method::CONNECT => Self::Connect,
+            _ => Self::Plain,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,13 +65,13 @@ enum Fate {
 }
 
 impl ServerStream {
-    pub(super) fn new(head: &RequestHead, body: RecvStream, respond: SendResponse<Bytes>, shared: Rc<Shared>) -> Self {
+    pub(super) fn new(asked: Asked, body: RecvStream, respond: SendResponse<Bytes>, shared: Rc<Shared>) -> Self {
         shared.opened();
         Self {
             inbound: Inbound::new(body),
             respond,
             outbound: None,
-            upgrade: head.upgrade.is_some(),
+            asked,
             shared,
             started: Instant::now(),
             fate: Fate::Running,
@@ -63,6 +81,11 @@ impl ServerStream {
     /// HTTP/2's stream id.
     pub fn id(&self) -> u32 {
         self.respond.stream_id().as_u32()
+    }
+
+    /// The request was a CONNECT, extended or not.
+    pub fn is_tunnel(&self) -> bool {
+        self.asked != Asked::Plain
     }
 
     /// The request has no (further) body and no trailers.
@@ -93,7 +116,7 @@ impl ServerStream {
     /// # Errors
     /// Where the stream is gone, or where HTTP/2 cannot say it (101 to a plain request).
     pub fn send_head(&mut self, head: ResponseHead, end: bool) -> Result<(), CodecError> {
-        let head = response::write(head, self.upgrade)?;
+        let head = response::write(head, self.asked == Asked::Upgrade)?;
         let stream = self
             .respond
             .send_response(head, end)
@@ -143,6 +166,11 @@ impl ServerStream {
             Err(e) => stream_error(End::Server, &e),
         };
         Poll::Ready(self.failed(error))
+    }
+
+    /// The connection goes away once its streams are over. Takes effect with what is sent next.
+    pub fn leave(&self) {
+        self.shared.leaving.set(true);
     }
 
     /// Resets the stream, whatever its state.

@@ -7,7 +7,11 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 use super::{Plan, attempt::AttemptFailure, deadline::Expired};
 use crate::{
     failure::{ResetReason, ResponseFlags},
-    http::{local_reply::LocalReply, message::RequestHead, stream::Stream},
+    http::{
+        local_reply::LocalReply,
+        message::{RequestHead, ResponseHead},
+        stream::Stream,
+    },
     route::action::DirectResponse,
     stats::ClusterStat,
 };
@@ -27,6 +31,23 @@ pub(super) fn redirect(status: StatusCode, location: String) -> LocalReply {
     reply.from_route = true;
     if let Ok(value) = HeaderValue::try_from(location) {
         reply.headers.push((header::LOCATION, value));
+    }
+    reply
+}
+
+/// A WebSocket's upstream says something else than yes (101) or no (4xx, 5xx).
+pub(super) fn is_no_handshake(status: StatusCode) -> bool {
+    status != StatusCode::SWITCHING_PROTOCOLS && !status.is_client_error() && !status.is_server_error()
+}
+
+/// The answer without its body.
+pub(super) fn no_handshake(head: ResponseHead) -> LocalReply {
+    let mut reply = LocalReply::new(head.status, "", "websocket_handshake_unsuccessful");
+    let (mut headers, mut last) = (head.headers, None);
+    headers.remove(header::CONTENT_LENGTH);
+    for (name, value) in headers {
+        last = name.or(last);
+        reply.headers.extend(last.clone().map(|name| (name, value)));
     }
     reply
 }
@@ -100,6 +121,12 @@ pub(super) fn timed_out(expired: Expired, request_done: bool, alternative: bool)
             reply.grpc_status = Some(DEADLINE_EXCEEDED);
             reply
         }
+        Expired::MaxUpstreamStreamDuration => LocalReply::new(
+            late,
+            "upstream max stream duration reached",
+            "upstream_max_stream_duration_reached",
+        )
+        .with_flags(ResponseFlags::UPSTREAM_MAX_STREAM_DURATION_REACHED),
         Expired::Request => LocalReply::new(
             StatusCode::REQUEST_TIMEOUT,
             "request timeout",
