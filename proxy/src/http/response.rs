@@ -65,7 +65,7 @@ pub fn finish_head(stream: &mut Stream<'_>, head: &mut ResponseHead) {
     if let Some(via) = &manager.via {
         append_via(&mut head.headers, via);
     }
-    if stream.draining {
+    if stream.last || stream.drains() {
         stream.down.close_after_response();
     }
 }

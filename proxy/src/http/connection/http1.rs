@@ -1,8 +1,9 @@
 //! HTTP/1: requests one after another on one connection.
 
 use std::{
+    cell::Cell,
     future::{Future, poll_fn},
-    pin::Pin,
+    pin::{Pin, pin},
     task::{Context, Poll},
 };
 
@@ -30,18 +31,19 @@ impl Connection {
         let mut codec = h1::ServerConnection::new(stream, manager.http1_settings(self.info.tls.is_some()));
         let deadline = manager.max_connection_duration.map(|d| self.info.start + d);
         let mut requests = 0_u32;
-        let mut order = drain.order();
+        let order = Cell::new(drain.order());
         loop {
-            if order.is_some_and(|o| o.close_idle) && !codec.head_started() {
+            if order.get().is_some_and(|o| o.close_idle) && !codec.head_started() {
                 break;
             }
-            let close_at = [deadline, order.and_then(|o| o.deadline())].into_iter().flatten().min();
+            let drained = order.get().and_then(|o| o.deadline());
+            let close_at = [deadline, drained].into_iter().flatten().min();
             let mut head_timer: Option<Pin<Box<Sleep>>> = None;
             let next = |cx: &mut Context<'_>| match codec.poll_request(cx) {
                 Poll::Pending => self.poll_head_timer(codec.head_started(), &mut head_timer, cx).map(Err),
                 ready => ready,
             };
-            let waited = wait(next, &mut drain, order.is_some(), manager.idle_timeout, close_at).await;
+            let waited = wait(next, &mut drain, manager.idle_timeout, close_at).await;
             let head = match waited {
                 Waited::Request(Ok(Some(head))) => head,
                 Waited::Request(Ok(None)) => {
@@ -53,7 +55,7 @@ impl Connection {
                     break;
                 }
                 Waited::Drain(new) => {
-                    order = Some(new);
+                    order.set(Some(new));
                     continue;
                 }
                 Waited::Idle => {
@@ -76,8 +78,17 @@ impl Connection {
                 head,
                 done,
             );
-            stream.draining = self.told_to_go(order, requests);
-            let end = Box::pin(stream.serve()).await;
+            stream.last = self.is_spent(requests);
+            stream.drain = Some(&order);
+            let end = {
+                let mut serving = Box::pin(stream.serve());
+                let mut cut = pin!(drain.cut(&order));
+                poll_fn(|cx| match cut.as_mut().poll(cx) {
+                    Poll::Ready(()) => Poll::Ready(StreamEnd::Broken),
+                    Poll::Pending => serving.as_mut().poll(cx),
+                })
+                .await
+            };
             if end != StreamEnd::Complete || !codec.finish_request() {
                 break;
             }

@@ -132,7 +132,7 @@ impl Attempt<'_, '_> {
         let priority = self.plan.action().priority;
         let options = self.connect_options(endpoint);
         let key = PoolKey::new(cluster, endpoint, self.stream.request.protocol, options);
-        let pool = local.pool(key);
+        let pool = local.pool(key, &endpoint.state);
         let shared = &self.stream.worker.shared;
         let lease = {
             let mut acquire = pin!(pool.acquire(cluster, endpoint, priority, shared));
