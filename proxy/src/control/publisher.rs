@@ -39,6 +39,8 @@ pub struct Publisher {
     readdressed: bool,
     /// New sockets, by worker: nobody accepts on them before their listener is public.
     opened: Vec<(usize, Command)>,
+    /// Chains that went: told to drain once their successors are public, for clients come back at once.
+    replaced: Vec<Arc<FilterChain>>,
     /// Chains that were told to drain, while they have connections.
     draining: Vec<Weak<FilterChain>>,
     sockets: HashMap<Arc<str>, OpenSockets>,
@@ -62,6 +64,7 @@ impl Publisher {
             changed: false,
             readdressed: false,
             opened: Vec::new(),
+            replaced: Vec::new(),
             draining: Vec::new(),
             sockets: HashMap::default(),
             drain,
@@ -93,14 +96,9 @@ impl Publisher {
         }
         if let Some(old) = &old {
             keep_chains(&mut listener, old);
-            let order = self.order(true);
-            for chain in old
-                .chains()
-                .filter(|chain| !listener.chains().any(|kept| Arc::ptr_eq(kept, chain)))
-            {
-                chain.drain.start(order);
-                self.draining.push(Arc::downgrade(chain));
-            }
+            let kept = |chain: &Arc<FilterChain>| listener.chains().any(|kept| Arc::ptr_eq(kept, chain));
+            let replaced = old.chains().filter(|chain| !kept(chain)).cloned();
+            self.replaced.extend(replaced);
         }
         self.next.listeners.insert(name, Arc::new(listener));
         self.readdressed = true;
@@ -132,8 +130,7 @@ impl Publisher {
     pub fn remove_listener(&mut self, name: &str) {
         self.sockets.remove(name);
         if let Some(listener) = self.next.listeners.remove(name) {
-            self.drain_listener(&listener, self.order(true));
-            self.draining.extend(listener.chains().map(Arc::downgrade));
+            self.replaced.extend(listener.chains().cloned());
             self.readdressed = true;
             self.changed = true;
         }
@@ -183,6 +180,11 @@ impl Publisher {
         }
         self.draining
             .retain(|chain| chain.upgrade().is_some_and(|chain| chain.drain.watchers() > 0));
+        let order = self.order(true);
+        for chain in self.replaced.drain(..) {
+            chain.drain.start(order);
+            self.draining.push(Arc::downgrade(&chain));
+        }
         self.drop_retired();
     }
 
