@@ -85,8 +85,12 @@ impl Worker {
     pub fn local_cluster(&self, cluster: &Arc<Cluster>) -> Rc<LocalCluster> {
         let known = self.clusters.borrow().get(&cluster.name).cloned();
         if let Some(local) = known {
-            local.adopt(cluster);
-            return local;
+            if Arc::ptr_eq(&local.state, &cluster.state) {
+                local.adopt(cluster);
+                return local;
+            }
+            // Removed and added again in one push.
+            local.drain();
         }
         let local = LocalCluster::new(cluster);
         self.clusters.borrow_mut().insert(cluster.name.clone(), local.clone());

@@ -34,7 +34,7 @@ pub(super) fn clusters(admin: &Rc<Admin>, parameters: &Parameters<'_>) -> Answer
 }
 
 fn endpoints(cluster: &Cluster) -> Vec<std::sync::Arc<Endpoint>> {
-    let set = cluster.state.endpoints.load();
+    let set = cluster.endpoints.load();
     set.priorities
         .iter()
         .flat_map(|p| p.endpoints.iter().cloned())

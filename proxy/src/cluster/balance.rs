@@ -91,8 +91,14 @@ pub fn original_destination(connection: &ConnectionInfo) -> Option<SocketAddr> {
 }
 
 impl Balancer {
+    /// The cluster's config changed: nothing that was derived from the old one stays.
+    pub fn forget(&mut self) {
+        self.version = None;
+        self.original.clear();
+    }
+
     fn refresh(&mut self, cluster: &Cluster) {
-        let set = cluster.state.endpoints.load();
+        let set = cluster.endpoints.load();
         let version = (set.version, cluster.state.health_generation.load(Ordering::Acquire));
         if self.version == Some(version) {
             return;

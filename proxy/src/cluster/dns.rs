@@ -39,7 +39,7 @@ pub async fn run(cluster: Weak<Cluster>, config: DnsConfig, logical: bool, resol
             *known = found;
         }
         let Some(cluster) = cluster.upgrade() else { return };
-        let first = cluster.state.endpoints.load().version == 0;
+        let first = cluster.endpoints.load().version == 0;
         if changed || first {
             endpoint_set::apply(&cluster, &assignment(&cluster, &config.targets, &last));
         }

@@ -10,13 +10,19 @@ use super::{
 };
 use crate::{address::Address, config::endpoint::LoadAssignment, stats::ClusterStat, tls::UpstreamTransport};
 
-/// Makes `assignment` the cluster's endpoints. State of hosts that stay is carried over by address.
+/// Makes `assignment` the endpoints of this version of a cluster. State of hosts that stay is carried over by address, also
+/// from the version that it replaces.
 pub fn apply(cluster: &Cluster, assignment: &LoadAssignment) {
-    let old = cluster.state.endpoints.load();
-    let known: HashMap<&Address, &Arc<EndpointState>> = old
-        .priorities
-        .iter()
-        .flat_map(|p| &p.endpoints)
+    let old = cluster.endpoints.load();
+    let replaced = cluster
+        .replaces
+        .upgrade()
+        .map(|replaced| replaced.endpoints.load_full());
+    let known: HashMap<&Address, &Arc<EndpointState>> = replaced
+        .as_deref()
+        .into_iter()
+        .chain([&**old])
+        .flat_map(EndpointSet::endpoints)
         .map(|e| (&e.address, &e.state))
         .collect();
     let mut priorities = Vec::with_capacity(assignment.priorities.len());
@@ -47,39 +53,45 @@ pub fn apply(cluster: &Cluster, assignment: &LoadAssignment) {
         priorities.push(set);
     }
     let next = EndpointSet {
-        version: old.version + 1,
+        version: cluster.state.endpoint_version.fetch_add(1, Ordering::Relaxed) + 1,
         priorities,
         overprovisioning_factor: assignment.policy.overprovisioning_factor,
         drop_overloads: assignment.policy.drop_overloads.clone(),
     };
-    mark_removed(&old, &next);
-    let total = next.priorities.iter().map(|p| p.endpoints.len()).sum::<usize>();
+    mark_removed(cluster, &old, &next);
+    let total = next.endpoints().count();
     let stats = &cluster.state.stats;
     stats.set(ClusterStat::MembershipTotal, total as u64);
-    let healthy = next
-        .priorities
-        .iter()
-        .flat_map(|p| &p.endpoints)
-        .filter(|e| e.is_healthy())
-        .count();
+    let healthy = next.endpoints().filter(|e| e.is_healthy()).count();
     stats.set(ClusterStat::MembershipHealthy, healthy as u64);
     stats.inc(ClusterStat::MembershipChange);
-    cluster.state.endpoints.store(Arc::new(next));
+    cluster.endpoints.store(Arc::new(next));
+}
+
+/// This version of a cluster takes the place of the one before: hosts that only that one had are gone.
+pub fn replace(new: &Cluster) {
+    if let Some(old) = new.replaces.upgrade() {
+        mark_removed(new, &old.endpoints.load(), &new.endpoints.load());
+    }
 }
 
 /// Hosts that left: pools that hold connections to them close them.
-fn mark_removed(old: &EndpointSet, next: &EndpointSet) {
-    let stays: hashbrown::HashSet<&Address> = next
-        .priorities
-        .iter()
-        .flat_map(|p| &p.endpoints)
-        .map(|e| &e.address)
-        .collect();
-    for endpoint in old.priorities.iter().flat_map(|p| &p.endpoints) {
-        endpoint
-            .state
-            .removed
-            .store(!stays.contains(&endpoint.address), Ordering::Relaxed);
+fn mark_removed(cluster: &Cluster, old: &EndpointSet, next: &EndpointSet) {
+    let stays: hashbrown::HashSet<&Address> = next.endpoints().map(|e| &e.address).collect();
+    for endpoint in old.endpoints() {
+        let removed = !stays.contains(&endpoint.address);
+        endpoint.state.removed.store(removed, Ordering::Relaxed);
+        // Nobody else will let it back in.
+        if removed && endpoint.state.ejected.swap(false, Ordering::AcqRel) {
+            cluster.state.ejected.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+}
+
+impl EndpointSet {
+    /// Of all priorities.
+    pub fn endpoints(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
+        self.priorities.iter().flat_map(|p| &p.endpoints)
     }
 }
 

@@ -101,13 +101,7 @@ fn failed(
 /// but one host may always go where `always_eject_one_host` says so.
 fn eject(cluster: &Cluster, config: &OutlierDetection, endpoint: &Endpoint) {
     let state = &cluster.state;
-    let hosts: usize = state
-        .endpoints
-        .load()
-        .priorities
-        .iter()
-        .map(|p| p.endpoints.len())
-        .sum();
+    let hosts = cluster.endpoints.load().endpoints().count();
     let allowed = |ejected: u32| {
         fits(ejected, hosts, config.max_ejection_percent) || (ejected == 0 && config.always_eject_one_host)
     };
@@ -143,7 +137,7 @@ fn fits(ejected: u32, hosts: usize, percent: u32) -> bool {
 pub fn tick(cluster: &Cluster) {
     let Some(config) = &cluster.outlier else { return };
     let now = now_ms();
-    let set = cluster.state.endpoints.load();
+    let set = cluster.endpoints.load();
     for endpoint in set.priorities.iter().flat_map(|p| &p.endpoints) {
         let counters = &endpoint.state.outlier;
         let since = counters.last_ejection_ms.load(Ordering::Relaxed);

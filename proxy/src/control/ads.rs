@@ -254,7 +254,7 @@ fn target(cluster: &Cluster) -> Result<Target, AdsError> {
             port: first.port,
         });
     }
-    let set = cluster.state.endpoints.load();
+    let set = cluster.endpoints.load();
     let first = set.priorities.iter().flat_map(|p| &p.endpoints).next();
     match first.map(|endpoint| &endpoint.address) {
         Some(Address::Ip(ip)) => Ok(Target::Tcp {

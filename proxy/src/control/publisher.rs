@@ -1,7 +1,7 @@
 //! Makes snapshots public: swaps them in, binds and closes sockets, starts the drains that a change asks for.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, Weak},
     time::{Duration, Instant},
 };
 
@@ -35,6 +35,14 @@ pub struct Publisher {
     workers: Vec<mpsc::UnboundedSender<Command>>,
     next: Snapshot,
     changed: bool,
+    /// Listeners changed: their addresses must be looked through again.
+    readdressed: bool,
+    /// New sockets, by worker: nobody accepts on them before their listener is public.
+    opened: Vec<(usize, Command)>,
+    /// Chains that went: told to drain once their successors are public, for clients come back at once.
+    replaced: Vec<Arc<FilterChain>>,
+    /// Chains that were told to drain, while they have connections.
+    draining: Vec<Weak<FilterChain>>,
     sockets: HashMap<Arc<str>, OpenSockets>,
     drain: DrainSettings,
     /// Replaced snapshots that some worker may still hold: dropped here, never on a worker.
@@ -54,6 +62,10 @@ impl Publisher {
             shared,
             workers,
             changed: false,
+            readdressed: false,
+            opened: Vec::new(),
+            replaced: Vec::new(),
+            draining: Vec::new(),
             sockets: HashMap::default(),
             drain,
             retired: Vec::new(),
@@ -84,16 +96,12 @@ impl Publisher {
         }
         if let Some(old) = &old {
             keep_chains(&mut listener, old);
-            let order = self.order(true);
-            for chain in old
-                .chains()
-                .filter(|chain| !listener.chains().any(|kept| Arc::ptr_eq(kept, chain)))
-            {
-                chain.drain.start(order);
-            }
+            let kept = |chain: &Arc<FilterChain>| listener.chains().any(|kept| Arc::ptr_eq(kept, chain));
+            let replaced = old.chains().filter(|chain| !kept(chain)).cloned();
+            self.replaced.extend(replaced);
         }
         self.next.listeners.insert(name, Arc::new(listener));
-        self.next.index_addresses();
+        self.readdressed = true;
         self.changed = true;
         Ok(())
     }
@@ -103,14 +111,10 @@ impl Publisher {
         self.sockets.remove(&listener.name);
         let by_worker = socket::bind(listener, self.workers.len())?;
         let (stop, stopped) = watch::channel(false);
-        for (worker, sockets) in self.workers.iter().zip(by_worker) {
+        for (worker, sockets) in by_worker.into_iter().enumerate() {
             let name = listener.name.clone();
-            // A worker ends only with the process.
-            let _ = worker.send(Command::Listen {
-                name,
-                sockets,
-                stop: stopped.clone(),
-            });
+            let stop = stopped.clone();
+            self.opened.push((worker, Command::Listen { name, sockets, stop }));
         }
         self.sockets.insert(
             listener.name.clone(),
@@ -126,8 +130,8 @@ impl Publisher {
     pub fn remove_listener(&mut self, name: &str) {
         self.sockets.remove(name);
         if let Some(listener) = self.next.listeners.remove(name) {
-            self.drain_listener(&listener, self.order(true));
-            self.next.index_addresses();
+            self.replaced.extend(listener.chains().cloned());
+            self.readdressed = true;
             self.changed = true;
         }
     }
@@ -160,12 +164,26 @@ impl Publisher {
         if !std::mem::take(&mut self.changed) {
             return;
         }
+        if std::mem::take(&mut self.readdressed) {
+            self.next.index_addresses();
+        }
         self.next.version += 1;
         let old = self.shared.snapshot.swap(Arc::new(self.next.clone()));
         self.retired.push(old);
         for worker in &self.workers {
             // A worker ends only with the process.
             let _ = worker.send(Command::Swapped);
+        }
+        for (worker, listen) in self.opened.drain(..) {
+            // As above.
+            let _ = self.workers[worker].send(listen);
+        }
+        self.draining
+            .retain(|chain| chain.upgrade().is_some_and(|chain| chain.drain.watchers() > 0));
+        let order = self.order(true);
+        for chain in self.replaced.drain(..) {
+            chain.drain.start(order);
+            self.draining.push(Arc::downgrade(&chain));
         }
         self.drop_retired();
     }
@@ -199,17 +217,18 @@ impl Publisher {
         for listener in self.next.listeners.values() {
             self.drain_listener(listener, order);
         }
+        for chain in self.draining.iter().filter_map(Weak::upgrade) {
+            chain.drain.start(order);
+        }
         self.sockets.clear();
     }
 
-    /// Connections of all current listeners.
+    /// Connections of all listeners, also of filter chains that were replaced and drain.
     pub fn connections(&self) -> usize {
-        self.next
-            .listeners
-            .values()
-            .flat_map(|l| l.chains())
-            .map(|chain| chain.drain.watchers())
-            .sum()
+        let current = self.next.listeners.values().flat_map(|l| l.chains());
+        let draining = self.draining.iter().filter_map(Weak::upgrade);
+        let watchers = |chain: &FilterChain| chain.drain.watchers();
+        current.map(|chain| watchers(chain)).sum::<usize>() + draining.map(|chain| watchers(&chain)).sum::<usize>()
     }
 
     fn drain_listener(&self, listener: &Listener, order: DrainOrder) {

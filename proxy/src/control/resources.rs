@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use super::publisher::Publisher;
 use crate::{
     bootstrap::Received,
-    cluster::{Cluster, dns, endpoint_set, outlier},
+    cluster::{Cluster, Discovery, dns, endpoint_set, outlier},
     config::{
         self, Context, Rejection,
         cluster::ParsedCluster,
@@ -100,7 +100,6 @@ impl Resources {
         if known.is_some_and(|k| k.received.hash == received.hash) {
             return;
         }
-        let state = known.map(|k| k.cluster.state.clone());
         let endpoints = parsed
             .dependencies
             .endpoints
@@ -109,8 +108,8 @@ impl Resources {
         let secrets = parsed.dependencies.secrets.clone();
         let mut parsed = parsed;
         let inline = parsed.assignment.take();
-        let state = state.unwrap_or_else(|| parsed.cluster.state.clone());
-        let cluster = Arc::new(parsed.adopt(state));
+        let public = self.publisher.next().clusters.get(&name);
+        let cluster = Arc::new(parsed.adopt(public.or(known.map(|k| &k.cluster))));
         if let Some(assignment) = inline {
             endpoint_set::apply(&cluster, &assignment);
         }
@@ -160,7 +159,10 @@ impl Resources {
             .values()
             .filter(|k| k.endpoints.as_ref() == Some(&service))
         {
-            endpoint_set::apply(&known.cluster, &assignment);
+            let asks = |version: &Cluster| matches!(&version.discovery, Discovery::Eds { service_name } if *service_name == service);
+            for version in self.versions(known).filter(|version| asks(version)) {
+                endpoint_set::apply(version, &assignment);
+            }
         }
         self.assignments.insert(service, assignment);
         Ok(())
@@ -253,7 +255,9 @@ impl Resources {
         self.secrets.insert(key, (secret, material));
         let uses = |secrets: &[SecretReference]| secrets.iter().any(|s| s.name == name);
         for known in self.clusters.values().filter(|k| uses(&k.secrets)) {
-            self.build_upstream(&known.cluster)?;
+            for version in self.versions(known) {
+                self.build_upstream(version)?;
+            }
         }
         let snapshot = self.publisher.next();
         for known in self.listeners.values().filter(|k| uses(&k.secrets)) {
@@ -285,6 +289,7 @@ impl Resources {
             if let Some(known) = self.clusters.get_mut(&cluster.name) {
                 known.public = true;
             }
+            endpoint_set::replace(&cluster);
             self.publisher.set_cluster(cluster);
         }
         let ready: Vec<Arc<str>> = self
@@ -314,8 +319,8 @@ impl Resources {
     /// What is due every second: replaced snapshots go, ejected hosts come back.
     pub fn housekeep(&mut self) {
         self.publisher.drop_retired();
-        for known in self.clusters.values() {
-            outlier::tick(&known.cluster);
+        for cluster in self.publisher.next().clusters.values() {
+            outlier::tick(cluster);
         }
     }
 
@@ -339,9 +344,16 @@ impl Resources {
             .map(|k| (&k.received, k.dynamic, k.warming.is_some()))
     }
 
+    /// The version that warms, or is public, and the public one that still serves in its place.
+    fn versions<'a>(&'a self, known: &'a KnownCluster) -> impl Iterator<Item = &'a Arc<Cluster>> {
+        let public = self.publisher.next().clusters.get(&known.received.name);
+        let former = public.filter(|public| !Arc::ptr_eq(public, &known.cluster));
+        [&known.cluster].into_iter().chain(former)
+    }
+
     fn is_warm(&self, known: &KnownCluster) -> bool {
         let endpoints = |name: &Arc<str>| self.assignments.contains_key(name) || self.given_up.contains(name);
-        let resolved = known.cluster.dns().is_none() || known.cluster.state.endpoints.load().version > 0;
+        let resolved = known.cluster.dns().is_none() || known.cluster.endpoints.load().version > 0;
         resolved && known.endpoints.as_ref().is_none_or(endpoints) && self.has_secrets(&known.secrets)
     }
 

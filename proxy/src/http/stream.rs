@@ -1,21 +1,23 @@
 //! One request, from its head to its access-log line.
 
-use std::{rc::Rc, sync::Arc, time::Instant};
+use std::{cell::Cell, rc::Rc, sync::Arc, time::Instant};
 
 use http::StatusCode;
 
 use super::{
     HttpConnectionManager, admission,
     codec::{CodecError, ServerStream, h2},
+    connection,
     filter::{self, HttpFilter},
     local_reply::LocalReply,
     message::{Frame, Protocol, RequestHead, ResponseHead},
     response,
 };
 use crate::{
+    drain::DrainOrder,
     failure::ResponseFlags,
     format::Facts,
-    stats::HttpStat,
+    stats::{Group, HttpStat},
     stream_info::{ConnectionInfo, StreamInfo},
     worker::Worker,
 };
@@ -31,6 +33,15 @@ pub enum StreamEnd {
     Broken,
 }
 
+/// Counts a request as active, also where its connection is cut.
+struct Active(Group<HttpStat>);
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        self.0.gauge_add(HttpStat::DownstreamRqActive, -1);
+    }
+}
+
 /// A request in progress and everything around it. Lives in the task that serves it.
 pub struct Stream<'a> {
     pub worker: &'a Rc<Worker>,
@@ -44,10 +55,13 @@ pub struct Stream<'a> {
     pub response: Option<ResponseHead>,
     pub response_trailers: Option<http::HeaderMap>,
     pub info: StreamInfo,
-    /// The connection is draining: tell the client to go.
-    pub draining: bool,
+    /// The connection takes no further request: tell the client to go.
+    pub last: bool,
+    /// The drain's order as it stands when the response begins; HTTP/2 connections look after it themselves.
+    pub drain: Option<&'a Cell<Option<DrainOrder>>>,
     /// The connection ends then: a response that begins later tells the client to go.
     pub closing_at: Option<Instant>,
+    active: Option<Active>,
 }
 
 impl<'a> Stream<'a> {
@@ -74,16 +88,29 @@ impl<'a> Stream<'a> {
             response: None,
             response_trailers: None,
             info,
-            draining: false,
+            last: false,
+            drain: None,
             closing_at: None,
+            active: None,
         }
+    }
+
+    fn begin(&mut self) {
+        let stats = &self.manager.stats;
+        stats.inc(HttpStat::DownstreamRqTotal);
+        stats.gauge_add(HttpStat::DownstreamRqActive, 1);
+        self.active = Some(Active(stats.clone()));
+    }
+
+    /// Whether the response must tell the client that the connection drains.
+    pub fn drains(&self) -> bool {
+        let order = self.drain.and_then(Cell::get);
+        connection::drains(order, self.worker, &self.manager.stats)
     }
 
     /// Serves the request.
     pub async fn serve(mut self) -> StreamEnd {
-        let stats = &self.manager.stats;
-        stats.inc(HttpStat::DownstreamRqTotal);
-        stats.gauge_add(HttpStat::DownstreamRqActive, 1);
+        self.begin();
         let end = match admission::admit(&mut self) {
             Ok(()) => self.run_filters().await,
             Err(reply) => self.reply(*reply).await,
@@ -94,9 +121,7 @@ impl<'a> Stream<'a> {
     /// The client left in the middle of a head: there is only a line to log.
     pub fn abandon(mut self, error: &CodecError) {
         self.unparsed = true;
-        let stats = &self.manager.stats;
-        stats.inc(HttpStat::DownstreamRqTotal);
-        stats.gauge_add(HttpStat::DownstreamRqActive, 1);
+        self.begin();
         let end = self.cut(error);
         self.finish(end);
     }
@@ -123,9 +148,7 @@ impl<'a> Stream<'a> {
     /// Answers a request that could not be parsed.
     pub async fn refuse(mut self, reply: LocalReply) {
         self.unparsed = true;
-        let stats = &self.manager.stats;
-        stats.inc(HttpStat::DownstreamRqTotal);
-        stats.gauge_add(HttpStat::DownstreamRqActive, 1);
+        self.begin();
         let end = self.reply(reply).await;
         self.finish(end);
     }
@@ -224,7 +247,7 @@ impl<'a> Stream<'a> {
         let now = Instant::now();
         self.info.times.end = Some(now);
         let stats = &self.manager.stats;
-        stats.gauge_add(HttpStat::DownstreamRqActive, -1);
+        self.active = None;
         if let Some(code) = self.info.response_code.filter(|code| *code != 0) {
             response::count_code(stats, code);
             stats.inc(HttpStat::DownstreamRqCompleted);

@@ -43,8 +43,12 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 pub async fn drain(publisher: &mut Publisher, time: Duration) {
     publisher.drain_for_exit();
     let gone = async {
-        while publisher.connections() > 0 {
+        loop {
+            // Workers take what waits at their sockets first.
             tokio::time::sleep(LOOK_AGAIN).await;
+            if publisher.connections() == 0 {
+                break;
+            }
         }
     };
     if tokio::time::timeout(time, gone).await.is_err() {

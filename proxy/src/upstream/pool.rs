@@ -7,7 +7,7 @@ use std::{
     cell::{Cell, OnceCell, RefCell},
     collections::VecDeque,
     rc::Rc,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     address::Address,
-    cluster::{Cluster, Endpoint, Priority, UpstreamProtocol},
+    cluster::{Cluster, Endpoint, EndpointState, Priority, UpstreamProtocol},
     http::{
         codec::{h1, h2},
         message::Protocol,
@@ -129,6 +129,7 @@ enum Wake {
 
 pub struct Pool {
     key: PoolKey,
+    endpoint: Arc<EndpointState>,
     http2_stats: Rc<OnceCell<Group<Http2Stat>>>,
     // Boxed once when the connection is made: leases and waiters pass it on by pointer.
     #[allow(clippy::vec_box)]
@@ -143,9 +144,10 @@ pub struct Pool {
 
 impl Pool {
     /// `http2_stats` are the cluster's, shared by its pools.
-    pub fn new(key: PoolKey, http2_stats: Rc<OnceCell<Group<Http2Stat>>>) -> Rc<Self> {
+    pub fn new(key: PoolKey, endpoint: Arc<EndpointState>, http2_stats: Rc<OnceCell<Group<Http2Stat>>>) -> Rc<Self> {
         Rc::new(Self {
             key,
+            endpoint,
             http2_stats,
             idle: RefCell::default(),
             shared: RefCell::default(),
@@ -277,7 +279,7 @@ impl Pool {
             Wanted::Auto => negotiated == Some("h2"),
         };
         let facts = Rc::new(ConnectionFacts {
-            id: shared.connection_ids.fetch_add(1, std::sync::atomic::Ordering::Relaxed),
+            id: shared.connection_ids.fetch_add(1, Ordering::Relaxed),
             local_address: connected.local_address,
             tls: connected.tls,
             protocol: Some(if http2 { Protocol::Http2 } else { Protocol::Http11 }),
@@ -384,6 +386,11 @@ impl Pool {
         self.shared
             .borrow_mut()
             .retain(|c| c.handle.is_open() && (c.handle.active() > 0 || !expired(c.idle_since.get())));
+    }
+
+    /// Its endpoint is no longer among the cluster's.
+    pub fn is_orphaned(&self) -> bool {
+        self.endpoint.removed.load(Ordering::Relaxed)
     }
 
     /// No connection of this pool takes another request; idle ones close now.

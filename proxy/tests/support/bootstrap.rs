@@ -48,6 +48,14 @@ impl Bootstrap {
             .unwrap_or_else(|| panic!("the bootstrap has no {{{{{name}}}}}: it has {:?}", self.ports))
     }
 
+    /// A port that stands in no text: for what comes over xDS.
+    pub fn reserve(&mut self, name: &str) -> u16 {
+        let (socket, port) = reserve();
+        self.reserved.push(socket);
+        self.ports.insert(name.to_owned(), port);
+        port
+    }
+
     pub fn listener(&self, name: &str) -> SocketAddr {
         SocketAddr::V4(SocketAddrV4::new(
             Ipv4Addr::LOCALHOST,

@@ -58,15 +58,15 @@ fn defaults_are_envoys() {
 #[test]
 fn a_new_version_keeps_the_state_and_brings_its_limits() {
     use std::sync::atomic::Ordering::Relaxed;
-    let first = taken(json!({}));
-    let state = first.cluster.state;
+    let first = Arc::new(taken(json!({})).cluster);
+    let state = &first.state;
     state.breakers[0].requests.now.store(7, Relaxed);
     let second = taken(json!({"circuit_breakers": {"thresholds": [
         {"max_requests": 5, "retry_budget": {"budget_percent": {"value": 10}}},
         {"priority": "HIGH", "max_retries": 9}
     ]}}));
-    let cluster = second.adopt(state.clone());
-    assert!(Arc::ptr_eq(&cluster.state, &state));
+    let cluster = second.adopt(Some(&first));
+    assert!(Arc::ptr_eq(&cluster.state, state));
     let breaker = &state.breakers[0];
     assert_eq!(
         (breaker.requests.now.load(Relaxed), breaker.requests.max.load(Relaxed)),

@@ -1,8 +1,9 @@
 //! HTTP/1: requests one after another on one connection.
 
 use std::{
+    cell::Cell,
     future::{Future, poll_fn},
-    pin::Pin,
+    pin::{Pin, pin},
     task::{Context, Poll},
     time::Instant,
 };
@@ -33,12 +34,12 @@ impl Connection {
         // Idle or old, a connection that was used goes on for `drain_timeout`, as Envoy's does.
         let mut leaving: Option<Instant> = None;
         let mut requests = 0_u32;
-        let mut order = drain.order();
+        let order = Cell::new(drain.order());
         loop {
-            if order.is_some_and(|o| o.close_idle) && !codec.head_started() {
+            if order.get().is_some_and(|o| o.close_idle) && !codec.head_started() {
                 break;
             }
-            let drained = order.and_then(|o| o.deadline());
+            let drained = order.get().and_then(|o| o.deadline());
             let close_at = [longest, leaving, drained].into_iter().flatten().min();
             let idle = manager.idle_timeout.filter(|_| leaving.is_none());
             let mut head_timer: Option<Pin<Box<Sleep>>> = None;
@@ -46,7 +47,7 @@ impl Connection {
                 Poll::Pending => self.poll_head_timer(codec.head_started(), &mut head_timer, cx).map(Err),
                 ready => ready,
             };
-            let waited = wait(next, &mut drain, order.is_some(), idle, close_at).await;
+            let waited = wait(next, &mut drain, idle, close_at).await;
             let head = match waited {
                 Waited::Request(Ok(Some(head))) => head,
                 Waited::Request(Ok(None)) => {
@@ -58,7 +59,7 @@ impl Connection {
                     break;
                 }
                 Waited::Drain(new) => {
-                    order = Some(new);
+                    order.set(Some(new));
                     continue;
                 }
                 Waited::Idle => {
@@ -91,9 +92,18 @@ impl Connection {
                 head,
                 done,
             );
-            stream.draining = self.told_to_go(order, requests);
+            stream.last = self.is_spent(requests);
+            stream.drain = Some(&order);
             stream.closing_at = leaving.or(longest.map(|at| at + manager.drain_timeout));
-            let end = Box::pin(stream.serve()).await;
+            let end = {
+                let mut serving = Box::pin(stream.serve());
+                let mut cut = pin!(drain.cut(&order));
+                poll_fn(|cx| match cut.as_mut().poll(cx) {
+                    Poll::Ready(()) => Poll::Ready(StreamEnd::Broken),
+                    Poll::Pending => serving.as_mut().poll(cx),
+                })
+                .await
+            };
             if end != StreamEnd::Complete || !codec.finish_request() {
                 break;
             }

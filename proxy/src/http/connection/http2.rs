@@ -1,6 +1,6 @@
 //! HTTP/2: streams side by side on one connection, each a task of its own.
 
-use super::{Connection, Waited, wait};
+use super::{Connection, Waited, drains, wait};
 use crate::{
     drain::DrainWatch,
     http::{
@@ -34,13 +34,13 @@ impl Connection {
         let mut requests = 0_u32;
         let mut going = false;
         loop {
-            if !going && self.told_to_go(order, requests) {
+            if !going && (self.is_spent(requests) || drains(order, &self.worker, &manager.stats)) {
                 going = true;
                 codec.graceful_shutdown();
             }
             let close_at = [deadline, order.and_then(|o| o.deadline())].into_iter().flatten().min();
             let idle = manager.idle_timeout.filter(|_| codec.active_streams() == 0);
-            let waited = { wait(|cx| codec.poll_accept(cx), &mut drain, order.is_some(), idle, close_at).await };
+            let waited = { wait(|cx| codec.poll_accept(cx), &mut drain, idle, close_at).await };
             let (head, down) = match waited {
                 Waited::Request(Some(Ok(h2::Accepted::Request(head, down)))) => (head, down),
                 Waited::Request(Some(Ok(h2::Accepted::Refused(down, refusal)))) => {

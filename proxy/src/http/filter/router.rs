@@ -183,7 +183,7 @@ fn route_configuration(stream: &Stream<'_>, snapshot: &Snapshot) -> Option<Arc<R
 /// Tries the upstream until an answer is good enough, and relays it.
 async fn forward(router: &Router, stream: &mut Stream<'_>, plan: Plan) -> StreamEnd {
     let action = plan.action();
-    if let Some(unconditional) = plan.cluster.state.drops(stream.worker.random()) {
+    if let Some(unconditional) = plan.cluster.drops(stream.worker.random()) {
         return stream.reply(reply::dropped(unconditional)).await;
     }
     let mut retry = RetryState::new(action.retry.as_deref(), &mut stream.request, plan.action().priority);
