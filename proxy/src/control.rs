@@ -5,6 +5,7 @@
 
 pub mod file;
 pub mod interest;
+pub mod key_files;
 pub mod ledger;
 pub mod origin;
 pub mod publisher;
@@ -124,6 +125,10 @@ impl Control {
         let news = tokio::select! {
             news = self.sources.news() => Some(news),
             () = resolved.notified() => None,
+            owners = self.resources.watches.changed() => {
+                self.resources.reload(owners);
+                None
+            }
             _ = self.housekeeping.tick() => {
                 self.resources.housekeep();
                 None

@@ -19,6 +19,7 @@ mod warming;
 
 use super::{
     interest::{Interest, Kind, Need, User},
+    key_files::{Owner, Watches},
     ledger::{Entry, Ledger, Refusal},
     origin::{OriginId, Origins},
     publisher::Publisher,
@@ -42,6 +43,7 @@ pub struct Resources {
     pub origins: Origins,
     pub ledger: Rc<RefCell<Ledger>>,
     pub stats: SubscriptionStats,
+    pub watches: Watches,
     clusters: HashMap<Arc<str>, KnownCluster>,
     listeners: HashMap<Arc<str>, KnownListener>,
     routes: HashSet<Need>,
@@ -94,6 +96,7 @@ impl Resources {
             interest: Interest::default(),
             origins: Origins::default(),
             ledger,
+            watches: Watches::default(),
             clusters: HashMap::new(),
             listeners: HashMap::new(),
             routes: HashSet::new(),
@@ -152,6 +155,9 @@ impl Resources {
             let resolving = dns::run(Arc::downgrade(&cluster), config.clone(), logical, self.resolved.clone());
             tokio::task::spawn_local(resolving);
         }
+        let contexts = cluster.transport.tls_contexts();
+        let watched = contexts.flat_map(|tls| tls.config.context.watched()).collect();
+        self.watches.set(&Owner::Cluster(name.clone()), watched);
         let user = User::Cluster(name.clone());
         let mut needs = self.want_secrets(&secrets, &user);
         if let Some(reference) = endpoints {
@@ -206,6 +212,7 @@ impl Resources {
         }
         if let Some(known) = self.clusters.remove(name) {
             self.publisher.remove_cluster(name);
+            self.watches.set(&Owner::Cluster(name.clone()), Vec::new());
             self.stats.forget_cluster(&known.cluster);
             let user = User::Cluster(name.clone());
             known
@@ -250,6 +257,9 @@ impl Resources {
         if known.is_some_and(|k| k.received.hash == received.hash || (version.is_some() && !k.dynamic)) {
             return self.ledger.borrow_mut().taken(Kind::Listener, &name);
         }
+        let contexts = listener.chains().filter_map(|chain| chain.tls.as_ref());
+        let watched = contexts.flat_map(|tls| tls.config.watched()).collect();
+        self.watches.set(&Owner::Listener(name.clone()), watched);
         let user = User::Listener(name.clone());
         let mut needs = self.want_secrets(&listener.dependencies.secrets, &user);
         for reference in &listener.dependencies.routes {
@@ -285,6 +295,7 @@ impl Resources {
         }
         if let Some(mut known) = self.listeners.remove(name) {
             self.publisher.remove_listener(name);
+            self.watches.set(&Owner::Listener(name.clone()), Vec::new());
             known.needs.append(&mut known.former);
             self.retire(name.clone(), known.needs);
         }
@@ -319,15 +330,21 @@ impl Resources {
         self.given_up.insert(need);
     }
 
-    /// Nobody needs this any more: what was held of it goes.
+    /// Nobody needs this any more: what was held of it goes, but for what stands in the bootstrap.
     pub fn forget(&mut self, need: &Need) {
+        if need.origin == OriginId::STATIC {
+            return;
+        }
         self.given_up.remove(need);
         self.stats.forget(need);
         let mut ledger = self.ledger.borrow_mut();
         match need.kind {
             Kind::Cluster | Kind::Listener => return,
             Kind::Endpoints => _ = self.assignments.remove(need),
-            Kind::Secret => _ = self.secrets.remove(need),
+            Kind::Secret => {
+                self.secrets.remove(need);
+                self.watches.set(&Owner::Secret(need.clone()), Vec::new());
+            }
             Kind::Routes => {
                 if self.routes.remove(need) {
                     self.publisher.remove_routes(&need.name);

@@ -17,6 +17,7 @@ use crate::{
     },
     control::{
         interest::{Kind, Need, User},
+        key_files::Owner,
         ledger::Entry,
         origin::OriginId,
     },
@@ -60,14 +61,32 @@ impl Resources {
             Some(known) => *known = (secret, material),
             None => held.push((secret, material)),
         }
+        let watched = held.iter().filter_map(|(secret, _)| secret.watched(from.is_some()));
+        self.watches.set(&Owner::Secret(need.clone()), watched.collect());
         self.rebuild(&need)
     }
 
-    /// Reads the material of a secret again, whose files changed.
-    ///
-    /// # Errors
-    /// Where it cannot be used; what was read before stays.
-    pub fn reload_secret(&mut self, need: &Need) -> Result<(), Rejection> {
+    /// Reads the material again whose files changed. What cannot be used is said, and what was read before stays.
+    pub fn reload(&mut self, owners: Vec<Owner>) {
+        for owner in owners {
+            let reloaded = match &owner {
+                Owner::Secret(need) => self.reload_secret(need),
+                Owner::Cluster(name) => self.rebuild_cluster(name),
+                Owner::Listener(name) => self.rebuild_listener(name),
+            };
+            match reloaded {
+                Ok(()) => tracing::info!("files changed: new key material is in use ({owner:?})"),
+                Err(rejection) => {
+                    tracing::warn!("files changed, and cannot be used: {rejection}");
+                    if let Owner::Secret(need) = &owner {
+                        self.stats.rotation_failed(&need.name);
+                    }
+                }
+            }
+        }
+    }
+
+    fn reload_secret(&mut self, need: &Need) -> Result<(), Rejection> {
         for (secret, material) in self.secrets.get_mut(need).into_iter().flatten() {
             *material = secret.load()?;
         }
@@ -87,17 +106,13 @@ impl Resources {
         Ok(())
     }
 
-    /// # Errors
-    /// Where material cannot be used; the context before stays.
-    pub fn rebuild_cluster(&self, name: &str) -> Result<(), Rejection> {
+    fn rebuild_cluster(&self, name: &str) -> Result<(), Rejection> {
         self.clusters
             .get(name)
             .map_or(Ok(()), |known| self.build_upstream(&known.cluster))
     }
 
-    /// # Errors
-    /// Where material cannot be used; the context before stays.
-    pub fn rebuild_listener(&self, name: &str) -> Result<(), Rejection> {
+    fn rebuild_listener(&self, name: &str) -> Result<(), Rejection> {
         let warming = self.listeners.get(name).and_then(|known| known.warming.as_ref());
         let public = self.publisher.next().listeners.get(name).map(|l| &**l);
         warming
