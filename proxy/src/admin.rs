@@ -1,11 +1,14 @@
 //! The admin interface, on the control thread: Envoy's paths, Envoy's formats.
 //!
-//! `server` speaks HTTP, `respond` is the table of paths, `dump`, `info` and `hosts` make the bodies. What changes state
+//! `server` speaks HTTP, `respond` says who may ask, `paths` is the table of paths; the rest makes the bodies. What changes state
 //! wants POST and refuses browsers that were sent from elsewhere; reading works under any `Host`.
 
+mod certificates;
 mod dump;
 mod hosts;
 mod info;
+mod init_dump;
+mod paths;
 mod respond;
 mod server;
 
@@ -22,7 +25,8 @@ use tokio::sync::mpsc;
 
 use crate::{
     bootstrap::Received,
-    stats::{Group, ListenerManagerStat, ServerStat},
+    control::ledger::Ledger,
+    stats::{ConfigStat, Group, ListenerManagerStat, ServerStat},
     worker::Shared,
 };
 
@@ -46,15 +50,26 @@ pub enum State {
     Initializing = 3,
 }
 
+impl State {
+    /// As `/ready` and `/server_info` have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Live => "LIVE",
+            Self::Draining => "DRAINING",
+            Self::PreInitializing => "PRE_INITIALIZING",
+            Self::Initializing => "INITIALIZING",
+        }
+    }
+}
+
 /// What the admin interface shows. One per process, on the control thread.
 pub struct Admin {
     pub shared: Arc<Shared>,
     pub requests: mpsc::UnboundedSender<Request>,
     pub bootstrap: Received,
     pub node: bytes::Bytes,
-    /// Static resources as they came.
-    pub static_clusters: Vec<Received>,
-    pub static_listeners: Vec<Received>,
+    /// Resources as they came.
+    pub ledger: Rc<RefCell<Ledger>>,
     pub options: Options,
     pub started: Instant,
     pub state: Cell<State>,
@@ -63,6 +78,7 @@ pub struct Admin {
     pub runtime: RefCell<Arc<serde_json::Map<String, serde_json::Value>>>,
     server: Group<ServerStat>,
     listener_manager: Group<ListenerManagerStat>,
+    config: Group<ConfigStat>,
 }
 
 /// The command line, as `/server_info` shows it.
@@ -81,25 +97,23 @@ pub struct Options {
 }
 
 impl Admin {
-    #[allow(clippy::too_many_arguments)]
     pub fn new(
         shared: Arc<Shared>,
         requests: mpsc::UnboundedSender<Request>,
         bootstrap: Received,
         node: bytes::Bytes,
-        static_clusters: Vec<Received>,
-        static_listeners: Vec<Received>,
+        ledger: Rc<RefCell<Ledger>>,
         options: Options,
     ) -> Rc<Self> {
         let server = shared.stats.group(crate::stats::Prefix::root("server."));
         let listener_manager = shared.stats.group(crate::stats::Prefix::root("listener_manager."));
+        let config = shared.stats.group(crate::stats::Prefix::root("control_plane."));
         let admin = Rc::new(Self {
             shared,
             requests,
             bootstrap,
             node,
-            static_clusters,
-            static_listeners,
+            ledger,
             options,
             started: Instant::now(),
             state: Cell::new(State::PreInitializing),
@@ -107,15 +121,24 @@ impl Admin {
             runtime: RefCell::default(),
             server,
             listener_manager,
+            config,
         });
         admin.refresh_gauges();
         admin
     }
 
+    /// What is said to the outside: who fails health checks drains.
+    pub fn shown_state(&self) -> State {
+        match self.state.get() {
+            State::Live if self.failing.get() => State::Draining,
+            state => state,
+        }
+    }
+
     /// Sets gauges that are known rather than counted; before every rendering of statistics.
     pub fn refresh_gauges(&self) {
         let server = &self.server;
-        server.set(ServerStat::State, self.state.get() as u64);
+        server.set(ServerStat::State, self.shown_state() as u64);
         server.set(ServerStat::Live, u64::from(!self.failing.get()));
         server.set(ServerStat::Concurrency, self.shared.workers as u64);
         server.set(ServerStat::Uptime, self.started.elapsed().as_secs());
@@ -123,6 +146,10 @@ impl Admin {
         server.set(ServerStat::MemoryAllocated, memory.allocated);
         server.set(ServerStat::MemoryHeapSize, memory.heap_size);
         server.set(ServerStat::MemoryPhysicalSize, memory.physical);
+        if let Some(accepted) = self.ledger.borrow().accepted {
+            self.config
+                .set(ConfigStat::ConfigAgeSeconds, accepted.elapsed().as_secs());
+        }
         let snapshot = self.shared.snapshot.load();
         let manager = &self.listener_manager;
         manager.set(

@@ -11,6 +11,7 @@ mod time;
 
 pub use json::JsonFormat;
 use operator::Operator;
+pub use time::iso8601;
 
 use crate::{
     http::message::{RequestHead, ResponseHead},

@@ -1,6 +1,6 @@
 //! From arguments to a running proxy: what `main` does, callable by programs that stand in for `pillion`.
 
-use std::{process::ExitCode, sync::Arc, time::Duration};
+use std::{cell::RefCell, process::ExitCode, rc::Rc, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use clap::Parser;
@@ -12,7 +12,7 @@ use crate::{
     bootstrap::{self, Bootstrap, StaticResources},
     cli::{self, Args, Mode, Strategy},
     config::Context,
-    control::{Control, publisher::DrainSettings},
+    control::{Control, ledger::Ledger, publisher::DrainSettings},
     listener::{Listener, TrafficDirection},
     server::{self, Ending, Process, Settings},
     stats,
@@ -120,6 +120,20 @@ fn admin_options(args: &Args, concurrency: usize, admin: Option<&bootstrap::Admi
     }
 }
 
+/// `/drain_listeners?graceful`: listeners close when the drain is over.
+fn close_later(admin: &Rc<Admin>, inbound_only: bool, drain_time: Duration) {
+    let requests = admin.requests.clone();
+    tokio::task::spawn_local(async move {
+        tokio::time::sleep(drain_time).await;
+        // The process has ended where nobody listens.
+        let _ = requests.send(admin::Request::DrainListeners {
+            inbound_only,
+            graceful: false,
+            close: true,
+        });
+    });
+}
+
 /// How much less urgent the control thread is than the workers, in nice levels.
 const CONTROL_NICENESS: i32 = 5;
 
@@ -161,21 +175,13 @@ fn serve(
     local.block_on(&runtime, async {
         let mut signals = server::signals()?;
         let (requests, mut asked) = mpsc::unbounded_channel();
+        let ledger = Rc::<RefCell<Ledger>>::default();
         let admin = Admin::new(
             shared.clone(),
             requests,
             bootstrap.received.clone(),
             bootstrap.node.bytes.clone(),
-            resources
-                .clusters
-                .iter()
-                .map(|(received, _)| received.clone())
-                .collect(),
-            resources
-                .listeners
-                .iter()
-                .map(|(received, _)| received.clone())
-                .collect(),
+            ledger.clone(),
             admin_options(args, concurrency, bootstrap.admin.as_ref()),
         );
         if let Some(config) = &bootstrap.admin {
@@ -183,7 +189,7 @@ fn serve(
                 .with_context(|| format!("admin: cannot listen on {}", config.address.address))?;
         }
         publisher.set_runtime(Arc::new(bootstrap.runtime.merged()));
-        let mut control = Control::start(publisher, context, &bootstrap, resources)?;
+        let mut control = Control::start(publisher, context, &bootstrap, resources, ledger)?;
         admin.state.set(admin::State::Initializing);
         let mut initialized = control.initialized();
         if args.mode == Mode::InitOnly {
@@ -204,7 +210,10 @@ fn serve(
                     admin::Request::Quit => break,
                     admin::Request::DrainListeners { inbound_only, graceful, close } => {
                         let which = |l: &Listener| !inbound_only || l.direction == TrafficDirection::Inbound;
-                        control.publisher().drain_listeners(which, graceful, close);
+                        control.publisher().drain_listeners(which, graceful, close && !graceful);
+                        if graceful && close {
+                            close_later(&admin, inbound_only, drain_time);
+                        }
                     }
                 },
             }

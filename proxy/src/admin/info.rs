@@ -1,8 +1,9 @@
 //! What the process says of itself: `/server_info`, `/memory`, `/runtime`.
 
+use serde::Serialize as _;
 use serde_json::{Value, json};
 
-use super::{Admin, State};
+use super::Admin;
 use crate::cli;
 
 /// Bytes, as the allocator and the kernel count them.
@@ -47,12 +48,6 @@ pub(super) fn memory() -> String {
 }
 
 pub(super) fn server_info(admin: &Admin) -> String {
-    let state = match admin.state.get() {
-        State::Live => "LIVE",
-        State::Draining => "DRAINING",
-        State::PreInitializing => "PRE_INITIALIZING",
-        State::Initializing => "INITIALIZING",
-    };
     let uptime = format!("{}s", admin.started.elapsed().as_secs());
     let node = xds_api::json::from_wire(
         "envoy.config.core.v3.Node",
@@ -62,7 +57,7 @@ pub(super) fn server_info(admin: &Admin) -> String {
     let options = &admin.options;
     pretty(&json!({
         "version": cli::version(),
-        "state": state,
+        "state": admin.shown_state().name(),
         "uptime_current_epoch": uptime,
         "uptime_all_epochs": uptime,
         "hot_restart_version": "disabled",
@@ -98,9 +93,13 @@ pub(super) fn runtime(admin: &Admin) -> String {
     pretty(&json!({"layers": ["static"], "entries": entries}))
 }
 
-/// As Envoy's admin prints JSON: one member a line.
+/// As Envoy's admin prints JSON: one member a line, indented by one space a level.
 pub(super) fn pretty(value: &Value) -> String {
-    let mut text = serde_json::to_string_pretty(value).unwrap_or_default();
-    text.push('\n');
-    text
+    let mut bytes = Vec::new();
+    let formatter = serde_json::ser::PrettyFormatter::with_indent(b" ");
+    let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, formatter);
+    // Writing to memory cannot fail, nor can a Value that is one already.
+    let _ = value.serialize(&mut serializer);
+    bytes.push(b'\n');
+    String::from_utf8(bytes).unwrap_or_default()
 }

@@ -77,6 +77,11 @@ impl Publisher {
         &self.next
     }
 
+    /// How long a drain takes at most.
+    pub fn drain_time(&self) -> Duration {
+        self.drain.time
+    }
+
     /// Adds or updates a listener. Sockets stay open unless what they are bound to changed; filter chains whose content did
     /// not change stay as they are, with their connections; those that went or changed drain.
     ///

@@ -4,6 +4,13 @@ use std::time::SystemTime;
 
 use jiff::{Timestamp, tz::TimeZone};
 
+/// ISO 8601 with milliseconds, as protobuf's JSON has timestamps.
+pub fn iso8601(at: SystemTime) -> String {
+    let mut out = String::new();
+    write(&mut out, at, None, false);
+    out
+}
+
 /// Appends `at`, in UTC or in the machine's time zone. `%3f`, `%6f`, `%9f`, `%f` (nanoseconds) and `%s` work as in Envoy
 /// beside strftime's own.
 pub(super) fn write(out: &mut String, at: SystemTime, format: Option<&str>, local: bool) {
