@@ -1,8 +1,9 @@
 //! The admin interface, on the control thread: Envoy's paths, Envoy's formats.
 //!
-//! `server` speaks HTTP, `respond` is the table of paths, `dump`, `info` and `hosts` make the bodies. What changes state
+//! `server` speaks HTTP, `respond` is the table of paths, `dump`, `info`, `hosts` and `certificates` make the bodies. What changes state
 //! wants POST and refuses browsers that were sent from elsewhere; reading works under any `Host`.
 
+mod certificates;
 mod dump;
 mod hosts;
 mod info;

@@ -1,4 +1,4 @@
-//! `/clusters`, `/listeners`, `/certs`: what is active right now.
+//! `/clusters` and `/listeners`: what is active right now.
 
 use std::{
     fmt::Write,
@@ -219,35 +219,4 @@ pub(super) fn listeners(admin: &Rc<Admin>, parameters: &Parameters<'_>) -> Answe
         }
     }
     Answer::text(text)
-}
-
-/// Certificates in use, by listener and cluster.
-pub(super) fn certificates(admin: &Rc<Admin>) -> String {
-    let snapshot = admin.shared.snapshot.load();
-    let now = std::time::SystemTime::now();
-    let describe = |info: &certs::CertificateInfo| {
-        json!({
-            "path": "<inline>",
-            "serial_number": info.serial,
-            "subject_alt_names": info.uris().map(|uri| json!({"uri": uri}))
-                .chain(info.dns_names().map(|dns| json!({"dns": dns}))).collect::<Vec<_>>(),
-            "days_until_expiration": info.days_until_expiry(now).to_string(),
-            "valid_from": certs::certificate::format_time(info.not_before),
-            "expiration_time": certs::certificate::format_time(info.not_after),
-        })
-    };
-    let mut found: Vec<Value> = Vec::new();
-    for chain in snapshot.listeners.values().flat_map(|l| l.chains()) {
-        let Some(context) = chain.tls.as_ref().and_then(|tls| tls.context.load_full()) else {
-            continue;
-        };
-        for identity in context.identities() {
-            let cert_chain: Vec<Value> = identity.chain().iter().map(|c| describe(c)).collect();
-            let entry = json!({"ca_cert": [], "cert_chain": cert_chain});
-            if !found.contains(&entry) {
-                found.push(entry);
-            }
-        }
-    }
-    pretty(&json!({"certificates": found}))
 }

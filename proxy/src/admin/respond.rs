@@ -7,7 +7,7 @@ use http::{HeaderMap, Method, Response, StatusCode, header, request::Parts};
 use http_body::Frame;
 use http_body_util::{Full, StreamBody};
 
-use super::{Admin, Request, State, dump, hosts, info, server::Body};
+use super::{Admin, Request, State, certificates, dump, hosts, info, server::Body};
 use crate::stats::Query;
 
 /// A finished body and its type.
@@ -51,7 +51,7 @@ type Handler = fn(&Rc<Admin>, &Parameters<'_>) -> Answer;
 /// (path, changes state, what it does, how).
 const PATHS: &[(&str, bool, &str, Handler)] = &[
     ("/certs", false, "print certs on machine", |a, _| {
-        Answer::json(hosts::certificates(a))
+        Answer::json(certificates::certificates(a))
     }),
     ("/clusters", false, "upstream cluster status", hosts::clusters),
     ("/config_dump", false, "dump current configs", dump::config_dump),
