@@ -60,15 +60,9 @@ impl Found {
         validation: Option<&Arc<certs::Validation>>,
     ) {
         let ca_path = ca_path(config);
-        let trusted = validation.and_then(|v| v.trust.as_ref());
-        let ca: Vec<Value> = match trusted {
-            Some(certs::Trust::Bundle(bundle)) => bundle
-                .certificates()
-                .iter()
-                .map(|c| self.describe(c, &ca_path))
-                .collect(),
-            _ => Vec::new(),
-        };
+        let trusted = validation.and_then(|v| v.trust.as_ref()).into_iter();
+        let authorities = trusted.flat_map(|t| t.bundles()).flat_map(|b| b.certificates());
+        let ca: Vec<Value> = authorities.map(|c| self.describe(c, &ca_path)).collect();
         let mut paths = config.certificates.iter().map(chain_path);
         for identity in identities {
             let path = paths.next().unwrap_or_else(|| INLINE.to_owned());

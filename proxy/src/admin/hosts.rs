@@ -1,4 +1,4 @@
-//! `/clusters`, `/listeners`, `/certs`: what is active right now.
+//! `/clusters` and `/listeners`: what is active right now.
 
 use std::{
     fmt::Write,

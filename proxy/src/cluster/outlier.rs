@@ -34,6 +34,10 @@ fn now_ms() -> u64 {
 /// Takes note of one result, and ejects the endpoint where that was one too many.
 pub fn report(cluster: &Cluster, endpoint: &Endpoint, seen: Seen) {
     let Some(config) = &cluster.outlier else { return };
+    // The cluster's breaker refused, the endpoint was not asked: ejecting it would make the overload worse.
+    if matches!(seen, Seen::Reset(ResetReason::Overflow)) {
+        return;
+    }
     let counters = &endpoint.state.outlier;
     let local_origin = matches!(seen, Seen::Reset(r) if r != ResetReason::RemoteReset) || matches!(seen, Seen::Timeout);
     if local_origin && config.split_external_local_origin_errors {
