@@ -25,7 +25,9 @@ mod differential {
     pub mod logs;
     pub mod malformed;
     pub mod paths;
+    pub mod policies;
     pub mod redirects;
+    pub mod replies;
     pub mod retries;
     pub mod rewrites;
     pub mod routing;
@@ -60,6 +62,8 @@ fn suites() -> Vec<Suite> {
         h2::suite(),
         edge::suite(),
         paths::suite(),
+        policies::suite(),
+        replies::suite(),
         headers::suite(),
         logs::suite(),
         redirects::suite(),

@@ -194,7 +194,27 @@ pub(crate) fn filter(pb: &pb::AccessLogFilter, at: &At) -> Result<Option<Filter>
                 exclude: grpc.exclude,
             }
         }
-        Some(S::ExtensionFilter(_) | S::MetadataFilter(_) | S::LogTypeFilter(_)) => return Ok(None),
+        Some(S::MetadataFilter(metadata)) => {
+            let at = at.field("metadata_filter");
+            let Some(matcher) = metadata.matcher.as_deref() else {
+                return Ok(None);
+            };
+            Filter::Metadata {
+                matcher: Box::new(matcher::metadata(matcher, &at.field("matcher"))?),
+                if_missing: metadata.match_if_key_not_found.unwrap_or(true),
+            }
+        }
+        Some(S::LogTypeFilter(log_type)) => {
+            use xds_api::envoy::data::accesslog::v3::AccessLogType as T;
+            let at = at.field("log_type_filter");
+            let mut ended = false;
+            for &wanted in &log_type.types {
+                let wanted = at.enumeration::<T>("types", wanted)?;
+                ended |= matches!(wanted, T::DownstreamEnd | T::TcpConnectionEnd);
+            }
+            Filter::LogType(ended != log_type.exclude)
+        }
+        Some(S::ExtensionFilter(_)) => return Ok(None),
     }))
 }
 

@@ -152,7 +152,7 @@ fn admit_path(stream: &mut Stream<'_>) -> Result<(), Box<LocalReply>> {
             let mut reply = LocalReply::new(StatusCode::TEMPORARY_REDIRECT, "", "path_normalization_failed");
             if let Ok(location) = HeaderValue::from_str(&path) {
                 request.path = location.clone();
-                reply.headers.push((header::LOCATION, location));
+                reply.headers.insert(header::LOCATION, location);
             }
             Err(reply.into())
         }

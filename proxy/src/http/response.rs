@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use http::{HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::{ServerHeader, codec::CodecError, filter::router::Plan, message::ResponseHead, stream::Stream};
 use crate::{
@@ -29,17 +29,17 @@ pub fn from_upstream(stream: &mut Stream<'_>, head: &mut ResponseHead, weighted:
         head.headers
             .insert(UPSTREAM_SERVICE_TIME, HeaderValue::from(elapsed as u64));
     }
-    let count = stream
-        .info
-        .virtual_host
-        .as_ref()
-        .is_some_and(|v| v.include_attempt_count_in_response);
-    if count {
-        head.headers
-            .insert(ATTEMPT_COUNT, HeaderValue::from(stream.info.upstream.attempts));
-    }
+    count_attempts(stream, &mut head.headers);
     route::finalize_response(stream, head, weighted);
     finish_head(stream, head);
+}
+
+/// `x-envoy-attempt-count`, where the virtual host wants responses to have it.
+pub(super) fn count_attempts(stream: &Stream<'_>, headers: &mut HeaderMap) {
+    let host = stream.info.virtual_host.as_ref();
+    if host.is_some_and(|v| v.include_attempt_count_in_response) {
+        headers.insert(ATTEMPT_COUNT, HeaderValue::from(stream.info.upstream.attempts));
+    }
 }
 
 /// What every final response gets, also a local one: server, date, via, request id.
@@ -73,7 +73,7 @@ pub fn finish_head(stream: &mut Stream<'_>, head: &mut ResponseHead) {
 }
 
 /// Adds our name to `via`, behind those of others.
-pub(super) fn append_via(headers: &mut http::HeaderMap, via: &HeaderValue) {
+pub(super) fn append_via(headers: &mut HeaderMap, via: &HeaderValue) {
     let joined = match headers.get(header::VIA) {
         Some(before) => HeaderValue::try_from([before.as_bytes(), b", ", via.as_bytes()].concat()),
         None => Ok(via.clone()),

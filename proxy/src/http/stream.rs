@@ -55,6 +55,8 @@ pub struct Stream<'a> {
     pub response: Option<ResponseHead>,
     pub response_trailers: Option<http::HeaderMap>,
     pub info: StreamInfo,
+    /// Index of the weighted cluster that was chosen, whose header edits apply.
+    pub weighted: Option<usize>,
     /// The connection takes no further request: tell the client to go.
     pub last: bool,
     /// The drain's order as it stands when the response begins; HTTP/2 connections look after it themselves.
@@ -88,6 +90,7 @@ impl<'a> Stream<'a> {
             response: None,
             response_trailers: None,
             info,
+            weighted: None,
             last: false,
             drain: None,
             closing_at: None,
@@ -165,8 +168,13 @@ impl<'a> Stream<'a> {
         }
     }
 
+    /// The request, where it was one.
+    pub fn heard(&self) -> Option<&RequestHead> {
+        Some(&self.request).filter(|_| !self.unparsed)
+    }
+
     /// Sends a reply of the proxy's own and ends the stream.
-    pub async fn reply(&mut self, reply: LocalReply) -> StreamEnd {
+    pub async fn reply(&mut self, mut reply: LocalReply) -> StreamEnd {
         self.info.flags.insert(reply.flags);
         self.info.response_code_details = Some(reply.details.clone());
         self.info.failure = reply.sentence.clone().map(Into::into);
@@ -174,12 +182,14 @@ impl<'a> Stream<'a> {
         if reply.close || !self.request_done {
             self.down.close_after_response();
         }
-        let from_route = reply.from_route;
-        let (mut head, body) = reply.render(Some(&self.request), self.request.protocol);
-        let bare = body.is_empty() || self.request.method == http::Method::HEAD;
-        if from_route {
-            crate::route::finalize_response(self, &mut head, None);
+        let mut head = reply.head(self.request.protocol);
+        crate::route::finalize_response(self, &mut head, self.weighted);
+        let manager = self.manager;
+        if !manager.local_reply.is_plain() {
+            reply.rewrite(&manager.local_reply, self, &mut head);
         }
+        let (mut head, body) = reply.render(head, &self.request);
+        let bare = body.is_empty() || self.request.method == http::Method::HEAD;
         response::finish_head(self, &mut head);
         self.info.response_code = Some(head.status.as_u16());
         let sent = self.send(head, body, bare).await;
@@ -257,7 +267,7 @@ impl<'a> Stream<'a> {
             let facts = Facts {
                 info: &self.info,
                 node: Some(&self.worker.shared.node),
-                request: Some(&self.request).filter(|_| !self.unparsed),
+                request: self.heard(),
                 response: self.response.as_ref(),
                 response_trailers: self.response_trailers.as_ref(),
                 local_reply_body: "",

@@ -5,7 +5,7 @@
 
 use std::{rc::Rc, sync::Arc};
 
-use http::{HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 mod attempt;
 mod deadline;
@@ -29,7 +29,8 @@ use crate::{
     failure::ResponseFlags,
     route::{
         self, Action, Route, RouteAction, RouteConfiguration, RouteFacts, Selection, VirtualHost,
-        retry::{RetryDecision, RetryState},
+        action::RetryOn,
+        retry::{AttemptResult, RetryDecision, RetryState},
         timeout::Timeouts,
     },
     snapshot::Snapshot,
@@ -48,6 +49,26 @@ pub struct Router {
     pub dynamic_stats: bool,
     /// Names of headers that must be valid: an invalid `x-envoy-*` value is answered 400.
     pub strict_check_headers: Vec<http::HeaderName>,
+}
+
+/// Whom `x-envoy-*` headers may be believed.
+const INTERNAL: HeaderName = HeaderName::from_static("x-envoy-internal");
+const IS_TIMEOUT_RETRY: HeaderName = HeaderName::from_static("x-envoy-is-timeout-retry");
+
+impl Router {
+    /// The first of `strict_check_headers` that the request has with a value that it cannot have.
+    fn invalid_header<'a>(&'a self, headers: &'a HeaderMap) -> Option<(&'a HeaderName, &'a HeaderValue)> {
+        self.strict_check_headers.iter().find_map(|name| {
+            let value = headers.get(name)?;
+            let text = value.to_str().unwrap_or_default();
+            let valid = match name.as_str() {
+                "x-envoy-retry-on" => RetryOn::are_known(text, false),
+                "x-envoy-retry-grpc-on" => RetryOn::are_known(text, true),
+                _ => text.parse::<u64>().is_ok(),
+            };
+            (!valid).then_some((name, value))
+        })
+    }
 }
 
 /// What was decided for a request before its first attempt; no attempt changes it.
@@ -94,6 +115,12 @@ fn plan(router: &Router, stream: &mut Stream<'_>, snapshot: &Snapshot) -> Result
         stats.inc(HttpStat::NoRoute);
         return Err(Box::new(reply::no_route()));
     };
+    // Removed from requests from outside before a route can match on them.
+    if !config.internal_only_headers.is_empty() && !stream.request.headers.contains_key(INTERNAL) {
+        for name in &config.internal_only_headers {
+            stream.request.headers.remove(name);
+        }
+    }
     let facts = RouteFacts {
         request: &stream.request,
         tls: stream.info.connection.tls.as_deref(),
@@ -151,6 +178,10 @@ fn plan(router: &Router, stream: &mut Stream<'_>, snapshot: &Snapshot) -> Result
     };
     stream.info.upstream.cluster = Some(cluster.clone());
     let weighted = target.and_then(|t| t.weighted);
+    stream.weighted = weighted;
+    if let Some((name, value)) = router.invalid_header(&stream.request.headers) {
+        return Err(Box::new(reply::invalid_header(name, value)));
+    }
     let mut timeouts =
         route::timeout::effective(action, &mut stream.request, router, stream.manager.stream_idle_timeout);
     timeouts.max_stream = timeouts.max_stream.or(stream.manager.max_stream_duration);
@@ -218,6 +249,11 @@ async fn forward(router: &Router, stream: &mut Stream<'_>, plan: Plan) -> Stream
         match decision {
             RetryDecision::Retry(back_off) => {
                 plan.cluster.state.stats.inc(ClusterStat::UpstreamRqRetry);
+                if plan.virtual_host.include_is_timeout_retry_header {
+                    let timed_out = matches!(outcome.for_retry(), AttemptResult::PerTryTimeout);
+                    let value = HeaderValue::from_static(if timed_out { "true" } else { "false" });
+                    stream.request.headers.insert(IS_TIMEOUT_RETRY, value);
+                }
                 drop(outcome);
                 deadlines.attempt_failed();
                 if let Some(end) = pause(stream, deadlines, back_off, plan.timeouts.alternative_response).await {
@@ -240,7 +276,8 @@ async fn forward(router: &Router, stream: &mut Stream<'_>, plan: Plan) -> Stream
                 respond(router, stream, &plan, head, end, *exchange, deadlines).await
             }
             Outcome::Failed(failure) => {
-                let reply = reply::upstream_failure(stream, &plan, failure);
+                let mut reply = reply::upstream_failure(stream, &plan, failure);
+                response::count_attempts(stream, &mut reply.headers);
                 stream.reply(reply).await
             }
             Outcome::Downstream(error) => stream.downstream_failed(&error).await,
