@@ -44,12 +44,14 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// The gRPC status of the response, from its trailers or (trailers-only) its head.
+    /// The gRPC status of the response: from its trailers, (trailers-only) its head, or its HTTP status.
     pub fn grpc_status(&self) -> Option<u32> {
         let of = |headers: &http::HeaderMap| headers.get("grpc-status")?.to_str().ok()?.parse().ok();
-        self.response_trailers
-            .and_then(of)
-            .or_else(|| of(&self.response?.headers))
+        let told = self.response_trailers.and_then(of);
+        told.or_else(|| of(&self.response?.headers)).or_else(|| {
+            let status = http::StatusCode::from_u16(self.info.response_code?).ok()?;
+            Some(crate::http::local_reply::grpc_status(status))
+        })
     }
 }
 

@@ -109,7 +109,10 @@ impl LocalReply {
             }
             LogFormat::Json(format) => {
                 format.write(&mut body, &facts(stream, head, &self.body));
-                body.push('\n');
+                // `grpc-message` is no line.
+                if !is_grpc(&stream.request) {
+                    body.push('\n');
+                }
                 JSON
             }
         };
@@ -167,10 +170,9 @@ pub fn is_grpc(request: &RequestHead) -> bool {
         .is_some_and(|rest| rest.first().is_none_or(|c| *c == b'+' || *c == b';'))
 }
 
-/// gRPC's table from HTTP status to gRPC status (grpc/doc/http-grpc-status-mapping.md).
+/// gRPC's table from HTTP status to gRPC status (grpc/doc/http-grpc-status-mapping.md); 200 alone says nothing.
 pub fn grpc_status(status: StatusCode) -> u32 {
     match status.as_u16() {
-        200 => 0,
         400 => 13,
         401 => 16,
         403 => 7,

@@ -178,8 +178,8 @@ impl<'a> Stream<'a> {
         self.info.flags.insert(reply.flags);
         self.info.response_code_details = Some(reply.details.clone());
         self.info.failure = reply.sentence.clone().map(Into::into);
-        // A client may be sending what nobody will read.
-        if reply.close || !self.request_done {
+        // A client may be sending what nobody will read; one that is told of a bad request may have sent more of them.
+        if reply.close || !self.request_done || reply.status == StatusCode::BAD_REQUEST {
             self.down.close_after_response();
         }
         let mut head = reply.head(self.request.protocol);

@@ -1,6 +1,7 @@
 //! Answers of the proxy itself, and what `local_reply_config` makes of them.
 
-use super::case::{Case, Suite, get, raw, request};
+use super::case::{Case, Suite, get, h2, raw, request};
+use crate::support::h2c::Request;
 use crate::support::upstream::{Act, Reply};
 
 pub fn suite() -> Suite {
@@ -22,6 +23,14 @@ fn plain() -> Vec<Case> {
         get("edits of a weighted cluster", "/shared"),
         get("no edits without a route", "/none"),
         get("a route says 400", "/bad"),
+        h2("a route says 400 over HTTP/2", Request::get("/bad")),
+        request("gRPC to a direct 200", "POST", "/typed")
+            .header("content-type: application/grpc")
+            .body("x"),
+        request("gRPC upstream without a status", "POST", "/up")
+            .header("content-type: application/grpc")
+            .body("x")
+            .reply(Reply::h1("503 Service Unavailable", "", "")),
         get("a type of its own", "/typed"),
     ]
 }
