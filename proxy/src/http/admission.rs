@@ -118,7 +118,7 @@ fn admit_path(stream: &mut Stream<'_>) -> Result<(), Box<LocalReply>> {
         }
         return Err(LocalReply::new(StatusCode::NOT_FOUND, "", "missing_path_rejected").into());
     }
-    if !request.path.as_bytes().starts_with(b"/") && request.path != "*" {
+    if !request.path.as_bytes().starts_with(b"/") {
         return Err(LocalReply::new(StatusCode::NOT_FOUND, "", "absolute_path_rejected").into());
     }
     // Envoy refuses fragments: what RBAC matched must be what the application sees (CVE-2021-39156).

@@ -129,25 +129,6 @@ impl<'a> Stream<'a> {
         self.finish(end);
     }
 
-    /// The codec reset a request that it could not admit: there is only a line to log.
-    pub fn dismiss(mut self, refusal: h2::Refusal) {
-        self.unparsed = true;
-        let stats = &self.manager.stats;
-        stats.inc(HttpStat::DownstreamRqTotal);
-        stats.gauge_add(HttpStat::DownstreamRqActive, 1);
-        stats.inc(HttpStat::DownstreamRqRxReset);
-        // Envoy's codec tells a reset for a limit from one by the client no better than this.
-        self.info.flags.insert(if refusal.malformed {
-            ResponseFlags::DOWNSTREAM_PROTOCOL_ERROR
-        } else {
-            ResponseFlags::DOWNSTREAM_REMOTE_RESET
-        });
-        self.info.response_code_details = Some(refusal.details.into());
-        self.info.failure = Some(refusal.sentence.into());
-        self.info.response_code = Some(0);
-        self.finish(StreamEnd::Broken);
-    }
-
     /// Answers a request that could not be parsed.
     pub async fn refuse(mut self, reply: LocalReply) {
         self.unparsed = true;
@@ -237,7 +218,7 @@ impl<'a> Stream<'a> {
 
     fn cut(&mut self, error: &CodecError) -> StreamEnd {
         let (flag, details) = match error {
-            CodecError::Protocol { details, .. } => (ResponseFlags::DOWNSTREAM_PROTOCOL_ERROR, *details),
+            CodecError::Protocol { details, .. } => (violation_flag(details), *details),
             CodecError::Reset(_) => (ResponseFlags::DOWNSTREAM_REMOTE_RESET, "http2.remote_reset"),
             _ => (
                 ResponseFlags::DOWNSTREAM_CONNECTION_TERMINATION,
@@ -277,5 +258,44 @@ impl<'a> Stream<'a> {
             }
         }
         end
+    }
+}
+
+/// The HTTP/2 codec refused a request by itself: there is only a line to log.
+pub fn dismissed(
+    worker: &Rc<Worker>,
+    manager: &HttpConnectionManager,
+    connection: &Rc<ConnectionInfo>,
+    refusal: h2::Refusal,
+) {
+    let stats = &manager.stats;
+    stats.inc(HttpStat::DownstreamRqTotal);
+    stats.inc(HttpStat::DownstreamRqRxReset);
+    let mut info = StreamInfo::new(connection.clone());
+    info.protocol = Some(Protocol::Http2);
+    info.flags.insert(violation_flag(refusal.details));
+    info.response_code = Some(refusal.status);
+    info.response_code_details = Some(refusal.details.into());
+    info.failure = Some(refusal.sentence.into());
+    info.times.end = Some(Instant::now());
+    let facts = Facts {
+        info: &info,
+        node: Some(&worker.shared.node),
+        request: None,
+        response: None,
+        response_trailers: None,
+        local_reply_body: "",
+    };
+    for log in &manager.access_log {
+        log.write(&facts, worker);
+    }
+}
+
+/// A reset for a limit is, to Envoy, like one by the client.
+fn violation_flag(details: &str) -> ResponseFlags {
+    if h2::is_limit(details) {
+        ResponseFlags::DOWNSTREAM_REMOTE_RESET
+    } else {
+        ResponseFlags::DOWNSTREAM_PROTOCOL_ERROR
     }
 }

@@ -13,6 +13,7 @@ mod error;
 mod frames;
 mod head;
 mod keepalive;
+mod refused;
 mod request;
 mod response;
 mod server;
@@ -26,6 +27,7 @@ mod tests;
 pub use self::{
     client::{ClientConnection, ClientDriver},
     client_stream::ClientStream,
+    error::is_limit,
     server::{Accepted, Refusal, ServerConnection, TOO_MANY_PREMATURE_RESETS},
     server_stream::ServerStream,
     settings::{ClientSettings, FloodLimits, Keepalive, ServerSettings},

@@ -5,19 +5,18 @@ use crate::{
     drain::DrainWatch,
     http::{
         codec::{CodecError, ServerStream, h2},
-        message::{Protocol, RequestHead},
-        stream::Stream,
+        stream::{self, Stream},
     },
     io,
     stats::HttpStat,
 };
 
 impl Connection {
-    pub(super) async fn serve_http2(&self, stream: io::Stream, mut drain: DrainWatch) {
+    pub(super) async fn serve_http2(&self, socket: io::Stream, mut drain: DrainWatch) {
         let manager = &self.manager;
         let codec_stats = self.worker.http2_stats();
         let settings = manager.http2_settings();
-        let handshake = h2::ServerConnection::handshake(stream, &settings, codec_stats);
+        let handshake = h2::ServerConnection::handshake(socket, &settings, codec_stats);
         let mut codec = match self.hear(handshake, &mut drain).await {
             Some(Ok(codec)) => codec,
             Some(Err(e)) => {
@@ -43,12 +42,10 @@ impl Connection {
             let waited = { wait(|cx| codec.poll_accept(cx), &mut drain, idle, close_at).await };
             let (head, down) = match waited {
                 Waited::Request(Some(Ok(h2::Accepted::Request(head, down)))) => (head, down),
-                Waited::Request(Some(Ok(h2::Accepted::Refused(down, refusal)))) => {
+                Waited::Request(Some(Ok(h2::Accepted::Refused(refusal)))) => {
                     requests += 1;
                     manager.stats.inc(HttpStat::DownstreamRqHttp2Total);
-                    let head = RequestHead::unparsed(Protocol::Http2);
-                    let down = ServerStream::Http2(down);
-                    Stream::new(&self.worker, manager, &self.info, down, head, true).dismiss(refusal);
+                    stream::dismissed(&self.worker, manager, &self.info, refusal);
                     continue;
                 }
                 Waited::Request(Some(Err(e))) => {

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use super::{
     body::{Inbound, Outbound},
     error::{End, count_error, reset, stream_error},
+    head::check_limits,
     response,
     server::Shared,
 };
@@ -96,8 +97,14 @@ impl ServerStream {
     /// The next piece of the request body. Its bytes go back to the client's window at once: hold what you take within bounds.
     pub fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Incoming, CodecError>> {
         let incoming = ready!(self.inbound.poll(End::Server, cx));
-        if let Ok(Incoming::Frame(Frame::Trailers(_))) = incoming {
+        if let Ok(Incoming::Frame(Frame::Trailers(trailers))) = &incoming {
             self.stats().inc(Http2Stat::Trailers);
+            if let Err(rejection) = check_limits(self.shared.limits, trailers, (0, 0), self.stats()) {
+                self.reset(rejection.reason);
+                return Poll::Ready(Err(
+                    self.failed(End::Server.violation(rejection.details, rejection.sentence))
+                ));
+            }
         }
         Poll::Ready(incoming.map_err(|e| self.failed(e)))
     }

@@ -93,7 +93,7 @@ where
 async fn accept<IO: AsyncRead + AsyncWrite + Unpin>(connection: &mut ServerConnection<IO>) -> ServerStream {
     match poll_fn(|cx| connection.poll_accept(cx)).await {
         Some(Ok(Accepted::Request(_, stream))) => stream,
-        Some(Ok(Accepted::Refused(_, refusal))) => panic!("{refusal:?}"),
+        Some(Ok(Accepted::Refused(refusal))) => panic!("{refusal:?}"),
         Some(Err(e)) => panic!("{e}"),
         None => panic!("the connection ended"),
     }

@@ -17,7 +17,7 @@ use crate::{
     cluster::{Endpoint, balance, outlier},
     failure::ResetReason,
     http::{
-        codec::CodecError,
+        codec::{CodecError, h2},
         message::{Frame, Incoming, ResponseHead},
         stream::Stream,
     },
@@ -394,6 +394,7 @@ fn reset(error: &CodecError, endpoint: &Endpoint) -> AttemptFailure {
     let reason = match error {
         CodecError::Closed | CodecError::Io(_) => ResetReason::ConnectionTermination,
         CodecError::Reset(_) => ResetReason::RemoteReset,
+        CodecError::Protocol { details, .. } if h2::is_limit(details) => ResetReason::RemoteReset,
         CodecError::Refused => ResetReason::RemoteRefused,
         CodecError::Protocol { .. } => ResetReason::ProtocolError,
     };

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     failure::ResponseFlags,
     http::{
-        codec::CodecError,
+        codec::{CodecError, h2},
         message::{Frame, Incoming, ResponseHead},
         stream::{Stream, StreamEnd},
     },
@@ -140,11 +140,11 @@ fn pass_down(stream: &mut Stream<'_>, incoming: Incoming) -> Result<bool, CodecE
 /// The response was cut after its head: the client can only be told by a reset.
 async fn upstream_broke(stream: &mut Stream<'_>, error: &CodecError) -> StreamEnd {
     let (flag, details) = match error {
-        CodecError::Protocol { .. } => (
+        CodecError::Protocol { details, .. } if !h2::is_limit(details) => (
             ResponseFlags::UPSTREAM_PROTOCOL_ERROR,
             "upstream_reset_after_response_started{protocol_error}",
         ),
-        CodecError::Reset(_) | CodecError::Refused => (
+        CodecError::Protocol { .. } | CodecError::Reset(_) | CodecError::Refused => (
             ResponseFlags::UPSTREAM_REMOTE_RESET,
             "upstream_reset_after_response_started{remote_reset}",
         ),
