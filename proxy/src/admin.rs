@@ -25,6 +25,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     bootstrap::Received,
+    config::runtime::Runtime,
     control::ledger::Ledger,
     stats::{ConfigStat, Group, ListenerManagerStat, ServerStat},
     worker::Shared,
@@ -75,24 +76,17 @@ pub struct Admin {
     pub state: Cell<State>,
     /// `/healthcheck/fail`.
     pub failing: Cell<bool>,
-    pub runtime: RefCell<Arc<serde_json::Map<String, serde_json::Value>>>,
+    pub runtime: Runtime,
     server: Group<ServerStat>,
     listener_manager: Group<ListenerManagerStat>,
     config: Group<ConfigStat>,
 }
 
-/// The command line, as `/server_info` shows it.
+/// What the process was told of itself.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    pub concurrency: usize,
-    pub config_path: String,
-    pub mode: &'static str,
-    pub log_level: String,
-    pub service_cluster: String,
-    pub service_node: String,
-    pub service_zone: String,
-    pub drain_time_s: u64,
-    pub drain_strategy: &'static str,
+    /// `CommandLineOptions`, as `/server_info` prints it.
+    pub command_line: serde_json::Value,
     pub allow_paths: Vec<crate::matcher::StringMatcher>,
 }
 
@@ -103,6 +97,7 @@ impl Admin {
         bootstrap: Received,
         node: bytes::Bytes,
         ledger: Rc<RefCell<Ledger>>,
+        runtime: Runtime,
         options: Options,
     ) -> Rc<Self> {
         let server = shared.stats.group(crate::stats::Prefix::root("server."));
@@ -118,7 +113,7 @@ impl Admin {
             started: Instant::now(),
             state: Cell::new(State::PreInitializing),
             failing: Cell::new(false),
-            runtime: RefCell::default(),
+            runtime,
             server,
             listener_manager,
             config,

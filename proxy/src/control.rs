@@ -119,6 +119,11 @@ impl Control {
         told && self.resources.clusters_are_warm() && self.resources.listeners_are_warm()
     }
 
+    /// Whether the clusters are complete; listeners follow.
+    pub fn clusters_initialized(&self) -> bool {
+        self.sources.knows(Kind::Cluster) && self.resources.clusters_are_warm()
+    }
+
     /// Waits for one thing to happen and deals with it. Safe to cancel.
     pub async fn step(&mut self) {
         let resolved = self.resources.resolved.clone();

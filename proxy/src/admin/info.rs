@@ -4,7 +4,7 @@ use serde::Serialize as _;
 use serde_json::{Value, json};
 
 use super::Admin;
-use crate::cli;
+use crate::{cli, config::runtime::RuntimeLayerKind};
 
 /// Bytes, as the allocator and the kernel count them.
 pub(super) struct Memory {
@@ -54,43 +54,32 @@ pub(super) fn server_info(admin: &Admin) -> String {
         &admin.node,
         xds_api::json::WriteOptions::ADMIN,
     );
-    let options = &admin.options;
     pretty(&json!({
         "version": cli::version(),
         "state": admin.shown_state().name(),
         "uptime_current_epoch": uptime,
         "uptime_all_epochs": uptime,
         "hot_restart_version": "disabled",
-        "command_line_options": {
-            "base_id": "0",
-            "concurrency": options.concurrency,
-            "config_path": options.config_path,
-            "config_yaml": "",
-            "allow_unknown_static_fields": false,
-            "reject_unknown_dynamic_fields": false,
-            "log_level": options.log_level,
-            "service_cluster": options.service_cluster,
-            "service_node": options.service_node,
-            "service_zone": options.service_zone,
-            "mode": options.mode,
-            "drain_time": format!("{}s", options.drain_time_s),
-            "drain_strategy": options.drain_strategy,
-        },
+        "command_line_options": admin.options.command_line,
         "node": node.unwrap_or(Value::Null),
     }))
 }
 
+/// Every key with its value in each layer; the last that has one wins.
 pub(super) fn runtime(admin: &Admin) -> String {
-    let snapshot = admin.shared.snapshot.load();
-    let entries: serde_json::Map<String, Value> = snapshot
-        .runtime
-        .iter()
-        .map(|(key, value)| {
-            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            (key.clone(), json!({"final_value": text, "layer_values": [text]}))
-        })
-        .collect();
-    pretty(&json!({"layers": ["static"], "entries": entries}))
+    let layers = &admin.runtime.layers;
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let mut entries = serde_json::Map::new();
+    for (key, value) in admin.runtime.merged() {
+        let values = layers.iter().map(|layer| match &layer.kind {
+            RuntimeLayerKind::Static(values) => values.get(&key).map(text).unwrap_or_default(),
+            RuntimeLayerKind::Admin | RuntimeLayerKind::Disk | RuntimeLayerKind::Rtds(_) => String::new(),
+        });
+        let values: Vec<String> = values.collect();
+        entries.insert(key, json!({"final_value": text(&value), "layer_values": values}));
+    }
+    let names: Vec<&str> = layers.iter().map(|layer| &*layer.name).collect();
+    pretty(&json!({"entries": entries, "layers": names}))
 }
 
 /// As Envoy's admin prints JSON: one member a line, indented by one space a level.

@@ -10,11 +10,12 @@ use tokio::sync::{mpsc, watch};
 
 use super::Command;
 use crate::{
+    address::Address,
     cluster::Cluster,
     drain::{DrainOrder, DrainStrategy},
     listener::{
-        FilterChain, Listener,
-        socket::{self, BindError},
+        FilterChain, ListenAddress, Listener,
+        socket::{self, BindError, Listening},
     },
     route::RouteConfiguration,
     snapshot::Snapshot,
@@ -52,6 +53,8 @@ pub struct Publisher {
 /// Sockets of one listener; dropping the sender closes them.
 struct OpenSockets {
     socket_hash: u64,
+    /// As bound: a port 0 has become one.
+    addresses: Vec<Address>,
     stop: watch::Sender<bool>,
 }
 
@@ -99,6 +102,11 @@ impl Publisher {
         } else if !listener.bind_to_port {
             self.sockets.remove(&name);
         }
+        if let Some(open) = self.sockets.get(&name) {
+            for (address, bound) in listener.addresses.iter_mut().zip(&open.addresses) {
+                address.address = bound.clone();
+            }
+        }
         if let Some(old) = &old {
             keep_chains(&mut listener, old);
             let kept = |chain: &Arc<FilterChain>| listener.chains().any(|kept| Arc::ptr_eq(kept, chain));
@@ -115,6 +123,13 @@ impl Publisher {
         // Sockets of the same listener on other addresses close first: the new ones may overlap them.
         self.sockets.remove(&listener.name);
         let by_worker = socket::bind(listener, self.workers.len())?;
+        let bound = |(i, address): (usize, &ListenAddress)| {
+            let first = by_worker.first().and_then(|sockets| sockets.get(i));
+            first
+                .and_then(Listening::bound)
+                .unwrap_or_else(|| address.address.clone())
+        };
+        let addresses = listener.addresses.iter().enumerate().map(bound).collect();
         let (stop, stopped) = watch::channel(false);
         for (worker, sockets) in by_worker.into_iter().enumerate() {
             let name = listener.name.clone();
@@ -125,6 +140,7 @@ impl Publisher {
             listener.name.clone(),
             OpenSockets {
                 socket_hash: listener.socket_hash,
+                addresses,
                 stop,
             },
         );

@@ -54,6 +54,8 @@ struct Stream {
     name: String,
     /// Subscriptions; the stream ends with the last.
     needs: usize,
+    /// Said to be gone: further attempts that fail are no news.
+    gone: bool,
     control_plane: Group<ControlPlaneStat>,
 }
 
@@ -189,6 +191,7 @@ impl Sources {
                     link: Link::File(tokio::task::spawn_local(watch).abort_handle()),
                     name: path.to_string(),
                     needs: 0,
+                    gone: false,
                     control_plane: self.control_plane(id, resources),
                 });
             }
@@ -225,6 +228,7 @@ impl Sources {
             link: Link::Grpc(handle),
             name,
             needs: 0,
+            gone: false,
             control_plane,
         })
     }
@@ -242,7 +246,7 @@ impl Sources {
 
     /// Deals with news. The caller publishes afterwards.
     pub fn hear(&mut self, id: &StreamId, heard: Heard, resources: &mut Resources) {
-        let Some(stream) = self.streams.get(id) else {
+        let Some(stream) = self.streams.get_mut(id) else {
             // Let go of in the meantime.
             return;
         };
@@ -257,13 +261,16 @@ impl Sources {
             Heard::Stream(event) => match event {
                 Event::Connected => {
                     tracing::info!(server = stream.name, "connected to the control plane");
+                    stream.gone = false;
                     stream.control_plane.set(ControlPlaneStat::ConnectedState, 1);
                 }
                 Event::Disconnected { reason, retry_in } => {
-                    tracing::warn!(
-                        server = stream.name,
-                        "the control plane is gone ({reason}); the last config stays, next attempt in {retry_in:?}"
-                    );
+                    if !std::mem::replace(&mut stream.gone, true) {
+                        tracing::warn!(
+                            server = stream.name,
+                            "the control plane is gone ({reason}); the last config stays, next attempt in {retry_in:?}"
+                        );
+                    }
                     stream.control_plane.set(ControlPlaneStat::ConnectedState, 0);
                     self.for_each_need(id, resources, |need, resources| resources.count(need, Outcome::Failed));
                 }

@@ -7,6 +7,9 @@ use crate::{
     cluster::{Cluster, Discovery, Endpoint, LocalityEndpoints},
 };
 
+/// Envoy's default.
+const OVERPROVISIONING_FACTOR: u32 = 140;
+
 pub(super) fn assignment(cluster: &Cluster) -> Value {
     let name = match &cluster.discovery {
         Discovery::Eds { service_name } => service_name,
@@ -24,7 +27,12 @@ pub(super) fn assignment(cluster: &Cluster) -> Value {
     if !localities.is_empty() {
         assignment["endpoints"] = json!(localities);
     }
-    assignment["policy"] = json!({"overprovisioning_factor": set.overprovisioning_factor});
+    let factor = match set.overprovisioning_factor {
+        // No assignment came yet.
+        0 => OVERPROVISIONING_FACTOR,
+        factor => factor,
+    };
+    assignment["policy"] = json!({"overprovisioning_factor": factor});
     assignment
 }
 
