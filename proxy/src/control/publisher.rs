@@ -112,8 +112,6 @@ impl Publisher {
     }
 
     fn open(&mut self, listener: &Listener) -> Result<(), BindError> {
-        // Sockets of the same listener on other addresses close first: the new ones may overlap them.
-        self.sockets.remove(&listener.name);
         let by_worker = socket::bind(listener, self.workers.len())?;
         let (stop, stopped) = watch::channel(false);
         for (worker, sockets) in by_worker.into_iter().enumerate() {
