@@ -242,7 +242,7 @@ fn serve(
             }
         }
         admin.state.set(admin::State::Draining);
-        server::drain(control.publisher(), drain_time).await;
+        server::drain(&mut control, &mut signals, drain_time).await;
         control.publisher().stop();
         anyhow::Ok(())
     })?;

@@ -19,7 +19,7 @@ pub mod pool;
 pub use exchange::Exchange;
 
 use crate::{
-    cluster::{Cluster, ClusterState, EndpointState, balance::Balancer},
+    cluster::{Cluster, ClusterState, Endpoint, balance::Balancer},
     stats::{Group, Http2Stat},
 };
 use pool::{Pool, PoolKey};
@@ -55,7 +55,7 @@ impl LocalCluster {
     }
 
     /// The pool of an endpoint, made at first use.
-    pub fn pool(&self, key: PoolKey, endpoint: &Arc<EndpointState>) -> Rc<Pool> {
+    pub fn pool(&self, key: PoolKey, endpoint: &Arc<Endpoint>) -> Rc<Pool> {
         self.pools
             .borrow_mut()
             .entry(key)

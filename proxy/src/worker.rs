@@ -139,16 +139,21 @@ pub async fn run(worker: Rc<Worker>, mut commands: Commands) {
 }
 
 impl Worker {
-    /// Lets go of the old snapshot, and drains pools of clusters that left.
+    /// Lets go of the old snapshot, and drains pools of clusters that left or changed.
     fn swapped(&self) {
         let snapshot = self.snapshot();
-        self.clusters.borrow_mut().retain(|name, local| {
-            let stays = snapshot.clusters.contains_key(name);
-            if !stays {
-                local.drain();
-            }
-            stays
-        });
+        self.clusters
+            .borrow_mut()
+            .retain(|name, local| match snapshot.clusters.get(name) {
+                Some(cluster) if Arc::ptr_eq(&cluster.state, &local.state) => {
+                    local.adopt(cluster);
+                    true
+                }
+                _ => {
+                    local.drain();
+                    false
+                }
+            });
     }
 
     fn sweep(&self) {

@@ -16,6 +16,7 @@ mod config_swap {
 }
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 use config_swap::apps::SLOW;
@@ -67,7 +68,7 @@ async fn changes_under_load(binary: &Path, delta: bool, changes: usize) {
             break;
         }
         change(&mesh, round);
-        if round % LISTENER_ROUNDS == 0 {
+        if round.is_multiple_of(LISTENER_ROUNDS) {
             chain_changes += 1;
             change_listeners(&mesh, chain_changes);
         }
@@ -105,7 +106,7 @@ fn change(mesh: &Mesh, round: usize) {
     let which = ["plain", "multiplexed", "echo"][round % 3];
     config.endpoints(which, Ends::turn(round / 3));
     match round % 8 {
-        0 if round % 16 == 0 => config.cluster("unrelated", round),
+        0 if round.is_multiple_of(16) => config.cluster("unrelated", round),
         0 => config.remove_cluster("unrelated"),
         1 | 5 => config.cluster("secure", round),
         2 => config.cluster("plain", round),
@@ -125,7 +126,7 @@ fn change(mesh: &Mesh, round: usize) {
 
 fn change_listeners(mesh: &Mesh, number: usize) {
     mesh.config.chains(number);
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         mesh.config.unrelated_listener(number);
     } else {
         mesh.config.remove_listener("unrelated");
@@ -257,6 +258,41 @@ async fn sigterm(binary: &Path, finish: bool) {
     let status = tokio::task::spawn_blocking(move || proxy.wait()).await.unwrap();
     assert!(status.success(), "{status}");
     assert!(told.elapsed() < DRAIN_TIME * 10);
+}
+
+#[test]
+fn idle_connections_to_what_went_are_closed() {
+    let Some(binary) = peers::pillion("config_swap") else {
+        return;
+    };
+    run(async {
+        let mesh = Mesh::start(&binary, true).await;
+        let (config, proxy) = (&mesh.config, Arc::new(mesh.proxy));
+        let open = async |wanted: fn(u64) -> bool| {
+            let proxy = proxy.clone();
+            // The upstream runs on this thread, which must not wait for the proxy.
+            let waited = move || proxy.wait_stat("cluster.multiplexed.upstream_cx_active", wanted);
+            tokio::task::spawn_blocking(waited).await.unwrap()
+        };
+        let mut client = Http1::open(HERE, config.address("web")).await.unwrap();
+        let changes: [&dyn Fn(); 3] = [
+            &|| config.endpoints("multiplexed", Ends::Second),
+            &|| {
+                config.cluster("multiplexed", 1);
+                // Envoy's new version waits for an answer about its endpoints, 15 s where nothing changed.
+                config.endpoints("multiplexed", Ends::Both);
+            },
+            &|| config.remove_cluster("multiplexed"),
+        ];
+        for (number, change) in (1..).zip(changes) {
+            client.get("/multiplexed").await.unwrap();
+            open(|count| count > 0).await;
+            change();
+            config.routes(number);
+            config.wait_generation(number).await;
+            open(|count| count == 0).await;
+        }
+    });
 }
 
 /// What becomes of a TCP connection when its endpoint, cluster or listener changes.

@@ -46,6 +46,8 @@ pub struct Publisher {
     draining: Vec<Weak<FilterChain>>,
     sockets: HashMap<Arc<str>, OpenSockets>,
     drain: DrainSettings,
+    /// The process is about to end: nothing opens any more.
+    ending: bool,
     /// Replaced snapshots that some worker may still hold: dropped here, never on a worker.
     retired: Vec<Arc<Snapshot>>,
 }
@@ -71,6 +73,7 @@ impl Publisher {
             draining: Vec::new(),
             sockets: HashMap::default(),
             drain,
+            ending: false,
             retired: Vec::new(),
         }
     }
@@ -97,7 +100,7 @@ impl Publisher {
             .sockets
             .get(&name)
             .is_some_and(|s| s.socket_hash == listener.socket_hash);
-        if listener.bind_to_port && !keeps_sockets {
+        if listener.bind_to_port && !keeps_sockets && !self.ending {
             self.open(&listener)?;
         } else if !listener.bind_to_port {
             self.sockets.remove(&name);
@@ -120,8 +123,6 @@ impl Publisher {
     }
 
     fn open(&mut self, listener: &Listener) -> Result<(), BindError> {
-        // Sockets of the same listener on other addresses close first: the new ones may overlap them.
-        self.sockets.remove(&listener.name);
         let by_worker = socket::bind(listener, self.workers.len())?;
         let bound = |(i, address): (usize, &ListenAddress)| {
             let first = by_worker.first().and_then(|sockets| sockets.get(i));
@@ -230,6 +231,7 @@ impl Publisher {
 
     /// Drains everything before the process ends: sockets close, idle connections too.
     pub fn drain_for_exit(&mut self) {
+        self.ending = true;
         let order = DrainOrder {
             strategy: DrainStrategy::Immediate,
             close_idle: true,

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     address::Address,
-    cluster::{Cluster, Endpoint, EndpointState, Priority, UpstreamProtocol},
+    cluster::{Cluster, Endpoint, Priority, UpstreamProtocol},
     http::{
         codec::{h1, h2},
         message::Protocol,
@@ -129,7 +129,8 @@ enum Wake {
 
 pub struct Pool {
     key: PoolKey,
-    endpoint: Arc<EndpointState>,
+    /// Keeps the TLS context alive whose address stands in the key.
+    endpoint: Arc<Endpoint>,
     http2_stats: Rc<OnceCell<Group<Http2Stat>>>,
     // Boxed once when the connection is made: leases and waiters pass it on by pointer.
     #[allow(clippy::vec_box)]
@@ -144,7 +145,7 @@ pub struct Pool {
 
 impl Pool {
     /// `http2_stats` are the cluster's, shared by its pools.
-    pub fn new(key: PoolKey, endpoint: Arc<EndpointState>, http2_stats: Rc<OnceCell<Group<Http2Stat>>>) -> Rc<Self> {
+    pub fn new(key: PoolKey, endpoint: Arc<Endpoint>, http2_stats: Rc<OnceCell<Group<Http2Stat>>>) -> Rc<Self> {
         Rc::new(Self {
             key,
             endpoint,
@@ -390,7 +391,7 @@ impl Pool {
 
     /// Its endpoint is no longer among the cluster's.
     pub fn is_orphaned(&self) -> bool {
-        self.endpoint.removed.load(Ordering::Relaxed)
+        self.endpoint.state.removed.load(Ordering::Relaxed)
     }
 
     /// No connection of this pool takes another request; idle ones close now.

@@ -78,6 +78,42 @@ fn a_new_version_keeps_the_state_and_brings_its_limits() {
 }
 
 #[test]
+fn a_new_version_has_its_own_endpoints_and_keeps_what_is_known_of_hosts() {
+    use std::sync::atomic::Ordering::Relaxed;
+
+    use crate::cluster::endpoint_set;
+
+    let version = |hosts: &[&str], old: Option<&Arc<Cluster>>| {
+        let endpoint = |host| json!({"endpoint": {"address": {"socket_address": {"address": host, "port_value": 80}}}});
+        let endpoints: Vec<Value> = hosts.iter().map(endpoint).collect();
+        let mut parsed = taken(json!({
+            "type": "STATIC",
+            "load_assignment": {"cluster_name": "c", "endpoints": [{"lb_endpoints": endpoints}]},
+        }));
+        let assignment = parsed.assignment.take().unwrap();
+        let cluster = Arc::new(parsed.adopt(old));
+        endpoint_set::apply(&cluster, &assignment);
+        cluster
+    };
+    let hosts = |cluster: &Cluster| -> Vec<_> { cluster.endpoints.load().endpoints().cloned().collect() };
+    let first = version(&["10.0.0.1", "10.0.0.2"], None);
+    let before = hosts(&first);
+    before[0].state.ejected.store(true, Relaxed);
+    first.state.ejected.store(1, Relaxed);
+    let second = version(&["10.0.0.2", "10.0.0.3"], Some(&first));
+    let after = hosts(&second);
+    assert!(Arc::ptr_eq(&before[1].state, &after[0].state));
+    // Until the second version is public, the first one's hosts serve.
+    assert_eq!(hosts(&first).len(), 2);
+    assert!(!before[0].state.removed.load(Relaxed));
+    endpoint_set::replace(&second);
+    assert!(before[0].state.removed.load(Relaxed));
+    assert!(!after[0].state.removed.load(Relaxed));
+    assert_eq!(second.state.ejected.load(Relaxed), 0);
+    assert!(second.endpoints.load().version > first.endpoints.load().version);
+}
+
+#[test]
 fn statistics_are_under_the_alternative_name() {
     let cluster = taken(json!({"alt_stat_name": "c;"})).cluster;
     assert_eq!((&*cluster.name, &*cluster.stat_name), ("c", "c;"));

@@ -5,7 +5,7 @@ use std::{
     future::{Future, poll_fn},
     pin::{Pin, pin},
     task::{Context, Poll},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use tokio::time::Sleep;
@@ -36,12 +36,15 @@ impl Connection {
         let mut requests = 0_u32;
         let order = Cell::new(drain.order());
         loop {
-            if order.get().is_some_and(|o| o.close_idle) && !codec.head_started() {
-                break;
-            }
+            // What has come already is still answered.
+            let no_patience = order.get().is_some_and(|o| o.close_idle) && !codec.head_started();
             let drained = order.get().and_then(|o| o.deadline());
             let close_at = [longest, leaving, drained].into_iter().flatten().min();
-            let idle = manager.idle_timeout.filter(|_| leaving.is_none());
+            let idle = if no_patience {
+                Some(Duration::ZERO)
+            } else {
+                manager.idle_timeout.filter(|_| leaving.is_none())
+            };
             let mut head_timer: Option<Pin<Box<Sleep>>> = None;
             let next = |cx: &mut Context<'_>| match codec.poll_request(cx) {
                 Poll::Pending => self.poll_head_timer(codec.head_started(), &mut head_timer, cx).map(Err),
@@ -62,6 +65,8 @@ impl Connection {
                     order.set(Some(new));
                     continue;
                 }
+                Waited::Idle if no_patience && codec.head_started() => continue,
+                Waited::Idle if no_patience => break,
                 Waited::Idle => {
                     manager.stats.inc(HttpStat::DownstreamCxIdleTimeout);
                     leaving = Some(Instant::now() + manager.drain_timeout);

@@ -136,7 +136,7 @@ impl Attempt<'_, '_> {
         let priority = self.plan.action().priority;
         let options = self.connect_options(endpoint);
         let key = PoolKey::new(cluster, endpoint, self.stream.request.protocol, options);
-        let pool = local.pool(key, &endpoint.state);
+        let pool = local.pool(key, endpoint);
         let shared = &self.stream.worker.shared;
         let lease = {
             let terminates = self.plan.action().terminates(&self.stream.request.method);
