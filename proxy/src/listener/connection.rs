@@ -159,9 +159,6 @@ impl Accepted {
             None => Stream::plain(raw),
             Some(tls) => {
                 let stream = Box::pin(terminate(&chain, tls, listener, raw)).await?;
-                if info.requested_server_name.is_none() {
-                    info.requested_server_name = stream.0.sni().map(Into::into);
-                }
                 info.tls = Some(Arc::new(stream.1));
                 Stream::tls(stream.0)
             }

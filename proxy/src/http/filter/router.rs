@@ -48,7 +48,7 @@ pub struct Router {
     /// Statistics by response code, cluster and zone. Envoy's default: true.
     pub dynamic_stats: bool,
     /// Names of headers that must be valid: an invalid `x-envoy-*` value is answered 400.
-    pub strict_check_headers: Vec<http::HeaderName>,
+    pub strict_check_headers: Vec<HeaderName>,
 }
 
 /// Whom `x-envoy-*` headers may be believed.
