@@ -3,7 +3,6 @@
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use clap::Parser;
 use tokio::{sync::mpsc, task::LocalSet};
 
 use crate::{
@@ -21,7 +20,7 @@ use crate::{
 
 /// Runs the proxy with the process's arguments.
 pub fn main() -> ExitCode {
-    let args = match Args::try_parse() {
+    let args = match Args::read() {
         Ok(args) => args,
         Err(e) => {
             let failed = e.use_stderr();
@@ -38,7 +37,7 @@ pub fn main() -> ExitCode {
         println!("disabled");
         return ExitCode::SUCCESS;
     }
-    match run(&args) {
+    match args.check().and_then(|()| run(&args)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
             eprintln!("{e:#}");

@@ -248,11 +248,36 @@ fn drain_listeners(admin: &Rc<Admin>, parameters: &Parameters<'_>) -> Answer {
 }
 
 fn logging(_: &Rc<Admin>, parameters: &Parameters<'_>) -> Answer {
-    if let Some(level) = parameters.get("level") {
-        crate::logging::set_level(level);
+    use crate::logging;
+    let changed = match (parameters.get("level"), parameters.get("paths"), parameters.first()) {
+        (Some(level), ..) => logging::set_level(level),
+        (None, Some(pairs), _) => logging::change(|levels| levels.set_all(pairs)),
+        (None, None, Some((name, level))) => logging::change(|levels| levels.set(name, level)),
+        (None, None, None) => Ok(()),
+    };
+    if let Err(e) = changed {
+        let what = match e {
+            logging::LevelError::Level(_) => "level",
+            logging::LevelError::Component(_) | logging::LevelError::Pair(_) => "name",
+        };
+        return Answer {
+            status: StatusCode::BAD_REQUEST,
+            ..Answer::text(format!("error: unknown logger {what}\n\n{LOGGING_USAGE}"))
+        };
     }
-    Answer::text("active loggers:\n  pillion\n")
+    let mut text = String::from("active loggers:\n");
+    for (name, level) in logging::levels().iter().flat_map(logging::Levels::iter) {
+        text.push_str(&format!("  {name}: {level}\n"));
+    }
+    text.push('\n');
+    Answer::text(text)
 }
+
+const LOGGING_USAGE: &str = "usage: /logging?<name>=<level> (change single level)
+usage: /logging?paths=name1:level1,name2:level2,... (change multiple levels)
+usage: /logging?level=<level> (change all levels)
+levels: trace debug info warning error critical off 
+";
 
 fn help() -> String {
     let mut text = String::from("admin commands are:\n");
@@ -272,6 +297,11 @@ impl Parameters<'_> {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
             (key == name).then_some(value)
         })
+    }
+
+    /// The first pair, for what is named by its key.
+    fn first(&self) -> Option<(&str, &str)> {
+        self.0.split('&').next()?.split_once('=')
     }
 
     pub(super) fn has(&self, name: &str) -> bool {
