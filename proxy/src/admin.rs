@@ -123,15 +123,11 @@ impl Admin {
         server.set(ServerStat::MemoryAllocated, memory.allocated);
         server.set(ServerStat::MemoryHeapSize, memory.heap_size);
         server.set(ServerStat::MemoryPhysicalSize, memory.physical);
-        let snapshot = self.shared.snapshot.load();
+        crate::server::gauges::refresh(&self.shared, server);
         let manager = &self.listener_manager;
         manager.set(
             ListenerManagerStat::WorkersStarted,
             u64::from(self.state.get() == State::Live),
-        );
-        manager.set(
-            ListenerManagerStat::TotalListenersActive,
-            snapshot.listeners.len() as u64,
         );
     }
 }

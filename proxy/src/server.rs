@@ -24,6 +24,7 @@ use crate::{
 
 mod concurrency;
 mod end;
+pub mod gauges;
 
 pub use concurrency::default_concurrency;
 pub use end::{Ending, drain, signals};
@@ -52,13 +53,14 @@ impl Process {
     /// # Errors
     /// Where the system gives no more threads.
     pub fn start(settings: Settings) -> io::Result<Self> {
+        let filesystem = settings.stats.group(stats::Prefix::root("filesystem."));
         let shared = Arc::new(Shared {
             snapshot: Arc::default(),
             stats: settings.stats,
             connection_ids: AtomicU64::new(0),
             node: settings.node,
             own_address: crate::sys::own_address(settings.ipv6),
-            log_files: LogFiles::start(settings.flush)?,
+            log_files: LogFiles::start(settings.flush, filesystem)?,
             workers: settings.concurrency,
         });
         let mut inboxes = Vec::with_capacity(settings.concurrency);

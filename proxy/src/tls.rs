@@ -133,14 +133,32 @@ impl TlsInfo {
     }
 }
 
-impl DownstreamTls {
-    /// Counts a finished handshake.
-    pub fn count<IO>(&self, stream: &certs::TlsStream<IO>) {
-        self.stats.inc(SslStat::Handshake);
-        if stream.peer().is_none() {
-            self.stats.inc(SslStat::NoCertificate);
-        }
-        self.stats.inc_name(SslStat::Ciphers, stream.cipher());
-        self.stats.inc_name(SslStat::Versions, stream.tls_version().as_str());
+/// Counts a finished handshake of either side.
+pub fn count_handshake<IO>(stats: &Group<SslStat>, stream: &certs::TlsStream<IO>) {
+    stats.inc(SslStat::Handshake);
+    if stream.peer().is_none() {
+        stats.inc(SslStat::NoCertificate);
+    }
+    if stream.resumed() {
+        stats.inc(SslStat::SessionReused);
+    }
+    stats.inc_name(SslStat::Ciphers, stream.cipher());
+    stats.inc_name(SslStat::Versions, stream.tls_version().as_str());
+    if let Some(group) = stream.group() {
+        stats.inc_name(SslStat::Curves, group);
+    }
+    if let Some(signature) = stream.peer_signature() {
+        stats.inc_name(SslStat::Sigalgs, signature);
+    }
+}
+
+/// Which counter a failed handshake goes under.
+pub fn failure_stat(stat: certs::FailureStat) -> SslStat {
+    match stat {
+        certs::FailureStat::FailVerifyNoCert => SslStat::FailVerifyNoCert,
+        certs::FailureStat::FailVerifyError => SslStat::FailVerifyError,
+        certs::FailureStat::FailVerifySan => SslStat::FailVerifySan,
+        certs::FailureStat::FailVerifyCertHash => SslStat::FailVerifyCertHash,
+        certs::FailureStat::ConnectionError => SslStat::ConnectionError,
     }
 }

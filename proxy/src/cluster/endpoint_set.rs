@@ -6,7 +6,8 @@ use hashbrown::HashMap;
 use serde_json::Value;
 
 use super::{
-    Cluster, Endpoint, EndpointConfig, EndpointSet, EndpointState, LocalityEndpoints, PrioritySet, TransportSockets,
+    Cluster, EdsHealth, Endpoint, EndpointConfig, EndpointSet, EndpointState, LocalityEndpoints, PrioritySet,
+    TransportSockets, outlier,
 };
 use crate::{address::Address, config::endpoint::LoadAssignment, stats::ClusterStat, tls::UpstreamTransport};
 
@@ -52,35 +53,57 @@ pub fn apply(cluster: &Cluster, assignment: &LoadAssignment) {
         overprovisioning_factor: assignment.policy.overprovisioning_factor,
         drop_overloads: assignment.policy.drop_overloads.clone(),
     };
-    mark_removed(&old, &next);
-    let total = next.priorities.iter().map(|p| p.endpoints.len()).sum::<usize>();
+    let left = mark_removed(cluster, &old, &next);
+    let hosts = || next.priorities.iter().flat_map(|p| &p.endpoints);
+    let (total, known_hosts) = (hosts().count(), known.len());
     let stats = &cluster.state.stats;
     stats.set(ClusterStat::MembershipTotal, total as u64);
-    let healthy = next
-        .priorities
-        .iter()
-        .flat_map(|p| &p.endpoints)
-        .filter(|e| e.is_healthy())
-        .count();
-    stats.set(ClusterStat::MembershipHealthy, healthy as u64);
-    stats.inc(ClusterStat::MembershipChange);
+    stats.set(
+        ClusterStat::MaxHostWeight,
+        hosts().map(|e| u64::from(e.config.weight)).max().unwrap_or(0),
+    );
+    // Hosts that came are those that are neither known nor gone.
+    let changed = left > 0 || total != known_hosts;
+    stats.inc(if changed || old.version == 0 {
+        ClusterStat::MembershipChange
+    } else {
+        ClusterStat::UpdateNoRebuild
+    });
     cluster.state.endpoints.store(Arc::new(next));
+    refresh_health(cluster);
 }
 
-/// Hosts that left: pools that hold connections to them close them.
-fn mark_removed(old: &EndpointSet, next: &EndpointSet) {
+/// Sets the gauges of health, which ejections change too.
+pub fn refresh_health(cluster: &Cluster) {
+    let set = cluster.state.endpoints.load();
+    let hosts = || set.priorities.iter().flat_map(|p| &p.endpoints);
+    let degraded = hosts()
+        .filter(|e| e.is_healthy() && e.config.health == EdsHealth::Degraded)
+        .count();
+    let stats = &cluster.state.stats;
+    stats.set(ClusterStat::MembershipDegraded, degraded as u64);
+    let healthy = hosts().filter(|e| e.is_healthy()).count();
+    stats.set(ClusterStat::MembershipHealthy, (healthy - degraded) as u64);
+}
+
+/// Hosts that left: pools that hold connections to them close them, and they are ejected no more. How many they are.
+fn mark_removed(cluster: &Cluster, old: &EndpointSet, next: &EndpointSet) -> usize {
     let stays: hashbrown::HashSet<&Address> = next
         .priorities
         .iter()
         .flat_map(|p| &p.endpoints)
         .map(|e| &e.address)
         .collect();
+    let mut left = 0;
     for endpoint in old.priorities.iter().flat_map(|p| &p.endpoints) {
-        endpoint
-            .state
-            .removed
-            .store(!stays.contains(&endpoint.address), Ordering::Relaxed);
+        let leaves = !stays.contains(&endpoint.address);
+        endpoint.state.removed.store(leaves, Ordering::Relaxed);
+        if leaves {
+            left += 1;
+            outlier::forget_ejection(cluster, &endpoint.state);
+        }
     }
+    left
 }
 
 /// Metadata namespace that chooses a host's transport socket.

@@ -1,7 +1,7 @@
 //! Makes snapshots public: swaps them in, binds and closes sockets, starts the drains that a change asks for.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, Weak},
     time::{Duration, Instant},
 };
 
@@ -18,6 +18,7 @@ use crate::{
     },
     route::RouteConfiguration,
     snapshot::Snapshot,
+    stats::{ClusterManagerStat, Group, ListenerManagerStat, Prefix},
     worker::Shared,
 };
 
@@ -37,6 +38,10 @@ pub struct Publisher {
     changed: bool,
     sockets: HashMap<Arc<str>, OpenSockets>,
     drain: DrainSettings,
+    cluster_stats: Group<ClusterManagerStat>,
+    listener_stats: Group<ListenerManagerStat>,
+    /// Filter chains that were told to drain; gone once their last connection is.
+    draining: Vec<Weak<FilterChain>>,
     /// Replaced snapshots that some worker may still hold: dropped here, never on a worker.
     retired: Vec<Arc<Snapshot>>,
 }
@@ -51,6 +56,9 @@ impl Publisher {
     pub fn new(shared: Arc<Shared>, workers: Vec<mpsc::UnboundedSender<Command>>, drain: DrainSettings) -> Self {
         Self {
             next: Snapshot::clone(&shared.snapshot.load()),
+            cluster_stats: shared.stats.group(Prefix::root("cluster_manager.")),
+            listener_stats: shared.stats.group(Prefix::root("listener_manager.")),
+            draining: Vec::new(),
             shared,
             workers,
             changed: false,
@@ -78,7 +86,10 @@ impl Publisher {
             .get(&name)
             .is_some_and(|s| s.socket_hash == listener.socket_hash);
         if listener.bind_to_port && !keeps_sockets {
-            self.open(&listener)?;
+            if let Err(e) = self.open(&listener) {
+                self.listener_stats.inc(ListenerManagerStat::ListenerCreateFailure);
+                return Err(e);
+            }
         } else if !listener.bind_to_port {
             self.sockets.remove(&name);
         }
@@ -90,6 +101,22 @@ impl Publisher {
                 .filter(|chain| !listener.chains().any(|kept| Arc::ptr_eq(kept, chain)))
             {
                 chain.drain.start(order);
+                self.draining.push(Arc::downgrade(chain));
+            }
+        }
+        match &old {
+            None => {
+                self.listener_stats.inc(ListenerManagerStat::ListenerAdded);
+                // Envoy counts every worker's.
+                let workers = self.workers.len() as u64;
+                self.listener_stats
+                    .add(ListenerManagerStat::ListenerCreateSuccess, workers);
+            }
+            Some(_) => {
+                self.listener_stats.inc(ListenerManagerStat::ListenerModified);
+                if keeps_sockets {
+                    self.listener_stats.inc(ListenerManagerStat::ListenerInPlaceUpdated);
+                }
             }
         }
         self.next.listeners.insert(name, Arc::new(listener));
@@ -126,6 +153,8 @@ impl Publisher {
     pub fn remove_listener(&mut self, name: &str) {
         self.sockets.remove(name);
         if let Some(listener) = self.next.listeners.remove(name) {
+            self.listener_stats.inc(ListenerManagerStat::ListenerRemoved);
+            self.draining.extend(listener.chains().map(Arc::downgrade));
             self.drain_listener(&listener, self.order(true));
             self.next.index_addresses();
             self.changed = true;
@@ -142,12 +171,19 @@ impl Publisher {
     }
 
     pub fn set_cluster(&mut self, cluster: Arc<Cluster>) {
-        self.next.clusters.insert(cluster.name.clone(), cluster);
+        let old = self.next.clusters.insert(cluster.name.clone(), cluster);
+        self.cluster_stats.inc(match old {
+            None => ClusterManagerStat::ClusterAdded,
+            Some(_) => ClusterManagerStat::ClusterModified,
+        });
         self.changed = true;
     }
 
     pub fn remove_cluster(&mut self, name: &str) {
-        self.changed |= self.next.clusters.remove(name).is_some();
+        if self.next.clusters.remove(name).is_some() {
+            self.cluster_stats.inc(ClusterManagerStat::ClusterRemoved);
+            self.changed = true;
+        }
     }
 
     pub fn set_runtime(&mut self, runtime: Arc<serde_json::Map<String, serde_json::Value>>) {
@@ -161,6 +197,11 @@ impl Publisher {
             return;
         }
         self.next.version += 1;
+        let (clusters, listeners) = (&self.next.clusters, &self.next.listeners);
+        self.cluster_stats
+            .set(ClusterManagerStat::ActiveClusters, clusters.len() as u64);
+        self.listener_stats
+            .set(ListenerManagerStat::TotalListenersActive, listeners.len() as u64);
         let old = self.shared.snapshot.swap(Arc::new(self.next.clone()));
         self.retired.push(old);
         for worker in &self.workers {
@@ -170,9 +211,21 @@ impl Publisher {
         self.drop_retired();
     }
 
+    /// How many resources wait for what they need.
+    pub fn set_warming(&self, clusters: usize, listeners: usize) {
+        self.cluster_stats
+            .set(ClusterManagerStat::WarmingClusters, clusters as u64);
+        self.listener_stats
+            .set(ListenerManagerStat::TotalListenersWarming, listeners as u64);
+    }
+
     /// Drops replaced snapshots that nobody else holds any more; call it now and then.
     pub fn drop_retired(&mut self) {
         self.retired.retain(|old| Arc::strong_count(old) > 1);
+        self.draining.retain(|chain| chain.strong_count() > 0);
+        let draining = self.draining.len() as u64;
+        self.listener_stats
+            .set(ListenerManagerStat::TotalFilterChainsDraining, draining);
     }
 
     /// Drains listeners for which `which` holds. `close`: sockets close now; otherwise they keep accepting, and their

@@ -3,7 +3,11 @@
 //! A cluster waits for its endpoints and secrets, a listener for its routes and secrets; the version before stays public
 //! meanwhile. Endpoints, routes and secrets go straight to whoever uses them.
 
-use std::{rc::Rc, sync::Arc};
+use std::{
+    hash::{BuildHasher, Hasher, RandomState},
+    rc::Rc,
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use hashbrown::{HashMap, HashSet};
@@ -304,6 +308,9 @@ impl Resources {
                 tracing::error!("{e}");
             }
         }
+        let warming = self.clusters.values().filter(|k| !k.public).count();
+        let waiting = self.listeners.values().filter(|k| k.warming.is_some()).count();
+        self.publisher.set_warming(warming, waiting);
         self.publisher.publish();
     }
 
@@ -315,7 +322,7 @@ impl Resources {
     pub fn housekeep(&mut self) {
         self.publisher.drop_retired();
         for known in self.clusters.values() {
-            outlier::tick(&known.cluster);
+            outlier::tick(&known.cluster, RandomState::new().build_hasher().finish());
         }
     }
 

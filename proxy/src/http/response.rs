@@ -2,15 +2,15 @@
 
 use std::{
     cell::RefCell,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 use http::{HeaderName, HeaderValue, header};
 
-use super::{ServerHeader, codec::CodecError, filter::router::Plan, message::ResponseHead, stream::Stream};
+use super::{ServerHeader, codec::CodecError, message::ResponseHead, stream::Stream};
 use crate::{
     route,
-    stats::{ClusterStat, Group, HttpStat},
+    stats::{Group, HttpStat},
 };
 
 const UPSTREAM_SERVICE_TIME: HeaderName = HeaderName::from_static("x-envoy-upstream-service-time");
@@ -121,22 +121,4 @@ pub fn count_code(stats: &Group<HttpStat>, code: u16) {
         _ => HttpStat::DownstreamRq5xx,
     };
     stats.inc(class);
-}
-
-/// `cluster.<name>.upstream_rq_*` of a response that came from the cluster.
-pub(super) fn count_upstream(plan: &Plan, head: &ResponseHead, taken: Duration) {
-    let stats = &plan.cluster.state.stats;
-    let code = head.status.as_u16();
-    stats.inc(ClusterStat::UpstreamRqCompleted);
-    stats.inc_code(ClusterStat::UpstreamRqCode, code);
-    stats.inc_code(ClusterStat::ExternalUpstreamRqCode, code);
-    let class = match code / 100 {
-        1 => ClusterStat::UpstreamRq1xx,
-        2 => ClusterStat::UpstreamRq2xx,
-        3 => ClusterStat::UpstreamRq3xx,
-        4 => ClusterStat::UpstreamRq4xx,
-        _ => ClusterStat::UpstreamRq5xx,
-    };
-    stats.inc(class);
-    stats.record(ClusterStat::UpstreamRqTime, taken.as_millis() as u64);
 }

@@ -18,10 +18,10 @@ use crate::{
     http,
     io::{Raw, Socket, Stream},
     snapshot::Snapshot,
-    stats::{Group, ListenerStat, SslStat},
+    stats::{Group, ListenerStat},
     stream_info::{ConnectionInfo, StreamInfo, TlsInfo},
     tcp,
-    tls::DownstreamTls,
+    tls::{self, DownstreamTls},
     worker::Worker,
 };
 
@@ -212,11 +212,11 @@ impl Accepted {
 /// Terminates TLS under the chain's `transport_socket_connect_timeout`.
 async fn terminate(
     chain: &FilterChain,
-    tls: &DownstreamTls,
+    own: &DownstreamTls,
     listener: &Listener,
     raw: Raw,
 ) -> Option<(certs::TlsStream<Raw>, TlsInfo)> {
-    let Some(context) = tls.context.load_full() else {
+    let Some(context) = own.context.load_full() else {
         tracing::warn!(
             listener = &*listener.name,
             filter_chain = &*chain.name,
@@ -239,29 +239,18 @@ async fn terminate(
     };
     match outcome {
         Ok(stream) => {
-            tls.count(&stream);
-            let own = context.identities().first();
-            let info = TlsInfo::of(&stream, own, chain.keeps_client_chain());
+            tls::count_handshake(&own.stats, &stream);
+            let identity = context.identities().first();
+            let info = TlsInfo::of(&stream, identity, chain.keeps_client_chain());
             Some((stream, info))
         }
         Err(e) => {
             if let Some(stat) = e.stat() {
-                tls.stats.inc(ssl_stat(stat));
+                own.stats.inc(tls::failure_stat(stat));
             }
             tracing::debug!(listener = &*listener.name, "downstream TLS handshake failed: {e}");
             None
         }
-    }
-}
-
-/// Which counter a failed handshake goes under.
-pub fn ssl_stat(stat: certs::FailureStat) -> SslStat {
-    match stat {
-        certs::FailureStat::FailVerifyNoCert => SslStat::FailVerifyNoCert,
-        certs::FailureStat::FailVerifyError => SslStat::FailVerifyError,
-        certs::FailureStat::FailVerifySan => SslStat::FailVerifySan,
-        certs::FailureStat::FailVerifyCertHash => SslStat::FailVerifyCertHash,
-        certs::FailureStat::ConnectionError => SslStat::ConnectionError,
     }
 }
 

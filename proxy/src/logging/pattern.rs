@@ -230,7 +230,8 @@ mod tests {
     use super::*;
 
     fn line(pattern: &str, escaped: bool) -> String {
-        let time: jiff::Zoned = "2026-01-02T03:04:05.006007008+00:00[UTC]".parse().unwrap();
+        let time: jiff::Timestamp = "2026-01-02T03:04:05.006007008Z".parse().unwrap();
+        let time = time.to_zoned(jiff::tz::TimeZone::UTC);
         let facts = Facts {
             time: &time,
             thread: 7,

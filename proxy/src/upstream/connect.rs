@@ -17,9 +17,9 @@ use crate::{
     cluster::{Cluster, Endpoint},
     failure::ResetReason,
     io::{Raw, Socket, Stream},
-    stats::{ClusterStat, SslStat},
+    stats::ClusterStat,
     stream_info::TlsInfo,
-    tls::UpstreamTransport,
+    tls::{self, UpstreamTransport},
 };
 
 /// What of a request or downstream connection shapes the connection itself; part of the pool key.
@@ -193,10 +193,10 @@ async fn secure(
     options: &ConnectOptions,
     raw: Raw,
 ) -> Result<(Stream, Option<Arc<TlsInfo>>), ConnectFailure> {
-    let UpstreamTransport::Tls(tls) = &endpoint.transport else {
+    let UpstreamTransport::Tls(own) = &endpoint.transport else {
         return Ok((Stream::plain(raw), None));
     };
-    let Some(context) = tls.context.load_full() else {
+    let Some(context) = own.context.load_full() else {
         return Err(ConnectFailure {
             reason: ResetReason::ConnectFailure,
             transport: Some("TLS_error:_Secret_is_not_supplied_by_SDS".into()),
@@ -211,12 +211,14 @@ async fn secure(
     };
     match context.connect(raw, wanted).await {
         Ok(stream) => {
-            tls.stats.inc(SslStat::Handshake);
+            tls::count_handshake(&own.stats, &stream);
             let info = TlsInfo::of(&stream, context.identity(), false);
             Ok((Stream::tls(stream), Some(Arc::new(info))))
         }
         Err(e) => {
-            tls.stats.inc(SslStat::ConnectionError);
+            if let Some(stat) = e.stat() {
+                own.stats.inc(tls::failure_stat(stat));
+            }
             Err(ConnectFailure {
                 reason: ResetReason::ConnectFailure,
                 transport: Some(e.envoy_reason().into()),

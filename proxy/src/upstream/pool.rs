@@ -88,7 +88,14 @@ pub struct Http1Connection {
     pub facts: Rc<ConnectionFacts>,
     requests: u32,
     idle_since: Instant,
-    _open: OpenConnection,
+    open: OpenConnection,
+}
+
+impl Http1Connection {
+    /// The peer ended the connection, or broke its protocol, within an exchange.
+    pub(super) fn broken_by_peer(&self) {
+        self.open.ended_by_peer();
+    }
 }
 
 /// An HTTP/2 connection, shared by its streams. Its driver task ends with it.
@@ -202,10 +209,11 @@ impl Pool {
     fn pooled(&self, cluster: &Cluster) -> Option<Lease> {
         while let Some(mut connection) = self.next_idle() {
             if connection.codec.is_stale() {
-                cluster.state.stats.inc(ClusterStat::UpstreamCxDestroyRemote);
+                connection.open.ended_by_peer();
                 continue;
             }
             connection.requests += 1;
+            connection.open.busy(true);
             self.busy.set(self.busy.get() + 1);
             return Some(Lease::Http1(connection));
         }
@@ -240,7 +248,10 @@ impl Pool {
         let connecting = Connecting::new(self);
         let open = OpenConnection::new(&endpoint.state, permit);
         let result = match connect::connect(cluster, endpoint, &self.key.options).await {
-            Ok(connected) => self.start(cluster, connected, open, shared).await,
+            Ok(connected) => {
+                open.connected();
+                self.start(cluster, connected, open, shared).await
+            }
             Err(failure) => Err(failure),
         };
         drop(connecting);
@@ -294,6 +305,7 @@ impl Pool {
                 })?;
             tokio::task::spawn_local(async move {
                 if let Err(e) = driver.await {
+                    open.ended_by_peer();
                     tracing::debug!("upstream HTTP/2 connection ended: {e}");
                 }
                 drop(open);
@@ -313,12 +325,13 @@ impl Pool {
         stats.inc(ClusterStat::UpstreamCxHttp1Total);
         let codec = h1::ClientConnection::new(connected.stream, super::exchange::http1_settings(cluster));
         self.busy.set(self.busy.get() + 1);
+        open.busy(true);
         Ok(Lease::Http1(Box::new(Http1Connection {
             codec,
             facts,
             requests: 1,
             idle_since: Instant::now(),
-            _open: open,
+            open,
         })))
     }
 
@@ -332,17 +345,20 @@ impl Pool {
         if spent {
             cluster.state.stats.inc(ClusterStat::UpstreamCxMaxRequests);
         }
+        connection.open.busy(!connection.codec.body_complete());
         if self.draining.get() || expired || spent || !connection.codec.is_reusable() {
             drop(connection);
             return self.wake_one();
         }
         while let Some(waiter) = self.waiters.borrow_mut().pop_front() {
+            connection.open.busy(true);
             match waiter.send(Wake::Connection(connection)) {
                 Ok(()) => return,
                 Err(Wake::Connection(back)) => connection = back,
                 Err(_) => return,
             }
         }
+        connection.open.busy(false);
         connection.idle_since = Instant::now();
         self.idle.borrow_mut().push(connection);
     }
@@ -372,9 +388,19 @@ impl Pool {
     /// Closes idle connections that the peer closed or that idled longer than `idle_timeout`; all of them if `all`.
     pub fn sweep(&self, now: Instant, idle_timeout: Option<Duration>, all: bool) {
         let expired = |since: Instant| all || idle_timeout.is_some_and(|max| now.duration_since(since) >= max);
-        self.idle
-            .borrow_mut()
-            .retain_mut(|c| !expired(c.idle_since) && !c.codec.is_stale());
+        self.idle.borrow_mut().retain_mut(|c| {
+            if expired(c.idle_since) {
+                if !all {
+                    c.open.idled_out();
+                }
+                return false;
+            }
+            let stale = c.codec.is_stale();
+            if stale {
+                c.open.ended_by_peer();
+            }
+            !stale
+        });
         self.shared
             .borrow_mut()
             .retain(|c| c.handle.is_open() && (c.handle.active() > 0 || !expired(c.idle_since.get())));

@@ -1,20 +1,21 @@
 //! The router: the last filter. Picks route, cluster and endpoint, and drives the upstream exchange.
 //!
 //! `attempt` makes one try at the upstream, `relay` carries bodies both ways, `replay` keeps the request for another try,
-//! `deadline` is the stream's one timer, `reply` words what the client is told when no upstream answers.
+//! `deadline` is the stream's one timer, `count` is the statistics, `reply` words what the client is told when no upstream answers.
 
 use std::{rc::Rc, sync::Arc};
 
 use http::StatusCode;
 
 mod attempt;
+mod count;
 mod deadline;
 mod relay;
 mod replay;
 mod reply;
 
 use self::{
-    attempt::{Attempt, Outcome},
+    attempt::{Attempt, AttemptFailure, Outcome},
     deadline::Deadlines,
     replay::Replay,
 };
@@ -33,7 +34,7 @@ use crate::{
         timeout::Timeouts,
     },
     snapshot::Snapshot,
-    stats::{ClusterStat, HttpStat},
+    stats::{ClusterStat, Group, HttpStat, RouteStat},
     upstream::LocalCluster,
 };
 
@@ -59,6 +60,8 @@ pub struct Plan {
     /// Index of the chosen weighted cluster, whose header edits apply.
     pub weighted: Option<usize>,
     pub timeouts: Timeouts,
+    /// Under which the request counts besides its cluster.
+    pub virtual_cluster: Option<Group<RouteStat>>,
 }
 
 impl Plan {
@@ -139,6 +142,7 @@ fn plan(router: &Router, stream: &mut Stream<'_>, snapshot: &Snapshot) -> Result
         return Err(Box::new(reply::no_cluster(action.cluster_not_found, &name)));
     };
     stream.info.upstream.cluster = Some(cluster.clone());
+    let virtual_cluster = virtual_host.virtual_cluster(&stream.request).cloned();
     if let Some(upgrade) = &stream.request.upgrade {
         let allowed = route::upgrade_allowed(upgrade.as_bytes(), &action.upgrades, &stream.manager.upgrades);
         if !allowed {
@@ -159,6 +163,7 @@ fn plan(router: &Router, stream: &mut Stream<'_>, snapshot: &Snapshot) -> Result
         local,
         weighted,
         timeouts,
+        virtual_cluster,
     })
 }
 
@@ -207,6 +212,10 @@ async fn forward(router: &Router, stream: &mut Stream<'_>, plan: Plan) -> Stream
         match decision {
             RetryDecision::Retry(back_off) => {
                 plan.cluster.state.stats.inc(ClusterStat::UpstreamRqRetry);
+                plan.count(RouteStat::UpstreamRqRetry);
+                if let Outcome::Head(head, ..) = &outcome {
+                    count::retried(&plan, head.status);
+                }
                 drop(outcome);
                 deadlines.attempt_failed();
                 if let Some(end) = pause(stream, deadlines, back_off, plan.timeouts.alternative_response).await {
@@ -216,20 +225,30 @@ async fn forward(router: &Router, stream: &mut Stream<'_>, plan: Plan) -> Stream
             }
             RetryDecision::LimitExceeded => {
                 plan.cluster.state.stats.inc(ClusterStat::UpstreamRqRetryLimitExceeded);
+                plan.count(RouteStat::UpstreamRqRetryLimitExceeded);
                 stream.info.flags.insert(ResponseFlags::UPSTREAM_RETRY_LIMIT_EXCEEDED);
             }
-            RetryDecision::Overflow => stream.info.flags.insert(ResponseFlags::UPSTREAM_OVERFLOW),
+            RetryDecision::Overflow => {
+                plan.count(RouteStat::UpstreamRqRetryOverflow);
+                stream.info.flags.insert(ResponseFlags::UPSTREAM_OVERFLOW);
+            }
             RetryDecision::No => {}
         }
         return match outcome {
             Outcome::Head(head, end, exchange) => {
-                if let Some(state) = &retry {
-                    state.count_success(&plan.cluster, head.status);
+                if retry.is_some() && stream.info.upstream.attempts > 1 && !head.status.is_server_error() {
+                    plan.cluster.state.stats.inc(ClusterStat::UpstreamRqRetrySuccess);
+                    plan.count(RouteStat::UpstreamRqRetrySuccess);
                 }
                 respond(router, stream, &plan, head, end, *exchange, deadlines).await
             }
             Outcome::Failed(failure) => {
+                // What our own limits end is not the upstream's answer.
+                let ours = matches!(&failure, AttemptFailure::TimedOut(expired) if !expired.is_upstreams());
                 let reply = reply::upstream_failure(stream, &plan, failure);
+                if !ours {
+                    count::failed(stream, &plan, reply.status);
+                }
                 stream.reply(reply).await
             }
             Outcome::Downstream(error) => stream.downstream_failed(&error).await,
@@ -286,8 +305,14 @@ async fn respond(
     stream.info.response_code = Some(head.status.as_u16());
     stream.info.response_code_details.get_or_insert("via_upstream".into());
     response::from_upstream(stream, &mut head, plan.weighted, router.suppress_envoy_headers);
-    response::count_upstream(plan, &head, stream.info.start.elapsed());
-    relay::run(stream, plan, head, end, exchange, deadlines).await
+    count::answered(stream, plan, &head);
+    let canary = count::is_canary(stream, &head);
+    let ended = relay::run(stream, plan, head, end, exchange, deadlines).await;
+    if stream.request_done {
+        let since = stream.info.times.last_downstream_rx.unwrap_or(stream.info.start);
+        count::time(stream, plan, canary, since.elapsed());
+    }
+    ended
 }
 
 /// The request can be sent again while its body fits the smallest buffer limit that applies.

@@ -9,7 +9,7 @@ use crate::{
     failure::{ResetReason, ResponseFlags},
     http::{local_reply::LocalReply, message::RequestHead, stream::Stream},
     route::action::DirectResponse,
-    stats::ClusterStat,
+    stats::{ClusterStat, RouteStat},
 };
 
 pub(super) fn no_route() -> LocalReply {
@@ -128,7 +128,10 @@ pub(super) fn upstream_failure(stream: &mut Stream<'_>, plan: &Plan, failure: At
         AttemptFailure::TimedOut(expired) => {
             match expired {
                 Expired::PerTry | Expired::PerTryIdle => stats.inc(ClusterStat::UpstreamRqPerTryTimeout),
-                _ => stats.inc(ClusterStat::UpstreamRqTimeout),
+                _ => {
+                    stats.inc(ClusterStat::UpstreamRqTimeout);
+                    plan.count(RouteStat::UpstreamRqTimeout);
+                }
             }
             timed_out(expired, stream.request_done, plan.timeouts.alternative_response)
         }
