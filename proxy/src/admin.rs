@@ -22,7 +22,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     bootstrap::Received,
-    stats::{Group, ListenerManagerStat, ServerStat},
+    stats::{Group, ListenerManagerStat, RuntimeStat, ServerStat},
     worker::Shared,
 };
 
@@ -63,6 +63,7 @@ pub struct Admin {
     pub runtime: RefCell<Arc<serde_json::Map<String, serde_json::Value>>>,
     server: Group<ServerStat>,
     listener_manager: Group<ListenerManagerStat>,
+    runtime_stats: Group<RuntimeStat>,
 }
 
 /// The command line, as `/server_info` shows it.
@@ -93,7 +94,9 @@ impl Admin {
     ) -> Rc<Self> {
         let server = shared.stats.group(crate::stats::Prefix::root("server."));
         let listener_manager = shared.stats.group(crate::stats::Prefix::root("listener_manager."));
+        let runtime_stats = shared.stats.group(crate::stats::Prefix::root("runtime."));
         let admin = Rc::new(Self {
+            runtime_stats,
             shared,
             requests,
             bootstrap,
@@ -124,6 +127,8 @@ impl Admin {
         server.set(ServerStat::MemoryHeapSize, memory.heap_size);
         server.set(ServerStat::MemoryPhysicalSize, memory.physical);
         crate::server::gauges::refresh(&self.shared, server);
+        let keys = self.shared.snapshot.load().runtime.len();
+        self.runtime_stats.set(RuntimeStat::NumKeys, keys as u64);
         let manager = &self.listener_manager;
         manager.set(
             ListenerManagerStat::WorkersStarted,

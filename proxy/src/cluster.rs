@@ -219,6 +219,15 @@ pub struct TransportSockets {
 }
 
 impl TransportSockets {
+    /// Whether none of `matches` took the endpoint.
+    pub fn is_default(&self, endpoint: &Endpoint) -> bool {
+        match (&self.default, &endpoint.transport) {
+            (UpstreamTransport::Raw, UpstreamTransport::Raw) => true,
+            (UpstreamTransport::Tls(default), UpstreamTransport::Tls(own)) => Arc::ptr_eq(default, own),
+            _ => false,
+        }
+    }
+
     /// The TLS contexts among them.
     pub fn tls_contexts(&self) -> impl Iterator<Item = &Arc<UpstreamTls>> {
         let transports = self.matches.iter().map(|m| &m.transport).chain([&self.default]);

@@ -12,7 +12,7 @@ use crate::{
         Rejection,
         tls::{DownstreamTlsConfig, Secrets, UpstreamTlsConfig},
     },
-    stats::{Group, SslStat},
+    stats::{Group, SslSocketFactoryStat, SslStat},
     stream_info::TlsInfo,
 };
 
@@ -23,6 +23,8 @@ pub struct DownstreamTls {
     pub context: ArcSwapOption<certs::ServerContext>,
     /// `listener.<address>.ssl.`
     pub stats: Group<SslStat>,
+    /// `listener.<address>.server_ssl_socket_factory.`
+    pub factory: Group<SslSocketFactoryStat>,
 }
 
 /// `UpstreamTlsContext`.
@@ -32,26 +34,30 @@ pub struct UpstreamTls {
     pub context: ArcSwapOption<certs::ClientContext>,
     /// `cluster.<name>.ssl.`
     pub stats: Group<SslStat>,
+    /// `cluster.<name>.client_ssl_socket_factory.`
+    pub factory: Group<SslSocketFactoryStat>,
 }
 
 impl DownstreamTls {
     /// Without a context: a connection that comes before one is stored is closed.
-    pub fn new(config: DownstreamTlsConfig, stats: Group<SslStat>) -> Self {
+    pub fn new(config: DownstreamTlsConfig, stats: Group<SslStat>, factory: Group<SslSocketFactoryStat>) -> Self {
         Self {
             config: Arc::new(config),
             context: ArcSwapOption::empty(),
             stats,
+            factory,
         }
     }
 }
 
 impl UpstreamTls {
     /// Without a context: connecting fails until one is stored.
-    pub fn new(config: UpstreamTlsConfig, stats: Group<SslStat>) -> Self {
+    pub fn new(config: UpstreamTlsConfig, stats: Group<SslStat>, factory: Group<SslSocketFactoryStat>) -> Self {
         Self {
             config: Arc::new(config),
             context: ArcSwapOption::empty(),
             stats,
+            factory,
         }
     }
 }

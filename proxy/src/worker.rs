@@ -54,6 +54,8 @@ pub struct Worker {
     random: Cell<u64>,
     /// `http2.`, made at the first HTTP/2 connection and kept, so that its counters outlive connections.
     http2_stats: OnceCell<stats::Group<stats::Http2Stat>>,
+    /// The same of HTTP/1.
+    http1_stats: OnceCell<stats::Group<stats::Http1Stat>>,
 }
 
 impl Worker {
@@ -66,6 +68,7 @@ impl Worker {
             clusters: RefCell::default(),
             random: Cell::new(seed | 1),
             http2_stats: OnceCell::new(),
+            http1_stats: OnceCell::new(),
             shared,
         })
     }
@@ -79,6 +82,12 @@ impl Worker {
     pub fn http2_stats(&self) -> stats::Group<stats::Http2Stat> {
         let make = || self.shared.stats.group(stats::Prefix::root("http2."));
         self.http2_stats.get_or_init(make).clone()
+    }
+
+    /// The counters of downstream HTTP/1 connections, there from the first one on.
+    pub fn http1_stats(&self) {
+        let make = || self.shared.stats.group(stats::Prefix::root("http1."));
+        self.http1_stats.get_or_init(make);
     }
 
     /// This worker's pools and balancer of a cluster, made at first use.

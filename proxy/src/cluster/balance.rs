@@ -73,7 +73,13 @@ pub fn choose(
         _ => None,
     };
     let point = point.unwrap_or_else(&mut *facts.random);
-    let picked = priority::pick(&balancer.usable, |u| u.endpoints.len(), point, cluster)?;
+    let Some(picked) = priority::pick(&balancer.usable, |u| u.endpoints.len(), point, cluster) else {
+        // Nothing healthy is less than any threshold.
+        if cluster.lb_config.healthy_panic_threshold > 0.0 {
+            cluster.state.stats.inc(ClusterStat::LbHealthyPanic);
+        }
+        return None;
+    };
     let usable = &balancer.usable[picked];
     trace.priority(picked, balancer.usable.len(), usable.endpoints.len());
     if usable.panic {

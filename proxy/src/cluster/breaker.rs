@@ -118,7 +118,8 @@ impl Breaker {
             &self.retries,
         ];
         for (limit, gauge) in limits.into_iter().zip(open) {
-            stats.set(gauge, u64::from(limit.remaining() == 0));
+            // A limit of 0 refuses everything and is never reached.
+            stats.set(gauge, u64::from(limit.now() > 0 && limit.remaining() == 0));
         }
         let Some(remaining) = self.remaining.load_full() else {
             return;

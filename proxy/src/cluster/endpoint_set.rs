@@ -6,8 +6,8 @@ use hashbrown::HashMap;
 use serde_json::Value;
 
 use super::{
-    Cluster, EdsHealth, Endpoint, EndpointConfig, EndpointSet, EndpointState, LocalityEndpoints, PrioritySet,
-    TransportSockets, outlier,
+    Cluster, Discovery, EdsHealth, Endpoint, EndpointConfig, EndpointSet, EndpointState, LocalityEndpoints,
+    PrioritySet, TransportSockets, outlier,
 };
 use crate::{address::Address, config::endpoint::LoadAssignment, stats::ClusterStat, tls::UpstreamTransport};
 
@@ -58,17 +58,23 @@ pub fn apply(cluster: &Cluster, assignment: &LoadAssignment) {
     let (total, known_hosts) = (hosts().count(), known.len());
     let stats = &cluster.state.stats;
     stats.set(ClusterStat::MembershipTotal, total as u64);
-    stats.set(
-        ClusterStat::MaxHostWeight,
-        hosts().map(|e| u64::from(e.config.weight)).max().unwrap_or(0),
-    );
+    // Envoy sets it only where hosts change.
+    if !matches!(cluster.discovery, Discovery::Static) {
+        let heaviest = hosts().map(|e| u64::from(e.config.weight)).max();
+        stats.set(ClusterStat::MaxHostWeight, heaviest.unwrap_or(0));
+    }
     // Hosts that came are those that are neither known nor gone.
     let changed = left > 0 || total != known_hosts;
-    stats.inc(if changed || old.version == 0 {
-        ClusterStat::MembershipChange
-    } else {
-        ClusterStat::UpdateNoRebuild
-    });
+    if changed {
+        stats.inc(ClusterStat::MembershipChange);
+    } else if old.version > 0 {
+        stats.inc(ClusterStat::UpdateNoRebuild);
+    }
+    let default = |e: &&Arc<Endpoint>| !known.contains_key(&e.address) && cluster.transport.is_default(e);
+    stats.add(
+        ClusterStat::DefaultTotalMatchCount,
+        hosts().filter(default).count() as u64,
+    );
     cluster.state.endpoints.store(Arc::new(next));
     refresh_health(cluster);
 }

@@ -125,8 +125,18 @@ fn detected(cluster: &Cluster, config: &OutlierDetection, endpoint: &Endpoint, c
         ),
     };
     stats.inc(detected);
+    // Names that Envoy has kept from before.
+    match cause {
+        Cause::Consecutive5xx => stats.inc(Stat::EjectionsConsecutive5xx),
+        Cause::SuccessRate => stats.inc(Stat::EjectionsSuccessRate),
+        Cause::GatewayFailure | Cause::LocalOriginFailure | Cause::FailurePercentage => {}
+    }
     let enforces = random % PERCENT < u64::from(enforcing);
-    match eject(&cluster.state, config, endpoint, enforces, random) {
+    let ejection = eject(&cluster.state, config, endpoint, enforces, random);
+    if matches!(cause, Cause::Consecutive5xx | Cause::SuccessRate) && !matches!(ejection, Ejection::Overflow) {
+        stats.inc(Stat::EjectionsTotal);
+    }
+    match ejection {
         Ejection::Overflow => stats.inc(Stat::EjectionsOverflow),
         Ejection::NotEnforced | Ejection::Lost => {}
         Ejection::Done => {

@@ -12,8 +12,11 @@ use std::{
 use bytes::BytesMut;
 use tokio::io::AsyncReadExt;
 
+mod counted;
 mod http1;
 mod http2;
+
+pub use counted::Counted;
 
 use super::{
     CodecType, HttpConnectionManager,
@@ -36,6 +39,7 @@ struct Connection {
     worker: Rc<Worker>,
     manager: Arc<HttpConnectionManager>,
     info: Rc<ConnectionInfo>,
+    counted: Counted,
 }
 
 /// Serves a connection until it closes.
@@ -45,14 +49,18 @@ pub async fn serve(
     info: Rc<ConnectionInfo>,
     mut stream: io::Stream,
     mut drain: DrainWatch,
+    counted: Counted,
 ) {
-    let connection = Connection { worker, manager, info };
+    let connection = Connection {
+        worker,
+        manager,
+        info,
+        counted,
+    };
     let Some(http2) = connection.hear_codec(&mut stream, &mut drain).await else {
         return;
     };
     let stats = &connection.manager.stats;
-    stats.inc(HttpStat::DownstreamCxTotal);
-    stats.gauge_add(HttpStat::DownstreamCxActive, 1);
     if http2 {
         stats.inc(HttpStat::DownstreamCxHttp2Total);
         stats.gauge_add(HttpStat::DownstreamCxHttp2Active, 1);
@@ -70,9 +78,6 @@ pub async fn serve(
             .stats
             .gauge_add(HttpStat::DownstreamCxHttp1Active, -1);
     }
-    let stats = &connection.manager.stats;
-    stats.gauge_add(HttpStat::DownstreamCxActive, -1);
-    stats.inc(HttpStat::DownstreamCxDestroy);
 }
 
 /// What ended the wait for a request.
@@ -123,7 +128,11 @@ impl Connection {
             let close_at = order.and_then(|o: DrainOrder| o.deadline());
             let heard = |cx: &mut std::task::Context<'_>| choose.as_mut().poll(cx);
             match wait(heard, drain, order.is_some(), self.manager.idle_timeout, close_at).await {
-                Waited::Request(chosen) => return chosen,
+                Waited::Request(Some(chosen)) => return Some(chosen),
+                Waited::Request(None) => {
+                    self.counted.ended_by_peer();
+                    return None;
+                }
                 // A request may be on its way: it is still served.
                 Waited::Drain(new) if !new.close_idle => order = Some(new),
                 Waited::Drain(_) | Waited::Deadline => return None,

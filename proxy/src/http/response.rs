@@ -7,10 +7,10 @@ use std::{
 
 use http::{HeaderName, HeaderValue, header};
 
-use super::{ServerHeader, codec::CodecError, message::ResponseHead, stream::Stream};
+use super::{HttpConnectionManager, ServerHeader, codec::CodecError, message::ResponseHead, stream::Stream};
 use crate::{
     route,
-    stats::{Group, HttpStat},
+    stats::{HttpStat, ListenerHttpStat},
 };
 
 const UPSTREAM_SERVICE_TIME: HeaderName = HeaderName::from_static("x-envoy-upstream-service-time");
@@ -111,14 +111,19 @@ fn date() -> HeaderValue {
     })
 }
 
-/// `http.<prefix>.downstream_rq_Nxx`.
-pub fn count_code(stats: &Group<HttpStat>, code: u16) {
-    let class = match code / 100 {
-        1 => HttpStat::DownstreamRq1xx,
-        2 => HttpStat::DownstreamRq2xx,
-        3 => HttpStat::DownstreamRq3xx,
-        4 => HttpStat::DownstreamRq4xx,
-        _ => HttpStat::DownstreamRq5xx,
+/// `http.<prefix>.downstream_rq_Nxx`, and the same of the listener.
+pub fn count_code(manager: &HttpConnectionManager, code: u16) {
+    let (of_manager, of_listener) = match code / 100 {
+        1 => (HttpStat::DownstreamRq1xx, ListenerHttpStat::DownstreamRq1xx),
+        2 => (HttpStat::DownstreamRq2xx, ListenerHttpStat::DownstreamRq2xx),
+        3 => (HttpStat::DownstreamRq3xx, ListenerHttpStat::DownstreamRq3xx),
+        4 => (HttpStat::DownstreamRq4xx, ListenerHttpStat::DownstreamRq4xx),
+        _ => (HttpStat::DownstreamRq5xx, ListenerHttpStat::DownstreamRq5xx),
     };
-    stats.inc(class);
+    manager.stats.inc(of_manager);
+    manager.stats.inc(HttpStat::DownstreamRqCompleted);
+    if let Some(stats) = &manager.listener_stats {
+        stats.inc(of_listener);
+        stats.inc(ListenerHttpStat::DownstreamRqCompleted);
+    }
 }

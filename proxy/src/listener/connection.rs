@@ -18,7 +18,7 @@ use crate::{
     http,
     io::{Raw, Socket, Stream},
     snapshot::Snapshot,
-    stats::{Group, ListenerStat},
+    stats::{Group, ListenerStat, SslSocketFactoryStat},
     stream_info::{ConnectionInfo, StreamInfo, TlsInfo},
     tcp,
     tls::{self, DownstreamTls},
@@ -42,25 +42,36 @@ pub async fn handle(worker: Rc<Worker>, listener: Arc<str>, socket: Socket, loca
     };
     let (listener, accepted) = hand_off(&snapshot, listener, accepted);
     drop(snapshot);
-    let stats = &listener.stats;
-    stats.inc(ListenerStat::DownstreamCxTotal);
-    stats.gauge_add(ListenerStat::DownstreamCxActive, 1);
-    let _closed = Closed {
-        stats: stats.clone(),
-        start,
-    };
     if let Some(ready) = accepted.prepare(&worker, &listener).await {
         ready.serve(worker).await;
     }
 }
 
-/// Counts the connection's end, however it comes.
-struct Closed {
+/// Counts a connection that a filter chain took, and its end, however it comes.
+struct Counted {
     stats: Group<ListenerStat>,
     start: Instant,
+    /// What the connection manager counts, where one serves it.
+    http: Option<http::connection::Counted>,
 }
 
-impl Drop for Closed {
+impl Counted {
+    fn new(listener: &Listener, chain: &FilterChain, start: Instant) -> Self {
+        listener.stats.inc(ListenerStat::DownstreamCxTotal);
+        listener.stats.gauge_add(ListenerStat::DownstreamCxActive, 1);
+        let http = match &chain.filter {
+            NetworkFilter::Http(manager) => Some(http::connection::Counted::new(manager, chain.tls.is_some())),
+            NetworkFilter::Tcp(_) | NetworkFilter::None => None,
+        };
+        Self {
+            stats: listener.stats.clone(),
+            start,
+            http,
+        }
+    }
+}
+
+impl Drop for Counted {
     fn drop(&mut self) {
         self.stats.gauge_add(ListenerStat::DownstreamCxActive, -1);
         self.stats.inc(ListenerStat::DownstreamCxDestroy);
@@ -153,12 +164,18 @@ impl Accepted {
             return None;
         };
         info.filter_chain_name = chain.name.clone();
+        let counted = Counted::new(listener, &chain, self.start);
         let drain = chain.drain.watch();
         let raw = Raw::new(self.socket, peek.into_bytes());
         let stream = match &chain.tls {
             None => Stream::plain(raw),
             Some(tls) => {
-                let stream = Box::pin(terminate(&chain, tls, listener, raw)).await?;
+                let Some(stream) = Box::pin(terminate(&chain, tls, listener, raw)).await else {
+                    if let Some(http) = &counted.http {
+                        http.ended_by_peer();
+                    }
+                    return None;
+                };
                 if info.requested_server_name.is_none() {
                     info.requested_server_name = stream.0.sni().map(Into::into);
                 }
@@ -171,6 +188,7 @@ impl Accepted {
             info: Rc::new(info),
             stream,
             drain,
+            counted,
         })
     }
 
@@ -217,6 +235,7 @@ async fn terminate(
     raw: Raw,
 ) -> Option<(certs::TlsStream<Raw>, TlsInfo)> {
     let Some(context) = own.context.load_full() else {
+        own.factory.inc(SslSocketFactoryStat::DownstreamContextSecretsNotReady);
         tracing::warn!(
             listener = &*listener.name,
             filter_chain = &*chain.name,
@@ -275,18 +294,20 @@ struct Ready {
     info: Rc<ConnectionInfo>,
     stream: Stream,
     drain: DrainWatch,
+    counted: Counted,
 }
 
 impl Ready {
-    async fn serve(self, worker: Rc<Worker>) {
-        match &self.chain.filter {
-            NetworkFilter::Http(manager) => {
-                http::connection::serve(worker, manager.clone(), self.info, self.stream, self.drain).await;
+    async fn serve(mut self, worker: Rc<Worker>) {
+        match (&self.chain.filter, self.counted.http.take()) {
+            (NetworkFilter::Http(manager), Some(counted)) => {
+                let manager = manager.clone();
+                http::connection::serve(worker, manager, self.info, self.stream, self.drain, counted).await;
             }
-            NetworkFilter::Tcp(proxy) => {
+            (NetworkFilter::Tcp(proxy), _) => {
                 tcp::proxy::serve(worker, proxy.clone(), self.info, self.stream, self.drain).await;
             }
-            NetworkFilter::None => {}
+            (NetworkFilter::Http(_) | NetworkFilter::None, _) => {}
         }
     }
 }

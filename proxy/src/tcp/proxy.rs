@@ -141,9 +141,12 @@ async fn establish(
             return None;
         };
         let open = OpenConnection::new(&endpoint.state, permit);
+        let stats = &cluster.state.stats;
+        stats.inc(ClusterStat::UpstreamRqPendingTotal);
         match connect::connect(&cluster, &endpoint, &ConnectOptions::default()).await {
             Ok(connected) => {
-                open.connected();
+                stats.inc(ClusterStat::UpstreamRqTotal);
+                open.busy(true);
                 outlier::report(&cluster, &endpoint, outlier::Seen::Connected, worker.random());
                 info.upstream.local_address.clone_from(&connected.local_address);
                 info.upstream.tls.clone_from(&connected.tls);
@@ -151,7 +154,13 @@ async fn establish(
                 info.times.upstream_connect = Some((connected.started, connected.finished));
                 return Some((cluster, connected, open));
             }
-            Err(failure) => note_failure(&cluster, &endpoint, failure, info, worker.random()),
+            Err(failure) => {
+                if failure.reason != ResetReason::ConnectTimeout {
+                    open.ended_by_peer();
+                }
+                stats.inc(ClusterStat::UpstreamRqPendingFailureEject);
+                note_failure(&cluster, &endpoint, failure, info, worker.random());
+            }
         }
     }
     cluster.state.stats.inc(ClusterStat::UpstreamCxConnectAttemptsExceeded);

@@ -70,7 +70,8 @@ impl Permit {
         if !limit(cluster.breaker(priority), resource).try_take() {
             let overflow = match resource {
                 Resource::Connection => ClusterStat::UpstreamCxOverflow,
-                Resource::Pending | Resource::Request => ClusterStat::UpstreamRqPendingOverflow,
+                Resource::Pending => ClusterStat::UpstreamRqPendingOverflow,
+                Resource::Request => ClusterStat::UpstreamRqActiveOverflow,
                 Resource::Retry => ClusterStat::UpstreamRqRetryOverflow,
             };
             cluster.stats.inc(overflow);
@@ -143,7 +144,6 @@ pub struct OpenConnection {
     endpoint: Arc<EndpointState>,
     permit: Permit,
     since: Instant,
-    connected: Cell<bool>,
     by_peer: Cell<bool>,
     /// Requests are under way, which the end cuts.
     busy: Cell<bool>,
@@ -156,18 +156,12 @@ impl OpenConnection {
             endpoint: endpoint.clone(),
             permit,
             since: Instant::now(),
-            connected: Cell::new(false),
             by_peer: Cell::new(false),
             busy: Cell::new(false),
         }
     }
 
-    /// The connect succeeded.
-    pub fn connected(&self) {
-        self.connected.set(true);
-    }
-
-    /// The peer ended it.
+    /// The peer ended it, or let it not come about.
     pub fn ended_by_peer(&self) {
         self.by_peer.set(true);
     }
@@ -187,19 +181,17 @@ impl Drop for OpenConnection {
     fn drop(&mut self) {
         use ClusterStat as S;
         let stats = &self.permit.cluster.stats;
-        if self.connected.get() {
-            let (ended, with_requests) = match self.by_peer.get() {
-                true => (S::UpstreamCxDestroyRemote, S::UpstreamCxDestroyRemoteWithActiveRq),
-                false => (S::UpstreamCxDestroyLocal, S::UpstreamCxDestroyLocalWithActiveRq),
-            };
-            stats.inc(S::UpstreamCxDestroy);
-            stats.inc(ended);
-            if self.busy.get() {
-                stats.inc(S::UpstreamCxDestroyWithActiveRq);
-                stats.inc(with_requests);
-            }
-            stats.record(S::UpstreamCxLengthMs, self.since.elapsed().as_millis() as u64);
+        let (ended, with_requests) = match self.by_peer.get() {
+            true => (S::UpstreamCxDestroyRemote, S::UpstreamCxDestroyRemoteWithActiveRq),
+            false => (S::UpstreamCxDestroyLocal, S::UpstreamCxDestroyLocalWithActiveRq),
+        };
+        stats.inc(S::UpstreamCxDestroy);
+        stats.inc(ended);
+        if self.busy.get() {
+            stats.inc(S::UpstreamCxDestroyWithActiveRq);
+            stats.inc(with_requests);
         }
+        stats.record(S::UpstreamCxLengthMs, self.since.elapsed().as_millis() as u64);
         self.endpoint.active_connections.fetch_sub(1, Ordering::Relaxed);
     }
 }

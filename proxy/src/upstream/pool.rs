@@ -4,7 +4,7 @@
 //! it waits for a place; whoever gives a connection back hands it to the one that waited longest.
 
 use std::{
-    cell::{Cell, OnceCell, RefCell},
+    cell::{Cell, RefCell},
     collections::VecDeque,
     rc::Rc,
     sync::Arc,
@@ -14,18 +14,20 @@ use std::{
 use tokio::sync::oneshot;
 
 use super::{
+    codec_stats::CodecStats,
     connect::{self, ConnectFailure, ConnectOptions, Connected},
     permit::{OpenConnection, Permit, Resource},
 };
 use crate::{
     address::Address,
-    cluster::{Cluster, Endpoint, Priority, UpstreamProtocol},
+    cluster::{Cluster, Endpoint, EndpointState, Priority, UpstreamProtocol},
+    failure::ResetReason,
     http::{
         codec::{h1, h2},
         message::Protocol,
     },
     io::Stream,
-    stats::{ClusterPart, ClusterStat, Group, Http2Stat, Prefix},
+    stats::ClusterStat,
     stream_info::TlsInfo,
     tls::UpstreamTransport,
     worker,
@@ -130,7 +132,9 @@ enum Wake {
 
 pub struct Pool {
     key: PoolKey,
-    http2_stats: Rc<OnceCell<Group<Http2Stat>>>,
+    codecs: Rc<CodecStats>,
+    /// Its health decides whether connections may stay.
+    host: Arc<EndpointState>,
     // Boxed once when the connection is made: leases and waiters pass it on by pointer.
     #[allow(clippy::vec_box)]
     idle: RefCell<Vec<Box<Http1Connection>>>,
@@ -143,11 +147,12 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// `http2_stats` are the cluster's, shared by its pools.
-    pub fn new(key: PoolKey, http2_stats: Rc<OnceCell<Group<Http2Stat>>>) -> Rc<Self> {
+    /// `codecs` are the cluster's, shared by its pools.
+    pub fn new(key: PoolKey, host: Arc<EndpointState>, codecs: Rc<CodecStats>) -> Rc<Self> {
         Rc::new(Self {
             key,
-            http2_stats,
+            codecs,
+            host,
             idle: RefCell::default(),
             shared: RefCell::default(),
             waiters: RefCell::default(),
@@ -184,10 +189,8 @@ impl Pool {
                 self.connection_permit(cluster, priority)
             };
             if let Some(permit) = permit {
-                return self
-                    .open(cluster, endpoint, permit, shared)
-                    .await
-                    .map_err(AcquireFailure::Connect);
+                let opened = self.open(cluster, endpoint, permit, shared).await;
+                return opened.map_err(|failure| failed(cluster, failure));
             }
             let (wake, woken) = oneshot::channel();
             self.waiters.borrow_mut().push_back(wake);
@@ -196,7 +199,7 @@ impl Pool {
                     self.busy.set(self.busy.get() + 1);
                     return Ok(Lease::Http1(connection));
                 }
-                Ok(Wake::Failed(failure)) => return Err(AcquireFailure::Connect(failure)),
+                Ok(Wake::Failed(failure)) => return Err(failed(cluster, failure)),
                 Ok(Wake::Retry) | Err(_) => {}
             }
             if let Some(lease) = self.pooled(cluster) {
@@ -246,13 +249,16 @@ impl Pool {
         shared: &worker::Shared,
     ) -> Result<Lease, ConnectFailure> {
         let connecting = Connecting::new(self);
+        self.codecs.announce(self.key.protocol, cluster, shared);
         let open = OpenConnection::new(&endpoint.state, permit);
         let result = match connect::connect(cluster, endpoint, &self.key.options).await {
-            Ok(connected) => {
-                open.connected();
-                self.start(cluster, connected, open, shared).await
+            Ok(connected) => self.start(cluster, connected, open, shared).await,
+            Err(failure) => {
+                if failure.reason != ResetReason::ConnectTimeout {
+                    open.ended_by_peer();
+                }
+                Err(failure)
             }
-            Err(failure) => Err(failure),
         };
         drop(connecting);
         match &result {
@@ -288,18 +294,17 @@ impl Pool {
             protocol: if http2 { Protocol::Http2 } else { Protocol::Http11 },
             connect: (connected.started, connected.finished),
         });
-        let stats = &cluster.state.stats;
+        if self.key.protocol == Wanted::Auto {
+            let spoken = if http2 { Wanted::Http2 } else { Wanted::Http1 };
+            self.codecs.announce(spoken, cluster, shared);
+        }
         if http2 {
-            stats.inc(ClusterStat::UpstreamCxHttp2Total);
             let settings = super::exchange::http2_settings(cluster);
-            let codec_stats = self.http2_stats.get_or_init(|| {
-                let part = Prefix::cluster_part(cluster.stat_name.clone(), ClusterPart::Http2);
-                shared.stats.group(part)
-            });
+            let codec_stats = self.codecs.http2(cluster, shared);
             let (handle, driver) = h2::ClientConnection::handshake(connected.stream, &settings, codec_stats.clone())
                 .await
                 .map_err(|e| ConnectFailure {
-                    reason: crate::failure::ResetReason::ProtocolError,
+                    reason: ResetReason::ProtocolError,
                     transport: None,
                     sentence: format!("cluster {}: HTTP/2 preface failed: {e}", cluster.name),
                 })?;
@@ -322,7 +327,6 @@ impl Pool {
             }
             return Ok(Lease::Http2(connection));
         }
-        stats.inc(ClusterStat::UpstreamCxHttp1Total);
         let codec = h1::ClientConnection::new(connected.stream, super::exchange::http1_settings(cluster));
         self.busy.set(self.busy.get() + 1);
         open.busy(true);
@@ -335,6 +339,20 @@ impl Pool {
         })))
     }
 
+    fn host_stays(&self) -> bool {
+        use std::sync::atomic::Ordering::Relaxed;
+        let host = &self.host;
+        !(host.removed.load(Relaxed) || host.ejected.load(Relaxed) || host.failed_active_health_check.load(Relaxed))
+    }
+
+    /// Takes back a connection on which nothing was sent.
+    pub fn give_back_unused(&self, lease: Lease, cluster: &Cluster) {
+        match lease {
+            Lease::Http1(connection) => self.give_back(connection, cluster),
+            Lease::Http2(connection) => self.stream_ended(&connection),
+        }
+    }
+
     /// Takes an HTTP/1 connection back after its exchange; one that cannot be reused closes here.
     pub fn give_back(&self, mut connection: Box<Http1Connection>, cluster: &Cluster) {
         self.busy.set(self.busy.get() - 1);
@@ -345,8 +363,12 @@ impl Pool {
         if spent {
             cluster.state.stats.inc(ClusterStat::UpstreamCxMaxRequests);
         }
-        connection.open.busy(!connection.codec.body_complete());
-        if self.draining.get() || expired || spent || !connection.codec.is_reusable() {
+        let complete = connection.codec.body_complete();
+        connection.open.busy(!complete);
+        if complete && !connection.codec.is_reusable() {
+            cluster.state.stats.inc(ClusterStat::UpstreamCxCloseNotify);
+        }
+        if self.draining.get() || !self.host_stays() || expired || spent || !connection.codec.is_reusable() {
             drop(connection);
             return self.wake_one();
         }
@@ -387,6 +409,8 @@ impl Pool {
 
     /// Closes idle connections that the peer closed or that idled longer than `idle_timeout`; all of them if `all`.
     pub fn sweep(&self, now: Instant, idle_timeout: Option<Duration>, all: bool) {
+        // As Envoy drains the pools of a host that left or is taken for sick.
+        let all = all || !self.host_stays();
         let expired = |since: Instant| all || idle_timeout.is_some_and(|max| now.duration_since(since) >= max);
         self.idle.borrow_mut().retain_mut(|c| {
             if expired(c.idle_since) {
@@ -420,6 +444,12 @@ impl Pool {
             && self.shared.borrow().is_empty()
             && self.waiters.borrow().is_empty()
     }
+}
+
+/// A request that waited for a connection that did not come about.
+fn failed(cluster: &Cluster, failure: ConnectFailure) -> AcquireFailure {
+    cluster.state.stats.inc(ClusterStat::UpstreamRqPendingFailureEject);
+    AcquireFailure::Connect(failure)
 }
 
 fn exhausted(requests: u32, cluster: &Cluster) -> bool {

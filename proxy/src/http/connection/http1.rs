@@ -27,6 +27,7 @@ const HEADER_TIMEOUT: &str = "request_header_timeout";
 impl Connection {
     pub(super) async fn serve_http1(&self, stream: io::Stream, mut drain: DrainWatch) {
         let manager = &self.manager;
+        self.worker.http1_stats();
         let mut codec = h1::ServerConnection::new(stream, manager.http1_settings(self.info.tls.is_some()));
         let deadline = manager.max_connection_duration.map(|d| self.info.start + d);
         let mut requests = 0_u32;
@@ -45,7 +46,7 @@ impl Connection {
             let head = match waited {
                 Waited::Request(Ok(Some(head))) => head,
                 Waited::Request(Ok(None)) => {
-                    manager.stats.inc(HttpStat::DownstreamCxDestroyRemote);
+                    self.counted.ended_by_peer();
                     break;
                 }
                 Waited::Request(Err(e)) => {

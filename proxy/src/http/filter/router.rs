@@ -16,7 +16,7 @@ mod reply;
 
 use self::{
     attempt::{Attempt, AttemptFailure, Outcome},
-    deadline::Deadlines,
+    deadline::{Deadlines, Expired},
     replay::Replay,
 };
 use super::super::{
@@ -107,7 +107,7 @@ fn plan(router: &Router, stream: &mut Stream<'_>, snapshot: &Snapshot) -> Result
     let (virtual_host, route) = match route::select(&config, &facts, &mut ()) {
         Selection::Route(virtual_host, route) => (virtual_host.clone(), route.clone()),
         Selection::TlsRedirect => {
-            stats.inc(HttpStat::RqRedirect);
+            stats.inc(HttpStat::RqDirectResponse);
             return Err(Box::new(reply::tls_redirect(&stream.request)));
         }
         Selection::None => {
@@ -121,7 +121,8 @@ fn plan(router: &Router, stream: &mut Stream<'_>, snapshot: &Snapshot) -> Result
     let action = match &route.action {
         Action::Route(action) => action,
         Action::Redirect(redirect) => {
-            stats.inc(HttpStat::RqRedirect);
+            // Envoy counts every answer that a route gives by itself as one.
+            stats.inc(HttpStat::RqDirectResponse);
             let location = route::redirect::location(redirect, &route.matches, &stream.request);
             return Err(Box::new(reply::redirect(redirect.code, location)));
         }
@@ -203,6 +204,9 @@ async fn forward(router: &Router, stream: &mut Stream<'_>, plan: Plan) -> Stream
         {
             tried.push(endpoint.clone());
         }
+        if matches!(&outcome, Outcome::Failed(AttemptFailure::TimedOut(Expired::PerTry))) {
+            plan.cluster.state.stats.inc(ClusterStat::UpstreamRqPerTryTimeout);
+        }
         let decision = match &mut retry {
             Some(state) if replay.is_whole() => {
                 state.decide(&outcome.for_retry(), &plan.cluster, stream.worker.random())
@@ -268,7 +272,7 @@ async fn pause(
     enum Woken {
         Slept,
         Closed(super::super::codec::CodecError),
-        Expired(deadline::Expired),
+        Expired(Expired),
     }
     let woken = std::future::poll_fn(|cx| {
         use std::{future::Future, task::Poll};

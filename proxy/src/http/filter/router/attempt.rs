@@ -133,7 +133,7 @@ impl Attempt<'_, '_> {
         let priority = self.plan.action().priority;
         let options = self.connect_options(endpoint);
         let key = PoolKey::new(cluster, endpoint, self.stream.request.protocol, options);
-        let pool = local.pool(key);
+        let pool = local.pool(key, endpoint);
         let shared = &self.stream.worker.shared;
         let lease = {
             let mut acquire = pin!(pool.acquire(cluster, endpoint, priority, shared));
@@ -153,8 +153,10 @@ impl Attempt<'_, '_> {
             })
             .await?
         };
-        let permit = Permit::take(&cluster.state, priority, Resource::Request)
-            .ok_or_else(|| Outcome::Failed(overflow(Resource::Request, &cluster.name)))?;
+        let Some(permit) = Permit::take(&cluster.state, priority, Resource::Request) else {
+            pool.give_back_unused(lease, cluster);
+            return Err(Outcome::Failed(overflow(Resource::Request, &cluster.name)));
+        };
         cluster.state.stats.inc(ClusterStat::UpstreamRqTotal);
         self.plan.count(RouteStat::UpstreamRqTotal);
         endpoint.state.counters.rq_total.fetch_add(1, Ordering::Relaxed);

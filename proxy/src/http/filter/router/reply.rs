@@ -127,7 +127,9 @@ pub(super) fn upstream_failure(stream: &mut Stream<'_>, plan: &Plan, failure: At
         }
         AttemptFailure::TimedOut(expired) => {
             match expired {
-                Expired::PerTry | Expired::PerTryIdle => stats.inc(ClusterStat::UpstreamRqPerTryTimeout),
+                // Counted where each attempt ends.
+                Expired::PerTry => {}
+                Expired::PerTryIdle => stats.inc(ClusterStat::UpstreamRqPerTryIdleTimeout),
                 _ => {
                     stats.inc(ClusterStat::UpstreamRqTimeout);
                     plan.count(RouteStat::UpstreamRqTimeout);
