@@ -457,6 +457,23 @@ pub struct OutlierCounters {
     pub last_unejection_ms: AtomicU64,
 }
 
+impl TcpKeepalive {
+    /// What is not given is the system's.
+    pub fn for_socket(&self) -> socket2::TcpKeepalive {
+        let mut keepalive = socket2::TcpKeepalive::new();
+        if let Some(time) = self.time {
+            keepalive = keepalive.with_time(time);
+        }
+        if let Some(interval) = self.interval {
+            keepalive = keepalive.with_interval(interval);
+        }
+        if let Some(probes) = self.probes {
+            keepalive = keepalive.with_retries(probes);
+        }
+        keepalive
+    }
+}
+
 impl ClusterState {
     /// How many hosts there are.
     pub fn hosts(&self) -> usize {

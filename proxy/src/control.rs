@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, watch};
 use crate::{
     bootstrap::{Bootstrap, StaticResources},
     config::Context,
-    listener::socket::Listening,
+    listener::{accept::HandedOver, exact_balance::ExactBalance, socket::Listening},
 };
 use ads::Ads;
 use publisher::Publisher;
@@ -27,8 +27,11 @@ pub enum Command {
     Listen {
         name: Arc<str>,
         sockets: Vec<Listening>,
+        balance: Option<Arc<ExactBalance>>,
         stop: watch::Receiver<bool>,
     },
+    /// Another worker accepted this connection, and this one has fewer.
+    Serve(HandedOver),
     /// The snapshot changed: let go of the old one, and of clusters that left.
     Swapped,
     /// Finish and end the thread.

@@ -143,6 +143,9 @@ fn serve(
             metadata: Arc::new(serde_json::Value::Object(bootstrap.node.metadata.clone())),
         },
         stats: context.stats.clone(),
+        max_downstream_connections: bootstrap
+            .max_downstream_connections
+            .map(|limit| u32::try_from(limit).unwrap_or(u32::MAX)),
         ipv6: args.local_address_ip_version == "v6",
         drain: DrainSettings {
             time: drain_time,

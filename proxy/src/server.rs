@@ -5,7 +5,10 @@
 
 use std::{
     io,
-    sync::{Arc, atomic::AtomicU64},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64},
+    },
     thread::JoinHandle,
     time::Duration,
 };
@@ -14,6 +17,7 @@ use tokio::{runtime, sync::mpsc, task::LocalSet};
 
 use crate::{
     access_log::file::{FlushSettings, LogFiles},
+    cluster::Limit,
     control::{
         Command,
         publisher::{DrainSettings, Publisher},
@@ -45,6 +49,8 @@ pub struct Settings {
     pub flush: FlushSettings,
     /// `--local-address-ip-version v6`.
     pub ipv6: bool,
+    /// `None`: no limit.
+    pub max_downstream_connections: Option<u32>,
 }
 
 impl Process {
@@ -62,6 +68,10 @@ impl Process {
             own_address: crate::sys::own_address(settings.ipv6),
             log_files: LogFiles::start(settings.flush, filesystem)?,
             workers: settings.concurrency,
+            downstream_connections: Limit {
+                now: AtomicU32::new(0),
+                max: AtomicU32::new(settings.max_downstream_connections.unwrap_or(u32::MAX)),
+            },
         });
         let mut inboxes = Vec::with_capacity(settings.concurrency);
         let mut workers = Vec::with_capacity(settings.concurrency);

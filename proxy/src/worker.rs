@@ -14,7 +14,7 @@ use hashbrown::HashMap;
 
 use crate::{
     access_log::file::LogFiles,
-    cluster::Cluster,
+    cluster::{Cluster, Limit},
     control::{Command, Commands},
     listener::accept,
     snapshot::Snapshot,
@@ -34,6 +34,8 @@ pub struct Shared {
     pub log_files: Arc<LogFiles>,
     /// `--concurrency`.
     pub workers: usize,
+    /// Connections of all listeners that count, and how many there may be (`overload_manager`).
+    pub downstream_connections: Limit,
 }
 
 /// What formats and headers say of this proxy.
@@ -130,11 +132,21 @@ pub async fn run(worker: Rc<Worker>, mut commands: Commands) {
             }
         };
         match command {
-            Some(Command::Listen { name, sockets, stop }) => {
+            Some(Command::Listen {
+                name,
+                sockets,
+                balance,
+                stop,
+            }) => {
                 for socket in sockets {
-                    if let Err(e) = accept::spawn(&worker, name.clone(), socket, stop.clone()) {
+                    if let Err(e) = accept::spawn(&worker, name.clone(), socket, balance.clone(), stop.clone()) {
                         tracing::error!(listener = &*name, "cannot watch the listening socket: {e}");
                     }
+                }
+            }
+            Some(Command::Serve(connection)) => {
+                if let Err(e) = connection.serve(&worker) {
+                    tracing::error!("cannot serve a connection that was handed over: {e}");
                 }
             }
             Some(Command::Swapped) => worker.swapped(),

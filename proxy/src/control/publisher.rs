@@ -14,6 +14,7 @@ use crate::{
     drain::{DrainOrder, DrainStrategy},
     listener::{
         FilterChain, Listener,
+        exact_balance::ExactBalance,
         socket::{self, BindError},
     },
     route::RouteConfiguration,
@@ -130,12 +131,15 @@ impl Publisher {
         self.sockets.remove(&listener.name);
         let by_worker = socket::bind(listener, self.workers.len())?;
         let (stop, stopped) = watch::channel(false);
+        // One worker has nobody to hand anything to.
+        let balance = (listener.exact_balance && self.workers.len() > 1).then(|| ExactBalance::new(&self.workers));
         for (worker, sockets) in self.workers.iter().zip(by_worker) {
             let name = listener.name.clone();
             // A worker ends only with the process.
             let _ = worker.send(Command::Listen {
                 name,
                 sockets,
+                balance: balance.clone(),
                 stop: stopped.clone(),
             });
         }

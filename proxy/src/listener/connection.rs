@@ -31,6 +31,9 @@ pub async fn handle(worker: Rc<Worker>, listener: Arc<str>, socket: Socket, loca
     let Some(listener) = snapshot.listeners.get(&listener).cloned() else {
         return;
     };
+    let Some(_admitted) = Admitted::new(&worker, &listener, &snapshot.runtime) else {
+        return;
+    };
     let start = Instant::now();
     let accepted = Accepted {
         direct_local: local.clone(),
@@ -46,6 +49,48 @@ pub async fn handle(worker: Rc<Worker>, listener: Arc<str>, socket: Socket, loca
         ready.serve(worker).await;
     }
 }
+
+/// A place under the limits of connections, given up when dropped. One beyond them is closed before a byte is read, so
+/// that a flood costs no memory.
+struct Admitted {
+    worker: Rc<Worker>,
+    /// Under the limit of all listeners.
+    counted: bool,
+}
+
+impl Admitted {
+    fn new(worker: &Rc<Worker>, listener: &Listener, runtime: &Runtime) -> Option<Self> {
+        let stats = &listener.stats;
+        if !runtime.is_empty() {
+            // Envoy's only way to limit one listener.
+            let key = format!("envoy.resource_limits.listener.{}.connection_limit", listener.name);
+            let limit = runtime.get(&key).and_then(serde_json::Value::as_u64);
+            if limit.is_some_and(|limit| stats.value(ListenerStat::DownstreamCxActive) >= limit) {
+                stats.inc(ListenerStat::DownstreamCxOverflow);
+                return None;
+            }
+        }
+        let counted = !listener.ignore_global_conn_limit;
+        if counted && !worker.shared.downstream_connections.try_take() {
+            stats.inc(ListenerStat::DownstreamGlobalCxOverflow);
+            return None;
+        }
+        Some(Self {
+            worker: worker.clone(),
+            counted,
+        })
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        if self.counted {
+            self.worker.shared.downstream_connections.give_back();
+        }
+    }
+}
+
+type Runtime = serde_json::Map<String, serde_json::Value>;
 
 /// Counts a connection that a filter chain took, and its end, however it comes.
 struct Counted {

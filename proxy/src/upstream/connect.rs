@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use socket2::{Domain, Protocol as IpProtocol, Socket as Socket2, TcpKeepalive as Keepalive, Type};
+use socket2::{Domain, Protocol as IpProtocol, Socket as Socket2, Type};
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
 
 use crate::{
@@ -147,17 +147,7 @@ async fn open_tcp(cluster: &Cluster, to: SocketAddr) -> io::Result<TcpStream> {
     )?;
     socket.set_tcp_nodelay(true)?;
     if let Some(k) = &cluster.tcp_keepalive {
-        let mut keepalive = Keepalive::new();
-        if let Some(time) = k.time {
-            keepalive = keepalive.with_time(time);
-        }
-        if let Some(interval) = k.interval {
-            keepalive = keepalive.with_interval(interval);
-        }
-        if let Some(probes) = k.probes {
-            keepalive = keepalive.with_retries(probes);
-        }
-        socket.set_tcp_keepalive(&keepalive)?;
+        socket.set_tcp_keepalive(&k.for_socket())?;
     }
     for option in &cluster.socket_options {
         crate::sys::set_socket_option(&socket, option)?;
