@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::{
     failure::ResponseFlags,
     format::{Facts, Format},
-    route::matcher::{HeaderMatcher, RuntimeFraction},
+    route::matcher::{HeaderMatcher, MetadataMatcher, RuntimeFraction},
     worker::Worker,
 };
 
@@ -49,6 +49,13 @@ pub enum Filter {
     And(Vec<Self>),
     Or(Vec<Self>),
     Header(Box<HeaderMatcher>),
+    /// Of the stream's dynamic metadata.
+    Metadata {
+        matcher: Box<MetadataMatcher>,
+        if_missing: bool,
+    },
+    /// Whether lines that are written when a stream ends, as all are here, are wanted.
+    LogType(bool),
     /// Empty: any flag.
     ResponseFlag(ResponseFlags),
     GrpcStatus {
@@ -117,6 +124,11 @@ impl Filter {
             Self::And(all) => all.iter().all(|f| f.admits(facts, worker)),
             Self::Or(any) => any.iter().any(|f| f.admits(facts, worker)),
             Self::Header(matcher) => facts.request.is_some_and(|r| matcher.matches(r)),
+            Self::Metadata { matcher, if_missing } => {
+                let found = matcher.found(info.dynamic_metadata.as_deref());
+                found.unwrap_or(*if_missing)
+            }
+            Self::LogType(wanted) => *wanted,
             Self::ResponseFlag(flags) if flags.is_empty() => !info.flags.is_empty(),
             Self::ResponseFlag(flags) => info.flags.contains(*flags),
             Self::GrpcStatus { statuses, exclude } => {

@@ -1,11 +1,14 @@
 //! The admin interface, on the control thread: Envoy's paths, Envoy's formats.
 //!
-//! `server` speaks HTTP, `respond` is the table of paths, `dump`, `info` and `hosts` make the bodies. What changes state
+//! `server` speaks HTTP, `respond` says who may ask, `paths` is the table of paths; the rest makes the bodies. What changes state
 //! wants POST and refuses browsers that were sent from elsewhere; reading works under any `Host`.
 
+mod certificates;
 mod dump;
 mod hosts;
 mod info;
+mod init_dump;
+mod paths;
 mod respond;
 mod server;
 
@@ -22,7 +25,9 @@ use tokio::sync::mpsc;
 
 use crate::{
     bootstrap::Received,
-    stats::{Group, ListenerManagerStat, RuntimeStat, ServerStat},
+    config::runtime::Runtime,
+    control::ledger::Ledger,
+    stats::{ConfigStat, Group, ListenerManagerStat, RuntimeStat, ServerStat},
     worker::Shared,
 };
 
@@ -46,79 +51,92 @@ pub enum State {
     Initializing = 3,
 }
 
+impl State {
+    /// As `/ready` and `/server_info` have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Live => "LIVE",
+            Self::Draining => "DRAINING",
+            Self::PreInitializing => "PRE_INITIALIZING",
+            Self::Initializing => "INITIALIZING",
+        }
+    }
+}
+
 /// What the admin interface shows. One per process, on the control thread.
 pub struct Admin {
     pub shared: Arc<Shared>,
     pub requests: mpsc::UnboundedSender<Request>,
     pub bootstrap: Received,
     pub node: bytes::Bytes,
-    /// Static resources as they came.
-    pub static_clusters: Vec<Received>,
-    pub static_listeners: Vec<Received>,
+    /// Resources as they came.
+    pub ledger: Rc<RefCell<Ledger>>,
     pub options: Options,
     pub started: Instant,
     pub state: Cell<State>,
     /// `/healthcheck/fail`.
     pub failing: Cell<bool>,
-    pub runtime: RefCell<Arc<serde_json::Map<String, serde_json::Value>>>,
+    pub runtime: Runtime,
     server: Group<ServerStat>,
     listener_manager: Group<ListenerManagerStat>,
     runtime_stats: Group<RuntimeStat>,
+    config: Group<ConfigStat>,
 }
 
-/// The command line, as `/server_info` shows it.
+/// What the process was told of itself.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    pub concurrency: usize,
-    pub config_path: String,
-    pub mode: &'static str,
-    pub log_level: String,
-    pub service_cluster: String,
-    pub service_node: String,
-    pub service_zone: String,
-    pub drain_time_s: u64,
-    pub drain_strategy: &'static str,
+    /// `CommandLineOptions`, as `/server_info` prints it.
+    pub command_line: serde_json::Value,
     pub allow_paths: Vec<crate::matcher::StringMatcher>,
 }
 
 impl Admin {
-    #[allow(clippy::too_many_arguments)]
     pub fn new(
         shared: Arc<Shared>,
         requests: mpsc::UnboundedSender<Request>,
         bootstrap: Received,
         node: bytes::Bytes,
-        static_clusters: Vec<Received>,
-        static_listeners: Vec<Received>,
+        ledger: Rc<RefCell<Ledger>>,
+        runtime: Runtime,
         options: Options,
     ) -> Rc<Self> {
         let server = shared.stats.group(crate::stats::Prefix::root("server."));
         let listener_manager = shared.stats.group(crate::stats::Prefix::root("listener_manager."));
         let runtime_stats = shared.stats.group(crate::stats::Prefix::root("runtime."));
+        let config = shared.stats.group(crate::stats::Prefix::root("control_plane."));
         let admin = Rc::new(Self {
             runtime_stats,
             shared,
             requests,
             bootstrap,
             node,
-            static_clusters,
-            static_listeners,
+            ledger,
             options,
             started: Instant::now(),
             state: Cell::new(State::PreInitializing),
             failing: Cell::new(false),
-            runtime: RefCell::default(),
+            runtime,
             server,
             listener_manager,
+            config,
         });
         admin.refresh_gauges();
         admin
     }
 
+    /// What is said to the outside: who fails health checks drains.
+    pub fn shown_state(&self) -> State {
+        match self.state.get() {
+            State::Live if self.failing.get() => State::Draining,
+            state => state,
+        }
+    }
+
     /// Sets gauges that are known rather than counted; before every rendering of statistics.
     pub fn refresh_gauges(&self) {
         let server = &self.server;
-        server.set(ServerStat::State, self.state.get() as u64);
+        server.set(ServerStat::State, self.shown_state() as u64);
         server.set(ServerStat::Live, u64::from(!self.failing.get()));
         server.set(ServerStat::Concurrency, self.shared.workers as u64);
         server.set(ServerStat::Uptime, self.started.elapsed().as_secs());
@@ -129,6 +147,10 @@ impl Admin {
         crate::server::gauges::refresh(&self.shared, server);
         let keys = self.shared.snapshot.load().runtime.len();
         self.runtime_stats.set(RuntimeStat::NumKeys, keys as u64);
+        if let Some(accepted) = self.ledger.borrow().accepted {
+            self.config
+                .set(ConfigStat::ConfigAgeSeconds, accepted.elapsed().as_secs());
+        }
         let manager = &self.listener_manager;
         manager.set(
             ListenerManagerStat::WorkersStarted,

@@ -18,7 +18,7 @@ mod static_resources;
 mod stats;
 
 pub use admin::Admin;
-pub use document::{Received, Source};
+pub use document::{Received, Source, message};
 pub use dynamic::DynamicResources;
 pub use node::Node;
 pub use static_resources::StaticResources;

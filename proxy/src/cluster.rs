@@ -1,11 +1,11 @@
 //! Clusters: what an upstream service is, which of its endpoints takes a request, and when it must not take more.
 //!
-//! A [`Cluster`] is config and stands in the snapshot; its [`ClusterState`] (breakers, endpoints, statistics) is keyed by
-//! name and outlives every update. An [`Endpoint`] is config of one host; its [`EndpointState`] outlives EDS updates.
+//! A [`Cluster`] is config and stands in the snapshot with its endpoints; its [`ClusterState`] (breakers, statistics) is keyed
+//! by name and outlives every update. An [`Endpoint`] is config of one host; its [`EndpointState`] outlives EDS updates.
 
 use std::{
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicBool, AtomicU32, AtomicU64},
     },
     time::Duration,
@@ -71,6 +71,10 @@ pub struct Cluster {
     pub metadata: Option<Arc<serde_json::Value>>,
     /// Hash of the received resource: an equal update is a no-op.
     pub hash: u64,
+    /// Of this version alone: the one before serves its own until this one is warm.
+    pub endpoints: ArcSwap<EndpointSet>,
+    /// The version before, whose hosts' state this one takes over.
+    pub replaces: Weak<Self>,
     pub state: Arc<ClusterState>,
 }
 
@@ -307,7 +311,8 @@ pub struct ClusterState {
     pub name: Arc<str>,
     pub stats: stats::Group<stats::ClusterStat>,
     pub breakers: [Breaker; 2],
-    pub endpoints: ArcSwap<EndpointSet>,
+    /// The newest [`EndpointSet::version`].
+    pub endpoint_version: AtomicU64,
     /// Bumped by every change of health or ejection, so that workers rebuild what they derived from `endpoints`.
     pub health_generation: AtomicU64,
     /// Hosts ejected now, across workers.
@@ -349,7 +354,7 @@ pub struct Limit {
 /// All endpoints of a cluster at one moment.
 #[derive(Debug, Default)]
 pub struct EndpointSet {
-    /// Grows with every change: workers rebuild balancers when it differs.
+    /// Grows with every change, over all versions of the cluster: workers rebuild balancers when it differs. 0: none yet.
     pub version: u64,
     /// By priority, 0 first.
     pub priorities: Vec<PrioritySet>,
@@ -474,12 +479,7 @@ impl TcpKeepalive {
     }
 }
 
-impl ClusterState {
-    /// How many hosts there are.
-    pub fn hosts(&self) -> usize {
-        self.endpoints.load().priorities.iter().map(|p| p.endpoints.len()).sum()
-    }
-
+impl Cluster {
     /// Whether a request is refused by `drop_overloads`, for which `random` decides; `Some(true)`: every request is.
     pub fn drops(&self, random: u64) -> Option<bool> {
         const MILLION: u64 = 1_000_000;

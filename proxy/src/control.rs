@@ -1,24 +1,34 @@
 //! The control thread: everything that is not a request. Config comes in, becomes runtime types, and is published.
 //!
-//! `ads` hears the control plane, `resources` knows every resource and when it is warm, `publisher` owns the next snapshot,
-//! the listening sockets and the drains; workers hear of it by [`Command`]s.
+//! `sources` hears control planes and files, `resources` knows every resource and when it is warm, `interest` who needs it;
+//! `publisher` owns the next snapshot, the listening sockets and the drains; workers hear of it by [`Command`]s.
 
-pub mod ads;
+pub mod file;
+pub mod interest;
+pub mod key_files;
+pub mod ledger;
+pub mod origin;
 pub mod publisher;
 pub mod resources;
+pub mod server;
+pub mod sources;
+pub mod subscription_stats;
 
-use std::{sync::Arc, time::Duration};
+use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
 
 use tokio::sync::{mpsc, watch};
+use xds_client::WILDCARD;
 
 use crate::{
     bootstrap::{Bootstrap, StaticResources},
-    config::Context,
+    config::{Context, source::ConfigSource},
     listener::{accept::HandedOver, exact_balance::ExactBalance, socket::Listening},
 };
-use ads::Ads;
+use interest::{Changes, Kind, Need, User};
+use ledger::Ledger;
 use publisher::Publisher;
-use resources::{Resources, Wanted};
+use resources::Resources;
+use sources::Sources;
 
 /// What the control thread tells a worker.
 #[derive(Debug)]
@@ -44,7 +54,9 @@ pub type Commands = mpsc::UnboundedReceiver<Command>;
 /// The config path after the bootstrap.
 pub struct Control {
     resources: Resources,
-    ads: Option<Ads>,
+    sources: Sources,
+    /// `lds_config`, until it is asked.
+    listeners: Option<(Need, Duration)>,
     housekeeping: tokio::time::Interval,
 }
 
@@ -52,42 +64,49 @@ pub struct Control {
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
 
 impl Control {
-    /// Takes the static resources and opens the stream to the control plane, where one is configured. Must be called inside
-    /// a `LocalSet`.
+    /// Takes the static resources, writes what it has into `ledger`, and opens the streams to the control planes. Must be called inside a `LocalSet`.
     ///
     /// # Errors
-    /// A static secret whose material cannot be used, or a management server that the config does not describe.
+    /// A static secret whose material cannot be used.
     pub fn start(
         publisher: Publisher,
         context: Context,
         bootstrap: &Bootstrap,
         statics: StaticResources,
+        ledger: Rc<RefCell<Ledger>>,
     ) -> anyhow::Result<Self> {
-        let mut resources = Resources::new(publisher, context);
-        let mut wanted = Wanted::default();
-        for (_, secret) in statics.secrets {
-            resources.add_secret(secret)?;
+        let mut resources = Resources::new(publisher, context, ledger);
+        for (received, secret) in statics.secrets {
+            resources.add_secret(&received, secret, None)?;
         }
         for (received, parsed) in statics.clusters {
-            resources.add_cluster(received, parsed, false, &mut wanted);
+            resources.add_cluster(received, parsed, None);
         }
         for (received, listener) in statics.listeners {
-            resources.add_listener(received, listener, false, &mut wanted);
+            resources.add_listener(received, listener, None);
         }
-        let ads = match &bootstrap.dynamic.ads {
-            Some(api) => {
-                let node = bootstrap.node.bytes.clone();
-                let ads = Ads::start(api, &bootstrap.dynamic, node, &resources)?;
-                ads.want(&wanted);
-                Some(ads)
-            }
-            None => None,
+        let dynamic = &bootstrap.dynamic;
+        let mut sources = Sources::new(dynamic.ads.clone(), bootstrap.node.bytes.clone());
+        let mut everything = |kind, source: &Option<Arc<ConfigSource>>| {
+            let source = source.as_ref()?;
+            sources.expect(kind);
+            let need = Need {
+                kind,
+                origin: resources.origins.id(source),
+                name: WILDCARD.into(),
+            };
+            Some((need, source.initial_fetch_timeout.unwrap_or(Duration::ZERO)))
         };
-        let housekeeping = tokio::time::interval(HOUSEKEEPING);
+        let clusters = everything(Kind::Cluster, &dynamic.clusters);
+        let listeners = everything(Kind::Listener, &dynamic.listeners);
+        if let Some((need, timeout)) = clusters {
+            resources.interest.want(need, User::Bootstrap, timeout);
+        }
         let mut control = Self {
             resources,
-            ads,
-            housekeeping,
+            sources,
+            listeners,
+            housekeeping: tokio::time::interval(HOUSEKEEPING),
         };
         control.publish();
         Ok(control)
@@ -99,36 +118,35 @@ impl Control {
 
     /// Whether the first config is complete: clusters and listeners were told of, and all of them are warm.
     pub fn initialized(&self) -> bool {
-        let told = self
-            .ads
-            .as_ref()
-            .is_none_or(|ads| ads.clusters_known && ads.listeners_known);
+        let told = self.sources.knows(Kind::Cluster) && self.sources.knows(Kind::Listener);
         told && self.resources.clusters_are_warm() && self.resources.listeners_are_warm()
+    }
+
+    /// Whether the clusters are complete; listeners follow.
+    pub fn clusters_initialized(&self) -> bool {
+        self.sources.knows(Kind::Cluster) && self.resources.clusters_are_warm()
     }
 
     /// Waits for one thing to happen and deals with it. Safe to cancel.
     pub async fn step(&mut self) {
         let resolved = self.resources.resolved.clone();
-        let heard = async {
-            match &mut self.ads {
-                // The client ends only with its handle, which `ads` holds.
-                Some(ads) => match ads.events.recv().await {
-                    Some(event) => event,
-                    None => std::future::pending().await,
-                },
-                None => std::future::pending().await,
+        let news = tokio::select! {
+            news = self.sources.news() => Some(news),
+            () = resolved.notified() => None,
+            owners = self.resources.watches.changed() => {
+                self.resources.reload(owners);
+                None
+            }
+            _ = self.housekeeping.tick() => {
+                self.resources.housekeep();
+                None
             }
         };
-        let event = tokio::select! {
-            event = heard => Some(event),
-            () = resolved.notified() => None,
-            _ = self.housekeeping.tick() => return self.resources.housekeep(),
-        };
-        if let (Some(event), Some(ads)) = (event, &mut self.ads) {
-            ads.hear(event, &mut self.resources);
+        if let Some((stream, heard)) = news {
+            self.sources.hear(&stream, heard, &mut self.resources);
             // What arrived together is published together.
-            while let Ok(event) = ads.events.try_recv() {
-                ads.hear(event, &mut self.resources);
+            while let Some((stream, heard)) = self.sources.more_news() {
+                self.sources.hear(&stream, heard, &mut self.resources);
             }
         }
         self.publish();
@@ -137,11 +155,29 @@ impl Control {
     fn publish(&mut self) {
         // Static listeners open with the first complete config, as Envoy's do.
         self.resources.publish();
-        if let Some(ads) = &mut self.ads {
-            ads.ask_for_listeners(&self.resources);
+        self.ask_for_listeners();
+        // Until nothing changes: a source that cannot be asked is given up, and makes others warm.
+        loop {
+            let changes = self.resources.interest.changes();
+            if changes == Changes::default() {
+                break;
+            }
+            self.sources.apply(changes, &mut self.resources);
+            self.resources.publish();
+            self.ask_for_listeners();
         }
         for note in self.resources.context.notes.take() {
             tracing::warn!("{note}");
+        }
+    }
+
+    /// Listeners are asked for once the first clusters are warm, as Envoy does.
+    fn ask_for_listeners(&mut self) {
+        if self.sources.knows(Kind::Cluster)
+            && self.resources.clusters_are_warm()
+            && let Some((need, timeout)) = self.listeners.take()
+        {
+            self.resources.interest.want(need, User::Bootstrap, timeout);
         }
     }
 }

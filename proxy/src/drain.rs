@@ -3,9 +3,15 @@
 //! A filter chain owns a [`Drain`]; its connections watch it. An update that replaces the chain, a listener's removal,
 //! `/drain_listeners` and SIGTERM start it. What a draining connection does is its codec's: `Connection: close`, GOAWAY.
 
-use std::time::{Duration, Instant};
+use std::{
+    cell::Cell,
+    future::{Future, poll_fn},
+    pin::pin,
+    task::Poll,
+    time::{Duration, Instant},
+};
 
-use tokio::sync::watch;
+use tokio::{sync::watch, time::sleep_until};
 
 /// How connections are told: `--drain-strategy`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -68,8 +74,11 @@ impl Drain {
         self.0.borrow().is_some()
     }
 
+    /// An order that stands already is told of too.
     pub fn watch(&self) -> DrainWatch {
-        DrainWatch(self.0.subscribe())
+        let mut watch = self.0.subscribe();
+        watch.mark_changed();
+        DrainWatch(watch)
     }
 
     /// Connections that watch.
@@ -82,15 +91,41 @@ impl Drain {
 pub struct DrainWatch(watch::Receiver<Option<DrainOrder>>);
 
 impl DrainWatch {
-    pub fn order(&self) -> Option<DrainOrder> {
-        *self.0.borrow()
+    /// The order that stands; [`Self::ordered`] tells of the next.
+    pub fn order(&mut self) -> Option<DrainOrder> {
+        *self.0.borrow_and_update()
     }
 
-    /// Waits for an order; pends for ever where the switch is gone without one.
+    /// Waits for an order that was not told of yet; pends for ever where the switch is gone without one. Safe to cancel.
     pub async fn ordered(&mut self) -> DrainOrder {
-        match self.0.wait_for(Option::is_some).await.map(|order| *order) {
-            Ok(Some(order)) => order,
-            _ => std::future::pending().await,
+        loop {
+            if self.0.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+            if let Some(order) = self.order() {
+                return order;
+            }
+        }
+    }
+
+    /// Keeps `order` up to date, and is ready when its time is over for connections that are left. Safe to cancel.
+    pub async fn cut(&mut self, order: &Cell<Option<DrainOrder>>) {
+        loop {
+            let mut over = pin!(order.get().and_then(|o| o.deadline()).map(|at| sleep_until(at.into())));
+            let mut ordered = pin!(self.ordered());
+            let news = poll_fn(|cx| {
+                if let Poll::Ready(news) = ordered.as_mut().poll(cx) {
+                    return Poll::Ready(Some(news));
+                }
+                match over.as_mut().as_pin_mut() {
+                    Some(over) => over.poll(cx).map(|()| None),
+                    None => Poll::Pending,
+                }
+            });
+            match news.await {
+                Some(news) => order.set(Some(news)),
+                None => return,
+            }
         }
     }
 }

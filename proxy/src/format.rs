@@ -11,6 +11,7 @@ mod time;
 
 pub use json::JsonFormat;
 use operator::Operator;
+pub use time::iso8601;
 
 use crate::{
     http::message::{RequestHead, ResponseHead},
@@ -43,13 +44,22 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// The gRPC status of the response, from its trailers or (trailers-only) its head.
+    /// The gRPC status of the response: from its trailers, (trailers-only) its head, or its HTTP status.
     pub fn grpc_status(&self) -> Option<u32> {
         let of = |headers: &http::HeaderMap| headers.get("grpc-status")?.to_str().ok()?.parse().ok();
-        self.response_trailers
-            .and_then(of)
-            .or_else(|| of(&self.response?.headers))
+        let told = self.response_trailers.and_then(of);
+        told.or_else(|| of(&self.response?.headers)).or_else(|| {
+            let status = http::StatusCode::from_u16(self.info.response_code?).ok()?;
+            Some(crate::http::local_reply::grpc_status(status))
+        })
     }
+}
+
+/// Operators that are known only where the config names their formatter.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Formatters {
+    /// `REQ_WITHOUT_QUERY`.
+    pub req_without_query: bool,
 }
 
 /// A compiled text format.
@@ -73,8 +83,14 @@ impl Format {
     /// # Errors
     /// A sentence that names the operator that is unknown or malformed.
     pub fn parse(text: &str) -> Result<Self, String> {
+        Self::with(Formatters::default(), text)
+    }
+
+    /// # Errors
+    /// As [`Self::parse`].
+    pub fn with(formatters: Formatters, text: &str) -> Result<Self, String> {
         Ok(Self {
-            parts: parse::parts(text)?,
+            parts: parse::parts(text, formatters)?,
             omit_empty: false,
         })
     }
@@ -112,15 +128,10 @@ impl Format {
         }
     }
 
-    /// The one operator that makes up the format, if it does.
-    fn only_operator(&self) -> Option<&Operator> {
+    /// The one operator that makes up the format, if it does, and how much of it is wanted.
+    fn only_operator(&self) -> Option<(&Operator, Option<usize>)> {
         match &*self.parts {
-            [
-                Part::Operator {
-                    operator,
-                    max_length: None,
-                },
-            ] => Some(operator),
+            [Part::Operator { operator, max_length }] => Some((operator, *max_length)),
             _ => None,
         }
     }

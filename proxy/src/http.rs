@@ -190,11 +190,18 @@ impl InternalAddress {
     }
 }
 
-/// `local_reply_config`, in the subset that needs no filter: the body format.
+/// `local_reply_config`, parsed.
 #[derive(Debug, Default)]
 pub struct LocalReply {
     pub mappers: Vec<LocalReplyMapper>,
     pub body: Option<ReplyBody>,
+}
+
+impl LocalReply {
+    /// Replies stay as they are.
+    pub fn is_plain(&self) -> bool {
+        self.mappers.is_empty() && self.body.is_none()
+    }
 }
 
 #[derive(Debug)]

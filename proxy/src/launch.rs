@@ -1,6 +1,6 @@
 //! From arguments to a running proxy: what `main` does, callable by programs that stand in for `pillion`.
 
-use std::{process::ExitCode, sync::Arc, time::Duration};
+use std::{cell::RefCell, process::ExitCode, rc::Rc, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use tokio::{sync::mpsc, task::LocalSet};
@@ -11,7 +11,7 @@ use crate::{
     bootstrap::{self, Bootstrap, StaticResources},
     cli::{self, Args, Mode, Strategy},
     config::Context,
-    control::{Control, publisher::DrainSettings},
+    control::{Control, ledger::Ledger, publisher::DrainSettings},
     listener::{Listener, TrafficDirection},
     server::{self, Ending, Process, Settings},
     stats,
@@ -96,27 +96,61 @@ fn run(args: &Args) -> anyhow::Result<()> {
     serve(args, concurrency, bootstrap, resources, context)
 }
 
+/// As proto3 prints durations.
+fn seconds(duration: Duration) -> String {
+    format!("{}s", duration.as_secs_f64())
+}
+
 /// The command line, as `/server_info` shows it.
 fn admin_options(args: &Args, concurrency: usize, admin: Option<&bootstrap::Admin>) -> admin::Options {
+    let text = |path: Option<&std::path::Path>| path.map(|p| p.display().to_string()).unwrap_or_default();
     admin::Options {
-        concurrency,
-        config_path: args
-            .config_path
-            .as_deref()
-            .map(|p| p.display().to_string())
-            .unwrap_or_default(),
-        mode: "Serve",
-        log_level: args.log_level.clone(),
-        service_cluster: args.service_cluster.clone(),
-        service_node: args.service_node.clone(),
-        service_zone: args.service_zone.clone(),
-        drain_time_s: args.drain_time_s,
-        drain_strategy: match args.drain_strategy {
-            Strategy::Gradual => "Gradual",
-            Strategy::Immediate => "Immediate",
-        },
+        command_line: serde_json::json!({
+            "base_id": "0",
+            "use_dynamic_base_id": args.use_dynamic_base_id,
+            "concurrency": concurrency,
+            "config_path": text(args.config_path.as_deref()),
+            "config_yaml": args.config_yaml.as_deref().unwrap_or_default(),
+            "allow_unknown_static_fields": args.allow_unknown_static_fields,
+            "reject_unknown_dynamic_fields": args.reject_unknown_dynamic_fields,
+            "admin_address_path": text(args.admin_address_path.as_deref()),
+            "local_address_ip_version": args.local_address_ip_version,
+            "log_level": args.log_level,
+            "component_log_level": args.component_log_level,
+            "log_path": text(args.log_path.as_deref()),
+            "service_cluster": args.service_cluster,
+            "service_node": args.service_node,
+            "service_zone": args.service_zone,
+            "file_flush_interval": seconds(Duration::from_millis(args.file_flush_interval_msec)),
+            "file_flush_min_size": args.file_flush_min_size_kb,
+            "drain_time": format!("{}s", args.drain_time_s),
+            "drain_strategy": match args.drain_strategy {
+                Strategy::Gradual => "Gradual",
+                Strategy::Immediate => "Immediate",
+            },
+            "mode": match args.mode {
+                Mode::Serve => "Serve",
+                Mode::Validate => "Validate",
+                Mode::InitOnly => "InitOnly",
+            },
+            "disable_hot_restart": args.disable_hot_restart,
+        }),
         allow_paths: admin.map(|a| a.allow_paths.clone()).unwrap_or_default(),
     }
+}
+
+/// `/drain_listeners?graceful`: listeners close when the drain is over.
+fn close_later(admin: &Rc<Admin>, inbound_only: bool, drain_time: Duration) {
+    let requests = admin.requests.clone();
+    tokio::task::spawn_local(async move {
+        tokio::time::sleep(drain_time).await;
+        // The process has ended where nobody listens.
+        let _ = requests.send(admin::Request::DrainListeners {
+            inbound_only,
+            graceful: false,
+            close: true,
+        });
+    });
 }
 
 /// How much less urgent the control thread is than the workers, in nice levels.
@@ -163,21 +197,14 @@ fn serve(
     local.block_on(&runtime, async {
         let mut signals = server::signals()?;
         let (requests, mut asked) = mpsc::unbounded_channel();
+        let ledger = Rc::<RefCell<Ledger>>::default();
         let admin = Admin::new(
             shared.clone(),
             requests,
             bootstrap.received.clone(),
             bootstrap.node.bytes.clone(),
-            resources
-                .clusters
-                .iter()
-                .map(|(received, _)| received.clone())
-                .collect(),
-            resources
-                .listeners
-                .iter()
-                .map(|(received, _)| received.clone())
-                .collect(),
+            ledger.clone(),
+            bootstrap.runtime.clone(),
             admin_options(args, concurrency, bootstrap.admin.as_ref()),
         );
         if let Some(config) = &bootstrap.admin {
@@ -185,16 +212,18 @@ fn serve(
                 .with_context(|| format!("admin: cannot listen on {}", config.address.address))?;
         }
         publisher.set_runtime(Arc::new(bootstrap.runtime.merged()));
-        let mut control = Control::start(publisher, context, &bootstrap, resources)?;
-        admin.state.set(admin::State::Initializing);
+        let mut control = Control::start(publisher, context, &bootstrap, resources, ledger)?;
         let mut initialized = control.initialized();
         if args.mode == Mode::InitOnly {
             control.publisher().stop();
             return anyhow::Ok(());
         }
         loop {
+            // Once live it stays so, whatever a later update waits for.
             if initialized {
                 admin.state.set(admin::State::Live);
+            } else if admin.state.get() == admin::State::PreInitializing && control.clusters_initialized() {
+                admin.state.set(admin::State::Initializing);
             }
             tokio::select! {
                 () = control.step() => initialized = control.initialized(),
@@ -206,13 +235,16 @@ fn serve(
                     admin::Request::Quit => break,
                     admin::Request::DrainListeners { inbound_only, graceful, close } => {
                         let which = |l: &Listener| !inbound_only || l.direction == TrafficDirection::Inbound;
-                        control.publisher().drain_listeners(which, graceful, close);
+                        control.publisher().drain_listeners(which, graceful, close && !graceful);
+                        if graceful && close {
+                            close_later(&admin, inbound_only, drain_time);
+                        }
                     }
                 },
             }
         }
         admin.state.set(admin::State::Draining);
-        server::drain(control.publisher(), drain_time).await;
+        server::drain(&mut control, &mut signals, drain_time).await;
         control.publisher().stop();
         anyhow::Ok(())
     })?;

@@ -8,7 +8,7 @@ use tracing_subscriber::{Registry, filter::Targets, layer::SubscriberExt, reload
 mod components;
 mod pattern;
 
-pub use components::{LevelError, Levels};
+pub use components::{LEVELS, LevelError, Levels};
 use pattern::Pattern;
 
 use crate::{access_log::file, bootstrap::ApplicationLogFormat, cli::Args};
@@ -59,20 +59,18 @@ fn pattern(args: &Args, format: Option<&ApplicationLogFormat>) -> anyhow::Result
     Ok(Pattern::new(text, args.log_format_escaped))
 }
 
-/// What every component logs now; `None` before the log was started.
-pub fn levels() -> Option<Levels> {
-    LOG.get().map(|log| lock(&log.levels).clone())
+/// Components and their levels, in Envoy's order, as `/logging` lists them; none before the log was started.
+pub fn levels() -> Vec<(&'static str, &'static str)> {
+    LOG.get()
+        .map_or_else(Vec::new, |log| lock(&log.levels).iter().collect())
 }
 
-/// Changes levels, as `/logging` does.
-///
-/// # Errors
-/// What `change` refuses; nothing changes then.
-pub fn change(change: impl FnOnce(&mut Levels) -> Result<(), LevelError>) -> Result<(), LevelError> {
+/// Changes levels; where `change` refuses, nothing changes.
+fn change(change: impl FnOnce(&mut Levels) -> Result<(), LevelError>) -> Result<(), &'static str> {
     let Some(log) = LOG.get() else { return Ok(()) };
     let mut levels = lock(&log.levels);
     let mut next = levels.clone();
-    change(&mut next)?;
+    change(&mut next).map_err(|e| e.for_admin())?;
     // The subscriber lives as long as the process.
     let _ = log.filter.reload(next.targets());
     *levels = next;
@@ -87,10 +85,31 @@ fn lock(levels: &Mutex<Levels>) -> std::sync::MutexGuard<'_, Levels> {
 /// Replaces the level of everything, as `/logging?level=` does.
 ///
 /// # Errors
-/// No level of Envoy's.
-pub fn set_level(level: &str) -> Result<(), LevelError> {
+/// In the words of Envoy's admin interface, as the others here.
+pub fn set_level(level: &str) -> Result<(), &'static str> {
     change(|levels| {
         *levels = Levels::new(level, "")?;
         Ok(())
     })
+}
+
+/// Replaces the level of one component.
+///
+/// # Errors
+/// A name or level that is not known.
+pub fn set_component(component: &str, level: &str) -> Result<(), &'static str> {
+    set_paths(&format!("{component}:{level}"))
+}
+
+/// Replaces the levels of components: `http:debug,config:trace`; all or none.
+///
+/// # Errors
+/// A name or level that is not known, or missing.
+pub fn set_paths(paths: &str) -> Result<(), &'static str> {
+    let whole =
+        |pair: &str| matches!(pair.split_once(':'), Some((name, level)) if !name.is_empty() && !level.is_empty());
+    if !paths.split(',').all(whole) {
+        return Err("empty logger name or empty logger level");
+    }
+    change(|levels| levels.set_all(paths))
 }

@@ -88,6 +88,7 @@ pub enum TlsRequirement {
 /// A named subset of a virtual host's traffic with statistics of its own.
 #[derive(Debug)]
 pub struct VirtualCluster {
+    pub name: Arc<str>,
     /// All must match.
     pub headers: Vec<matcher::HeaderMatcher>,
     /// `vhost.<virtual host>.vcluster.<name>.`

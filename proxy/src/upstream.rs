@@ -47,22 +47,27 @@ impl LocalCluster {
     /// An update of the cluster itself (not of its endpoints or secrets) starts with new connections, as in Envoy.
     pub fn adopt(&self, cluster: &Cluster) {
         if self.config_hash.replace(cluster.hash) != cluster.hash {
+            self.balancer.borrow_mut().forget();
             self.drain();
         }
     }
 
     /// The pool of an endpoint, made at first use.
-    pub fn pool(&self, key: PoolKey, endpoint: &Endpoint) -> Rc<Pool> {
+    pub fn pool(&self, key: PoolKey, endpoint: &Arc<Endpoint>) -> Rc<Pool> {
         self.pools
             .borrow_mut()
             .entry(key)
-            .or_insert_with_key(|key| Pool::new(key.clone(), endpoint.state.clone(), self.codecs.clone()))
+            .or_insert_with_key(|key| Pool::new(key.clone(), endpoint.clone(), self.codecs.clone()))
             .clone()
     }
 
     /// Closes idle connections that are dead, expired or whose endpoint left, and forgets empty pools.
     pub fn sweep(&self, now: std::time::Instant, cluster: Option<&Cluster>) {
         self.pools.borrow_mut().retain(|_, pool| {
+            if pool.is_orphaned() {
+                pool.drain();
+                return false;
+            }
             pool.sweep(now, cluster.and_then(|c| c.idle_timeout), cluster.is_none());
             !pool.is_unused()
         });

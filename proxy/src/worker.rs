@@ -96,8 +96,12 @@ impl Worker {
     pub fn local_cluster(&self, cluster: &Arc<Cluster>) -> Rc<LocalCluster> {
         let known = self.clusters.borrow().get(&cluster.name).cloned();
         if let Some(local) = known {
-            local.adopt(cluster);
-            return local;
+            if Arc::ptr_eq(&local.state, &cluster.state) {
+                local.adopt(cluster);
+                return local;
+            }
+            // Removed and added again in one push.
+            local.drain();
         }
         let local = LocalCluster::new(cluster);
         self.clusters.borrow_mut().insert(cluster.name.clone(), local.clone());
@@ -156,16 +160,21 @@ pub async fn run(worker: Rc<Worker>, mut commands: Commands) {
 }
 
 impl Worker {
-    /// Lets go of the old snapshot, and drains pools of clusters that left.
+    /// Lets go of the old snapshot, and drains pools of clusters that left or changed.
     fn swapped(&self) {
         let snapshot = self.snapshot();
-        self.clusters.borrow_mut().retain(|name, local| {
-            let stays = snapshot.clusters.contains_key(name);
-            if !stays {
-                local.drain();
-            }
-            stays
-        });
+        self.clusters
+            .borrow_mut()
+            .retain(|name, local| match snapshot.clusters.get(name) {
+                Some(cluster) if Arc::ptr_eq(&cluster.state, &local.state) => {
+                    local.adopt(cluster);
+                    true
+                }
+                _ => {
+                    local.drain();
+                    false
+                }
+            });
     }
 
     fn sweep(&self) {

@@ -14,7 +14,6 @@ mod support;
 mod differential {
     pub mod case;
     pub mod compare;
-    pub mod open;
     pub mod run;
 
     pub mod bodies;
@@ -23,9 +22,12 @@ mod differential {
     pub mod edge;
     pub mod h2;
     pub mod headers;
+    pub mod logs;
     pub mod malformed;
     pub mod paths;
+    pub mod policies;
     pub mod redirects;
+    pub mod replies;
     pub mod retries;
     pub mod rewrites;
     pub mod routing;
@@ -38,7 +40,6 @@ use std::sync::{Mutex, PoisonError};
 
 use differential::case::Suite;
 use differential::compare::{Aspect, KNOWN, Verdict};
-use differential::open::OPEN;
 use differential::{compare, run};
 use support::peers;
 
@@ -61,7 +62,10 @@ fn suites() -> Vec<Suite> {
         h2::suite(),
         edge::suite(),
         paths::suite(),
+        policies::suite(),
+        replies::suite(),
         headers::suite(),
+        logs::suite(),
         redirects::suite(),
         rewrites::suite(),
         routing::suite(),
@@ -107,14 +111,7 @@ fn agrees_with_envoy() {
     verdicts.sort_by(|a, b| a.name.cmp(&b.name));
     report(&verdicts, !only.is_empty());
     let differs = |verdict: &&Verdict| !verdict.unexpected.is_empty();
-    let open = |verdict: &&Verdict| OPEN.iter().any(|open| open.case == verdict.name);
-    let differing = verdicts.iter().filter(differs).filter(|verdict| !open(verdict)).count();
-    println!(
-        "{} cases; of {} open ones {} differ; {differing} others differ",
-        verdicts.len(),
-        OPEN.len(),
-        verdicts.iter().filter(differs).filter(open).count(),
-    );
+    let differing = verdicts.iter().filter(differs).count();
     assert_eq!(differing, 0, "{differing} cases differ from Envoy, see the table");
     let stale: Vec<_> = KNOWN
         .iter()

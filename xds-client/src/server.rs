@@ -24,10 +24,12 @@ pub struct ServerOptions {
     /// What errors and logs call it: the name of the cluster.
     pub name: String,
     pub target: Target,
-    /// Replaces [`Target::connect`], for TLS: connect to the target, then wrap.
+    /// Replaces [`Target::connect`], for TLS (connect to the target, then wrap) or to choose among several targets.
     pub connector: Option<Connector>,
-    /// `:authority`; default the server's name. The scheme is https if there is a connector.
+    /// `:authority`; default the server's name.
     pub authority: Option<String>,
+    /// `:scheme`: set it where the connector speaks TLS. Default: false.
+    pub https: bool,
     /// `initial_metadata`: headers of each stream.
     pub initial_metadata: Vec<(String, String)>,
     /// TCP and TLS together. Default 5 s.
@@ -55,6 +57,7 @@ impl ServerOptions {
             target,
             connector: None,
             authority: None,
+            https: false,
             initial_metadata: Vec::new(),
             connect_timeout: Duration::from_secs(5),
             keepalive,
@@ -80,7 +83,7 @@ impl ManagementServer {
     /// An authority or a header that HTTP does not allow.
     pub fn new(options: ServerOptions) -> Result<Self, Error> {
         let authority = options.authority.as_ref().unwrap_or(&options.name);
-        let scheme = if options.connector.is_some() { "https" } else { "http" };
+        let scheme = if options.https { "https" } else { "http" };
         let uri = Uri::builder()
             .scheme(scheme)
             .authority(authority.as_str())

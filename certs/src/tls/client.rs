@@ -105,6 +105,11 @@ impl ClientContext {
         self.0.settings.validation.as_ref()
     }
 
+    /// What is offered on a connection without options of its own.
+    pub fn alpn(&self) -> &[Vec<u8>] {
+        &self.0.settings.alpn
+    }
+
     /// The SNI of a connection without options of its own.
     pub fn sni(&self) -> Option<&str> {
         self.0.settings.sni.as_deref()

@@ -1,11 +1,15 @@
-//! `/clusters`, `/listeners`, `/certs`: what is active right now.
+//! `/clusters` and `/listeners`: what is active right now.
 
 use std::{
     fmt::Write,
     rc::Rc,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
+use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::{
@@ -15,26 +19,33 @@ use super::{
 };
 use crate::{
     address::Address,
-    cluster::{Cluster, EdsHealth, Endpoint, Priority},
+    cluster::{Cluster, Discovery, EdsHealth, Endpoint, Locality, Priority},
 };
 
 pub(super) fn clusters(admin: &Rc<Admin>, parameters: &Parameters<'_>) -> Answer {
     let snapshot = admin.shared.snapshot.load();
-    let mut clusters: Vec<_> = snapshot.clusters.values().collect();
+    let mut clusters: Vec<Arc<Cluster>> = snapshot.clusters.values().cloned().collect();
     clusters.sort_by(|a, b| a.name.cmp(&b.name));
+    if let Some(filter) = parameters.decoded("filter") {
+        match regex::bytes::Regex::new(&filter) {
+            Ok(filter) => clusters.retain(|cluster| filter.is_match(cluster.name.as_bytes())),
+            Err(e) => return Answer::error(StatusCode::BAD_REQUEST, format!("Invalid re2 regex: {e}\n")),
+        }
+    }
     if parameters.get("format") == Some("json") {
         let statuses: Vec<Value> = clusters.iter().map(|c| cluster_json(c)).collect();
         return Answer::json(pretty(&json!({"cluster_statuses": statuses})));
     }
-    let mut text = String::new();
-    for cluster in clusters {
-        cluster_text(&mut text, cluster);
-    }
-    Answer::text(text)
+    // A cluster a piece: ten thousand do not hold up the control thread.
+    Answer::pieces(clusters.into_iter().map(|cluster| {
+        let mut text = String::new();
+        cluster_text(&mut text, &cluster);
+        text
+    }))
 }
 
-fn endpoints(cluster: &Cluster) -> Vec<std::sync::Arc<Endpoint>> {
-    let set = cluster.state.endpoints.load();
+fn endpoints(cluster: &Cluster) -> Vec<Arc<Endpoint>> {
+    let set = cluster.endpoints.load();
     set.priorities
         .iter()
         .flat_map(|p| p.endpoints.iter().cloned())
@@ -60,6 +71,11 @@ fn cluster_text(out: &mut String, cluster: &Cluster) {
         }
     }
     let _ = writeln!(out, "{name}::added_via_api::{}", cluster.state.added_via_api);
+    if let Discovery::Eds { service_name } = &cluster.discovery
+        && service_name != name
+    {
+        let _ = writeln!(out, "{name}::eds_service_name::{service_name}");
+    }
     for endpoint in endpoints(cluster) {
         let at = &endpoint.address;
         let counters = &endpoint.state.counters;
@@ -76,6 +92,8 @@ fn cluster_text(out: &mut String, cluster: &Cluster) {
                 u64::from(endpoint.state.active_requests.load(Ordering::Relaxed)),
             ),
             ("rq_error", count(&counters.rq_error)),
+            // Requests wait for a connection of the cluster's, not of one host.
+            ("rq_pending_active", 0),
             ("rq_success", count(&counters.rq_success)),
             ("rq_timeout", count(&counters.rq_timeout)),
             ("rq_total", count(&counters.rq_total)),
@@ -120,7 +138,7 @@ fn health_flags(endpoint: &Endpoint) -> String {
     if text.is_empty() { "healthy".to_owned() } else { text }
 }
 
-fn address_json(address: &Address) -> Value {
+pub(super) fn address_json(address: &Address) -> Value {
     match address {
         Address::Ip(ip) => json!({"socket_address": {"address": ip.ip().to_string(), "port_value": ip.port()}}),
         Address::Pipe(path) => json!({"pipe": {"path": &**path}}),
@@ -129,11 +147,10 @@ fn address_json(address: &Address) -> Value {
 }
 
 fn cluster_json(cluster: &Cluster) -> Value {
-    let thresholds = |priority: Priority, name: &str| {
+    let thresholds = |priority: Priority| {
         let breaker = cluster.state.breaker(priority);
         let max = |limit: &crate::cluster::Limit| limit.max.load(Ordering::Relaxed);
         json!({
-            "priority": name,
             "max_connections": max(&breaker.connections),
             "max_pending_requests": max(&breaker.pending),
             "max_requests": max(&breaker.requests),
@@ -141,34 +158,77 @@ fn cluster_json(cluster: &Cluster) -> Value {
         })
     };
     let hosts: Vec<Value> = endpoints(cluster).iter().map(|e| host_json(e)).collect();
-    json!({
-        "name": &*cluster.name,
-        "added_via_api": cluster.state.added_via_api,
-        "observability_name": &*cluster.stat_name,
-        "host_statuses": hosts,
-        "circuit_breakers": {"thresholds": [
-            thresholds(Priority::Default, "DEFAULT"),
-            thresholds(Priority::High, "HIGH"),
-        ]},
-    })
+    let mut status = json!({"name": &*cluster.name});
+    if cluster.state.added_via_api {
+        status["added_via_api"] = json!(true);
+    }
+    if !hosts.is_empty() {
+        status["host_statuses"] = json!(hosts);
+    }
+    let mut high = thresholds(Priority::High);
+    high["priority"] = json!("HIGH");
+    status["circuit_breakers"] = json!({"thresholds": [thresholds(Priority::Default), high]});
+    status["observability_name"] = json!(&*cluster.stat_name);
+    if let Discovery::Eds { service_name } = &cluster.discovery
+        && *service_name != cluster.name
+    {
+        status["eds_service_name"] = json!(&**service_name);
+    }
+    status
 }
 
-fn host_json(endpoint: &Endpoint) -> Value {
-    let counters = &endpoint.state.counters;
-    let value = |name: &str, n: u64| json!({"name": name, "value": n.to_string()});
-    let counter = |name: &str, n: &AtomicU64| value(name, n.load(Ordering::Relaxed));
-    let eds = match endpoint.config.health {
+/// `HealthStatus` as the control plane says it.
+pub(super) fn eds_health(endpoint: &Endpoint) -> &'static str {
+    match endpoint.config.health {
         EdsHealth::Unknown | EdsHealth::Healthy => "HEALTHY",
         EdsHealth::Unhealthy => "UNHEALTHY",
         EdsHealth::Draining => "DRAINING",
         EdsHealth::Timeout => "TIMEOUT",
         EdsHealth::Degraded => "DEGRADED",
-    };
-    let mut health = json!({"eds_health_status": eds});
-    if endpoint.state.ejected.load(Ordering::Relaxed) {
-        health["failed_outlier_check"] = json!(true);
     }
-    json!({
+}
+
+/// What is empty is left out.
+pub(super) fn locality_json(locality: &Locality) -> Value {
+    let mut shown = json!({});
+    for (field, value) in [
+        ("region", &locality.region),
+        ("zone", &locality.zone),
+        ("sub_zone", &locality.sub_zone),
+    ] {
+        if !value.is_empty() {
+            shown[field] = json!(&**value);
+        }
+    }
+    shown
+}
+
+fn host_json(endpoint: &Endpoint) -> Value {
+    let counters = &endpoint.state.counters;
+    // As proto3 prints: neither zero nor the first of an enumeration.
+    let value = |name: &str, kind: Option<&str>, n: u64| {
+        let mut shown = json!({});
+        if let Some(kind) = kind {
+            shown["type"] = json!(kind);
+        }
+        if n > 0 {
+            shown["value"] = json!(n.to_string());
+        }
+        shown["name"] = json!(name);
+        shown
+    };
+    let counter = |name: &str, n: &AtomicU64| value(name, None, n.load(Ordering::Relaxed));
+    let gauge = |name: &str, n: u64| value(name, Some("GAUGE"), n);
+    let mut health = json!({"eds_health_status": eds_health(endpoint)});
+    for (field, set) in [
+        ("failed_active_health_check", &endpoint.state.failed_active_health_check),
+        ("failed_outlier_check", &endpoint.state.ejected),
+    ] {
+        if set.load(Ordering::Relaxed) {
+            health[field] = json!(true);
+        }
+    }
+    let mut status = json!({
         "address": address_json(&endpoint.address),
         "stats": [
             counter("cx_connect_fail", &counters.cx_connect_fail),
@@ -177,19 +237,21 @@ fn host_json(endpoint: &Endpoint) -> Value {
             counter("rq_success", &counters.rq_success),
             counter("rq_timeout", &counters.rq_timeout),
             counter("rq_total", &counters.rq_total),
-            value("cx_active", u64::from(endpoint.state.active_connections.load(Ordering::Relaxed))),
-            value("rq_active", u64::from(endpoint.state.active_requests.load(Ordering::Relaxed))),
+            gauge("cx_active", u64::from(endpoint.state.active_connections.load(Ordering::Relaxed))),
+            gauge("rq_active", u64::from(endpoint.state.active_requests.load(Ordering::Relaxed))),
+            gauge("rq_pending_active", 0),
         ],
         "health_status": health,
         "weight": endpoint.config.weight,
-        "hostname": &*endpoint.config.hostname,
-        "priority": endpoint.priority,
-        "locality": {
-            "region": &*endpoint.locality.region,
-            "zone": &*endpoint.locality.zone,
-            "sub_zone": &*endpoint.locality.sub_zone,
-        },
-    })
+    });
+    if !endpoint.config.hostname.is_empty() {
+        status["hostname"] = json!(&*endpoint.config.hostname);
+    }
+    if endpoint.priority > 0 {
+        status["priority"] = json!(endpoint.priority);
+    }
+    status["locality"] = locality_json(&endpoint.locality);
+    status
 }
 
 pub(super) fn listeners(admin: &Rc<Admin>, parameters: &Parameters<'_>) -> Answer {
@@ -219,35 +281,4 @@ pub(super) fn listeners(admin: &Rc<Admin>, parameters: &Parameters<'_>) -> Answe
         }
     }
     Answer::text(text)
-}
-
-/// Certificates in use, by listener and cluster.
-pub(super) fn certificates(admin: &Rc<Admin>) -> String {
-    let snapshot = admin.shared.snapshot.load();
-    let now = std::time::SystemTime::now();
-    let describe = |info: &certs::CertificateInfo| {
-        json!({
-            "path": "<inline>",
-            "serial_number": info.serial,
-            "subject_alt_names": info.uris().map(|uri| json!({"uri": uri}))
-                .chain(info.dns_names().map(|dns| json!({"dns": dns}))).collect::<Vec<_>>(),
-            "days_until_expiration": info.days_until_expiry(now).to_string(),
-            "valid_from": certs::certificate::format_time(info.not_before),
-            "expiration_time": certs::certificate::format_time(info.not_after),
-        })
-    };
-    let mut found: Vec<Value> = Vec::new();
-    for chain in snapshot.listeners.values().flat_map(|l| l.chains()) {
-        let Some(context) = chain.tls.as_ref().and_then(|tls| tls.context.load_full()) else {
-            continue;
-        };
-        for identity in context.identities() {
-            let cert_chain: Vec<Value> = identity.chain().iter().map(|c| describe(c)).collect();
-            let entry = json!({"ca_cert": [], "cert_chain": cert_chain});
-            if !found.contains(&entry) {
-                found.push(entry);
-            }
-        }
-    }
-    pretty(&json!({"certificates": found}))
 }

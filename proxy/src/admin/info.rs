@@ -1,9 +1,10 @@
 //! What the process says of itself: `/server_info`, `/memory`, `/runtime`.
 
+use serde::Serialize as _;
 use serde_json::{Value, json};
 
-use super::{Admin, State};
-use crate::cli;
+use super::Admin;
+use crate::{cli, config::runtime::RuntimeLayerKind};
 
 /// Bytes, as the allocator and the kernel count them.
 pub(super) struct Memory {
@@ -47,60 +48,47 @@ pub(super) fn memory() -> String {
 }
 
 pub(super) fn server_info(admin: &Admin) -> String {
-    let state = match admin.state.get() {
-        State::Live => "LIVE",
-        State::Draining => "DRAINING",
-        State::PreInitializing => "PRE_INITIALIZING",
-        State::Initializing => "INITIALIZING",
-    };
     let uptime = format!("{}s", admin.started.elapsed().as_secs());
     let node = xds_api::json::from_wire(
         "envoy.config.core.v3.Node",
         &admin.node,
         xds_api::json::WriteOptions::ADMIN,
     );
-    let options = &admin.options;
     pretty(&json!({
         "version": cli::version(),
-        "state": state,
+        "state": admin.shown_state().name(),
         "uptime_current_epoch": uptime,
         "uptime_all_epochs": uptime,
         "hot_restart_version": "disabled",
-        "command_line_options": {
-            "base_id": "0",
-            "concurrency": options.concurrency,
-            "config_path": options.config_path,
-            "config_yaml": "",
-            "allow_unknown_static_fields": false,
-            "reject_unknown_dynamic_fields": false,
-            "log_level": options.log_level,
-            "service_cluster": options.service_cluster,
-            "service_node": options.service_node,
-            "service_zone": options.service_zone,
-            "mode": options.mode,
-            "drain_time": format!("{}s", options.drain_time_s),
-            "drain_strategy": options.drain_strategy,
-        },
+        "command_line_options": admin.options.command_line,
         "node": node.unwrap_or(Value::Null),
     }))
 }
 
+/// Every key with its value in each layer; the last that has one wins.
 pub(super) fn runtime(admin: &Admin) -> String {
-    let snapshot = admin.shared.snapshot.load();
-    let entries: serde_json::Map<String, Value> = snapshot
-        .runtime
-        .iter()
-        .map(|(key, value)| {
-            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            (key.clone(), json!({"final_value": text, "layer_values": [text]}))
-        })
-        .collect();
-    pretty(&json!({"layers": ["static"], "entries": entries}))
+    let layers = &admin.runtime.layers;
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let mut entries = serde_json::Map::new();
+    for (key, value) in admin.runtime.merged() {
+        let values = layers.iter().map(|layer| match &layer.kind {
+            RuntimeLayerKind::Static(values) => values.get(&key).map(text).unwrap_or_default(),
+            RuntimeLayerKind::Admin | RuntimeLayerKind::Disk | RuntimeLayerKind::Rtds(_) => String::new(),
+        });
+        let values: Vec<String> = values.collect();
+        entries.insert(key, json!({"final_value": text(&value), "layer_values": values}));
+    }
+    let names: Vec<&str> = layers.iter().map(|layer| &*layer.name).collect();
+    pretty(&json!({"entries": entries, "layers": names}))
 }
 
-/// As Envoy's admin prints JSON: one member a line.
+/// As Envoy's admin prints JSON: one member a line, indented by one space a level.
 pub(super) fn pretty(value: &Value) -> String {
-    let mut text = serde_json::to_string_pretty(value).unwrap_or_default();
-    text.push('\n');
-    text
+    let mut bytes = Vec::new();
+    let formatter = serde_json::ser::PrettyFormatter::with_indent(b" ");
+    let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, formatter);
+    // Writing to memory cannot fail, nor can a Value that is one already.
+    let _ = value.serialize(&mut serializer);
+    bytes.push(b'\n');
+    String::from_utf8(bytes).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! The table of paths, and who may ask for what.
+//! Who may ask for what, and answers in whole or in pieces.
 
 use std::{convert::Infallible, rc::Rc};
 
@@ -7,112 +7,59 @@ use http::{HeaderMap, Method, Response, StatusCode, header, request::Parts};
 use http_body::Frame;
 use http_body_util::{Full, StreamBody};
 
-use super::{Admin, Request, State, dump, hosts, info, server::Body};
+use super::{Admin, paths, server::Body};
 use crate::stats::Query;
 
-/// A finished body and its type.
+/// A body and its type.
 pub(super) struct Answer {
-    pub(super) status: StatusCode,
-    pub(super) content_type: &'static str,
-    pub(super) body: String,
+    status: StatusCode,
+    content_type: &'static str,
+    body: Content,
+}
+
+enum Content {
+    Whole(String),
+    /// The control thread turns to other work between two of them.
+    Pieces(Box<dyn Iterator<Item = String>>),
 }
 
 pub(super) const TEXT: &str = "text/plain; charset=UTF-8";
 pub(super) const JSON: &str = "application/json";
 
 impl Answer {
-    pub(super) fn text(body: impl Into<String>) -> Self {
+    fn new(status: StatusCode, content_type: &'static str, body: Content) -> Self {
         Self {
-            status: StatusCode::OK,
-            content_type: TEXT,
-            body: body.into(),
+            status,
+            content_type,
+            body,
         }
+    }
+
+    pub(super) fn text(body: impl Into<String>) -> Self {
+        Self::new(StatusCode::OK, TEXT, Content::Whole(body.into()))
     }
 
     pub(super) fn json(body: impl Into<String>) -> Self {
-        Self {
-            status: StatusCode::OK,
-            content_type: JSON,
-            body: body.into(),
-        }
+        Self::new(StatusCode::OK, JSON, Content::Whole(body.into()))
     }
 
     pub(super) fn error(status: StatusCode, body: impl Into<String>) -> Self {
-        Self {
-            status,
-            content_type: TEXT,
-            body: body.into(),
-        }
+        Self::new(status, TEXT, Content::Whole(body.into()))
+    }
+
+    /// An error in the plain type that Envoy's config dump has for them.
+    pub(super) fn plain(status: StatusCode, body: impl Into<String>) -> Self {
+        Self::new(status, "text/plain", Content::Whole(body.into()))
+    }
+
+    pub(super) fn pieces(pieces: impl Iterator<Item = String> + 'static) -> Self {
+        Self::new(StatusCode::OK, TEXT, Content::Pieces(Box::new(pieces)))
+    }
+
+    pub(super) fn json_pieces(pieces: impl Iterator<Item = String> + 'static) -> Self {
+        Self::new(StatusCode::OK, JSON, Content::Pieces(Box::new(pieces)))
     }
 }
-
-type Handler = fn(&Rc<Admin>, &Parameters<'_>) -> Answer;
-
-/// (path, changes state, what it does, how).
-const PATHS: &[(&str, bool, &str, Handler)] = &[
-    ("/certs", false, "print certs on machine", |a, _| {
-        Answer::json(hosts::certificates(a))
-    }),
-    ("/clusters", false, "upstream cluster status", hosts::clusters),
-    ("/config_dump", false, "dump current configs", dump::config_dump),
-    ("/drain_listeners", true, "drain listeners", drain_listeners),
-    (
-        "/healthcheck/fail",
-        true,
-        "cause the server to fail health checks",
-        |a, _| {
-            a.failing.set(true);
-            Answer::text("OK\n")
-        },
-    ),
-    (
-        "/healthcheck/ok",
-        true,
-        "cause the server to pass health checks",
-        |a, _| {
-            a.failing.set(false);
-            Answer::text("OK\n")
-        },
-    ),
-    ("/help", false, "print out list of admin commands", |_, _| {
-        Answer::text(help())
-    }),
-    (
-        "/hot_restart_version",
-        false,
-        "print the hot restart compatibility version",
-        |_, _| Answer::text("disabled"),
-    ),
-    ("/listeners", false, "print listener info", hosts::listeners),
-    ("/logging", true, "query/change logging levels", logging),
-    ("/memory", false, "print current allocation/heap usage", |_, _| {
-        Answer::json(info::memory())
-    }),
-    ("/quitquitquit", true, "exit the server", |a, _| {
-        // The process ends: nobody needs to hear more.
-        let _ = a.requests.send(Request::Quit);
-        Answer::text("OK\n")
-    }),
-    (
-        "/ready",
-        false,
-        "print server state, return 200 if LIVE, otherwise return 503",
-        |a, _| ready(a),
-    ),
-    ("/reset_counters", true, "reset all counters to zero", |a, _| {
-        a.shared.stats.reset_counters();
-        Answer::text("OK\n")
-    }),
-    ("/runtime", false, "print runtime values", |a, _| {
-        Answer::json(info::runtime(a))
-    }),
-    (
-        "/server_info",
-        false,
-        "print server version/status information",
-        |a, _| Answer::json(info::server_info(a)),
-    ),
-];
 
 /// Answers one request.
 pub(super) fn respond(admin: &Rc<Admin>, head: &Parts) -> Response<Body> {
@@ -128,23 +75,19 @@ pub(super) fn respond(admin: &Rc<Admin>, head: &Parts) -> Response<Body> {
     if matches!(path, "/stats" | "/stats/prometheus") {
         return stats(admin, query, path.ends_with("prometheus"));
     }
-    if path == "/" {
-        return full(Answer::text(help()));
-    }
-    let Some((_, changes, _, handler)) = PATHS.iter().find(|(known, ..)| *known == path) else {
-        return full(Answer::error(
-            StatusCode::NOT_FOUND,
-            format!("invalid path. {}", help()),
-        ));
+    let Some(entry) = paths::find(path) else {
+        let body = format!("invalid path. {}", paths::help());
+        return full(Answer::error(StatusCode::NOT_FOUND, body));
     };
-    if *changes && head.method != Method::POST {
-        return full(Answer::error(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed"));
+    if entry.changes && head.method != Method::POST {
+        let body = format!("Method {} not allowed, POST required.", head.method);
+        return full(Answer::error(StatusCode::METHOD_NOT_ALLOWED, body));
     }
-    if *changes && from_elsewhere(&head.headers) {
+    if entry.changes && from_elsewhere(&head.headers) {
         let why = "this request changes state and was sent by a page of another origin: refused\n";
         return full(Answer::error(StatusCode::FORBIDDEN, why));
     }
-    full(handler(admin, &Parameters(query)))
+    full((entry.answer)(admin, &Parameters(query)))
 }
 
 /// A browser sent this for a page that is not ours (there is none of ours).
@@ -156,7 +99,17 @@ fn from_elsewhere(headers: &HeaderMap) -> bool {
 }
 
 fn full(answer: Answer) -> Response<Body> {
-    let body: Body = Box::pin(Full::new(Bytes::from(answer.body)));
+    let body: Body = match answer.body {
+        Content::Whole(body) => Box::pin(Full::new(Bytes::from(body))),
+        Content::Pieces(mut pieces) => {
+            let next = move || {
+                pieces
+                    .next()
+                    .map(|piece| Ok::<_, Infallible>(Frame::data(Bytes::from(piece))))
+            };
+            Box::pin(StreamBody::new(futures_lite(next)))
+        }
+    };
     finish(answer.status, answer.content_type, body)
 }
 
@@ -218,76 +171,6 @@ impl<T, F: FnMut() -> Option<T> + Unpin> futures_core::Stream for Yielding<F> {
     }
 }
 
-fn ready(admin: &Admin) -> Answer {
-    let (status, name) = match admin.state.get() {
-        State::Live => (StatusCode::OK, "LIVE"),
-        State::Draining => (StatusCode::SERVICE_UNAVAILABLE, "DRAINING"),
-        State::PreInitializing => (StatusCode::SERVICE_UNAVAILABLE, "PRE_INITIALIZING"),
-        State::Initializing => (StatusCode::SERVICE_UNAVAILABLE, "INITIALIZING"),
-    };
-    Answer {
-        status,
-        content_type: TEXT,
-        body: format!("{name}\n"),
-    }
-}
-
-fn drain_listeners(admin: &Rc<Admin>, parameters: &Parameters<'_>) -> Answer {
-    let graceful = parameters.has("graceful");
-    let skip_exit = parameters.has("skip_exit");
-    if skip_exit && !graceful {
-        return Answer::error(StatusCode::BAD_REQUEST, "skip_exit requires graceful\n");
-    }
-    // The control thread serves the channel as long as it serves this request.
-    let _ = admin.requests.send(Request::DrainListeners {
-        inbound_only: parameters.has("inboundonly"),
-        graceful,
-        close: !skip_exit,
-    });
-    Answer::text("OK\n")
-}
-
-fn logging(_: &Rc<Admin>, parameters: &Parameters<'_>) -> Answer {
-    use crate::logging;
-    let changed = match (parameters.get("level"), parameters.get("paths"), parameters.first()) {
-        (Some(level), ..) => logging::set_level(level),
-        (None, Some(pairs), _) => logging::change(|levels| levels.set_all(pairs)),
-        (None, None, Some((name, level))) => logging::change(|levels| levels.set(name, level)),
-        (None, None, None) => Ok(()),
-    };
-    if let Err(e) = changed {
-        let what = match e {
-            logging::LevelError::Level(_) => "level",
-            logging::LevelError::Component(_) | logging::LevelError::Pair(_) => "name",
-        };
-        return Answer {
-            status: StatusCode::BAD_REQUEST,
-            ..Answer::text(format!("error: unknown logger {what}\n\n{LOGGING_USAGE}"))
-        };
-    }
-    let mut text = String::from("active loggers:\n");
-    for (name, level) in logging::levels().iter().flat_map(logging::Levels::iter) {
-        text.push_str(&format!("  {name}: {level}\n"));
-    }
-    text.push('\n');
-    Answer::text(text)
-}
-
-const LOGGING_USAGE: &str = "usage: /logging?<name>=<level> (change single level)
-usage: /logging?paths=name1:level1,name2:level2,... (change multiple levels)
-usage: /logging?level=<level> (change all levels)
-levels: trace debug info warning error critical off 
-";
-
-fn help() -> String {
-    let mut text = String::from("admin commands are:\n");
-    for (path, changes, what, _) in PATHS {
-        text.push_str(&format!("  {path}{}: {what}\n", if *changes { " (POST)" } else { "" }));
-    }
-    text.push_str("  /stats: print server stats\n  /stats/prometheus: print server stats in prometheus format\n");
-    text
-}
-
 /// A query string.
 pub(super) struct Parameters<'a>(&'a str);
 
@@ -299,12 +182,67 @@ impl Parameters<'_> {
         })
     }
 
-    /// The first pair, for what is named by its key.
-    fn first(&self) -> Option<(&str, &str)> {
-        self.0.split('&').next()?.split_once('=')
-    }
-
     pub(super) fn has(&self, name: &str) -> bool {
         self.get(name).is_some()
+    }
+
+    /// A parameter with its percent signs resolved.
+    pub(super) fn decoded(&self, name: &str) -> Option<String> {
+        self.get(name).map(decode)
+    }
+
+    /// All of them, in order.
+    pub(super) fn all(&self) -> Vec<(String, String)> {
+        let pairs = self.0.split('&').filter(|pair| !pair.is_empty());
+        pairs
+            .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+            .map(|(name, value)| (decode(name), decode(value)))
+            .collect()
+    }
+}
+
+/// `%2F` is a slash; what is no escape stays.
+fn decode(text: &str) -> String {
+    let mut out = Vec::with_capacity(text.len());
+    let bytes = text.as_bytes();
+    let mut i = 0;
+    while i < bytes.len() {
+        let escaped = match bytes[i] {
+            b'%' => text.get(i + 1..i + 3).and_then(|hex| u8::from_str_radix(hex, 16).ok()),
+            _ => None,
+        };
+        out.push(escaped.unwrap_or(bytes[i]));
+        i += if escaped.is_some() { 3 } else { 1 };
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters() {
+        let query = Parameters("a=1&b&name_regex=%5Ea%2Bb%25&c=%zz&a=2");
+        assert_eq!(query.get("a"), Some("1"));
+        assert!(query.has("b") && !query.has("x"));
+        assert_eq!(query.decoded("name_regex").as_deref(), Some("^a+b%"));
+        assert_eq!(query.decoded("c").as_deref(), Some("%zz"));
+        assert_eq!(query.all().len(), 5);
+    }
+
+    #[test]
+    fn browsers_from_elsewhere() {
+        let headers = |name: &'static str, value: &'static str| {
+            HeaderMap::from_iter([(
+                http::HeaderName::from_static(name),
+                http::HeaderValue::from_static(value),
+            )])
+        };
+        assert!(from_elsewhere(&headers("origin", "http://evil.example")));
+        assert!(from_elsewhere(&headers("sec-fetch-site", "cross-site")));
+        assert!(from_elsewhere(&headers("sec-fetch-site", "same-site")));
+        assert!(!from_elsewhere(&headers("sec-fetch-site", "none")));
+        assert!(!from_elsewhere(&headers("host", "10.1.2.3:15090")));
     }
 }

@@ -111,6 +111,23 @@ fn wire(value: &Value, options: &Options, warnings: &mut Vec<String>) -> Result<
     Ok(bytes)
 }
 
+/// A file's text or bytes as a message of the named type; fields that are not known are read over.
+///
+/// # Errors
+/// What it is not, in a sentence.
+pub fn message(type_name: &str, path: &Path, bytes: &[u8]) -> Result<Vec<u8>, String> {
+    if has_extension(path, "pb") {
+        return Ok(bytes.to_vec());
+    }
+    let value = document(bytes, "it").map_err(|e| e.problem.into_string())?;
+    let read = ReadOptions {
+        fields: Unknown::Warn,
+        types: Unknown::Warn,
+    };
+    let (bytes, _) = to_wire(type_name, &value, read).map_err(|e| format!("{}: {}", e.path, e.problem))?;
+    Ok(bytes)
+}
+
 fn reject(path: &str, problem: impl std::fmt::Display) -> Rejection {
     Rejection {
         kind: KIND,

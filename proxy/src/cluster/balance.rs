@@ -120,8 +120,14 @@ pub fn original_destination(
 }
 
 impl Balancer {
+    /// The cluster's config changed: nothing that was derived from the old one stays.
+    pub fn forget(&mut self) {
+        self.version = None;
+        self.original.clear();
+    }
+
     fn refresh(&mut self, cluster: &Cluster, random: &mut dyn FnMut() -> u64) {
-        let set = cluster.state.endpoints.load();
+        let set = cluster.endpoints.load();
         let version = Version {
             endpoints: set.version,
             health: cluster.state.health_generation.load(Ordering::Acquire),

@@ -5,9 +5,9 @@ use std::sync::{
     atomic::{AtomicU32, AtomicU64, Ordering},
 };
 
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::ArcSwapOption;
 
-use super::{Breaker, ClusterState, EndpointSet, Limit, RetryBudget};
+use super::{Breaker, ClusterState, Limit, RetryBudget};
 use crate::stats::{ClusterStat, Group, RemainingStat};
 
 /// `envoy.config.cluster.v3.CircuitBreakers.Thresholds` of one priority.
@@ -45,7 +45,7 @@ impl ClusterState {
             name,
             stats,
             breakers: [Breaker::new(&limits[0]), Breaker::new(&limits[1])],
-            endpoints: ArcSwap::from_pointee(EndpointSet::default()),
+            endpoint_version: AtomicU64::new(0),
             health_generation: AtomicU64::new(0),
             ejected: AtomicU32::new(0),
             outlier_interval_ms: AtomicU64::new(0),

@@ -43,7 +43,7 @@ pub async fn run(cluster: Weak<Cluster>, config: DnsConfig, logical: bool, resol
             changed |= *known != found;
             *known = found;
         }
-        let first = cluster.state.endpoints.load().version == 0;
+        let first = cluster.endpoints.load().version == 0;
         if changed || first {
             endpoint_set::apply(&cluster, &assignment(&cluster, &config.targets, &last));
         }

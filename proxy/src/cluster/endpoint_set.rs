@@ -11,13 +11,19 @@ use super::{
 };
 use crate::{address::Address, config::endpoint::LoadAssignment, stats::ClusterStat, tls::UpstreamTransport};
 
-/// Makes `assignment` the cluster's endpoints. State of hosts that stay is carried over by address.
+/// Makes `assignment` the endpoints of this version of a cluster. State of hosts that stay is carried over by address, also
+/// from the version that it replaces.
 pub fn apply(cluster: &Cluster, assignment: &LoadAssignment) {
-    let old = cluster.state.endpoints.load();
-    let known: HashMap<&Address, &Arc<EndpointState>> = old
-        .priorities
-        .iter()
-        .flat_map(|p| &p.endpoints)
+    let old = cluster.endpoints.load();
+    let replaced = cluster
+        .replaces
+        .upgrade()
+        .map(|replaced| replaced.endpoints.load_full());
+    let known: HashMap<&Address, &Arc<EndpointState>> = replaced
+        .as_deref()
+        .into_iter()
+        .chain([&**old])
+        .flat_map(EndpointSet::endpoints)
         .map(|e| (&e.address, &e.state))
         .collect();
     let mut priorities = Vec::with_capacity(assignment.priorities.len());
@@ -48,19 +54,18 @@ pub fn apply(cluster: &Cluster, assignment: &LoadAssignment) {
         priorities.push(set);
     }
     let next = EndpointSet {
-        version: old.version + 1,
+        version: cluster.state.endpoint_version.fetch_add(1, Ordering::Relaxed) + 1,
         priorities,
         overprovisioning_factor: assignment.policy.overprovisioning_factor,
         drop_overloads: assignment.policy.drop_overloads.clone(),
     };
     let left = mark_removed(cluster, &old, &next);
-    let hosts = || next.priorities.iter().flat_map(|p| &p.endpoints);
-    let (total, known_hosts) = (hosts().count(), known.len());
+    let (total, known_hosts) = (next.endpoints().count(), known.len());
     let stats = &cluster.state.stats;
     stats.set(ClusterStat::MembershipTotal, total as u64);
     // Envoy sets it only where hosts change.
     if !matches!(cluster.discovery, Discovery::Static) {
-        let heaviest = hosts().map(|e| u64::from(e.config.weight)).max();
+        let heaviest = next.endpoints().map(|e| u64::from(e.config.weight)).max();
         stats.set(ClusterStat::MaxHostWeight, heaviest.unwrap_or(0));
     }
     // Hosts that came are those that are neither known nor gone.
@@ -71,37 +76,36 @@ pub fn apply(cluster: &Cluster, assignment: &LoadAssignment) {
         stats.inc(ClusterStat::UpdateNoRebuild);
     }
     let default = |e: &&Arc<Endpoint>| !known.contains_key(&e.address) && cluster.transport.is_default(e);
-    stats.add(
-        ClusterStat::DefaultTotalMatchCount,
-        hosts().filter(default).count() as u64,
-    );
-    cluster.state.endpoints.store(Arc::new(next));
+    let defaults = next.endpoints().filter(default).count();
+    stats.add(ClusterStat::DefaultTotalMatchCount, defaults as u64);
+    cluster.endpoints.store(Arc::new(next));
     refresh_health(cluster);
 }
 
 /// Sets the gauges of health, which ejections change too.
 pub fn refresh_health(cluster: &Cluster) {
-    let set = cluster.state.endpoints.load();
-    let hosts = || set.priorities.iter().flat_map(|p| &p.endpoints);
-    let degraded = hosts()
-        .filter(|e| e.is_healthy() && e.config.health == EdsHealth::Degraded)
-        .count();
+    let set = cluster.endpoints.load();
+    let degraded = |e: &&Arc<Endpoint>| e.is_healthy() && e.config.health == EdsHealth::Degraded;
+    let degraded = set.endpoints().filter(degraded).count();
+    let healthy = set.endpoints().filter(|e| e.is_healthy()).count();
     let stats = &cluster.state.stats;
     stats.set(ClusterStat::MembershipDegraded, degraded as u64);
-    let healthy = hosts().filter(|e| e.is_healthy()).count();
     stats.set(ClusterStat::MembershipHealthy, (healthy - degraded) as u64);
 }
 
-/// Hosts that left: pools that hold connections to them close them, and they are ejected no more. How many they are.
+/// This version of a cluster takes the place of the one before: hosts that only that one had are gone.
+pub fn replace(new: &Cluster) {
+    if let Some(old) = new.replaces.upgrade() {
+        mark_removed(new, &old.endpoints.load(), &new.endpoints.load());
+    }
+}
+
+/// Hosts that left: pools that hold connections to them close them, and they are ejected no more, for nobody else would
+/// let them back in. How many they are.
 fn mark_removed(cluster: &Cluster, old: &EndpointSet, next: &EndpointSet) -> usize {
-    let stays: hashbrown::HashSet<&Address> = next
-        .priorities
-        .iter()
-        .flat_map(|p| &p.endpoints)
-        .map(|e| &e.address)
-        .collect();
+    let stays: hashbrown::HashSet<&Address> = next.endpoints().map(|e| &e.address).collect();
     let mut left = 0;
-    for endpoint in old.priorities.iter().flat_map(|p| &p.endpoints) {
+    for endpoint in old.endpoints() {
         let leaves = !stays.contains(&endpoint.address);
         endpoint.state.removed.store(leaves, Ordering::Relaxed);
         if leaves {
@@ -110,6 +114,13 @@ fn mark_removed(cluster: &Cluster, old: &EndpointSet, next: &EndpointSet) -> usi
         }
     }
     left
+}
+
+impl EndpointSet {
+    /// Of all priorities.
+    pub fn endpoints(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
+        self.priorities.iter().flat_map(|p| &p.endpoints)
+    }
 }
 
 /// Metadata namespace that chooses a host's transport socket.

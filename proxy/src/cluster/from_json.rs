@@ -41,5 +41,5 @@ pub(crate) fn assign(cluster: &Cluster, localities: &Value) {
 
 /// The host at this place of the first priority.
 pub(crate) fn host(cluster: &Cluster, place: usize) -> Arc<Endpoint> {
-    cluster.state.endpoints.load().priorities[0].endpoints[place].clone()
+    cluster.endpoints.load().priorities[0].endpoints[place].clone()
 }

@@ -13,7 +13,7 @@ use std::{
 
 use http::StatusCode;
 
-use super::{Cluster, ClusterState, Endpoint, EndpointState, OutlierDetection};
+use super::{Cluster, Endpoint, EndpointState, OutlierDetection};
 use crate::{failure::ResetReason, stats::OutlierDetectionStat as Stat};
 
 mod rates;
@@ -49,6 +49,10 @@ fn now_ms() -> u64 {
 /// enforced in part.
 pub fn report(cluster: &Cluster, endpoint: &Endpoint, seen: Seen, random: u64) {
     let Some(config) = &cluster.outlier else { return };
+    // The cluster's breaker refused, the endpoint was not asked: ejecting it would make the overload worse.
+    if matches!(seen, Seen::Reset(ResetReason::Overflow)) {
+        return;
+    }
     let counters = &endpoint.state.outlier;
     let failed = |count: &AtomicU32, limit: u32, cause: Cause| {
         if limit > 0 && count.fetch_add(1, Ordering::Relaxed) + 1 >= limit {
@@ -132,7 +136,7 @@ fn detected(cluster: &Cluster, config: &OutlierDetection, endpoint: &Endpoint, c
         Cause::GatewayFailure | Cause::LocalOriginFailure | Cause::FailurePercentage => {}
     }
     let enforces = random % PERCENT < u64::from(enforcing);
-    let ejection = eject(&cluster.state, config, endpoint, enforces, random);
+    let ejection = eject(cluster, config, endpoint, enforces, random);
     if matches!(cause, Cause::Consecutive5xx | Cause::SuccessRate) && !matches!(ejection, Ejection::Overflow) {
         stats.inc(Stat::EjectionsTotal);
     }
@@ -164,14 +168,9 @@ enum Ejection {
 
 /// Ejects, unless that would put more hosts out than `max_ejection_percent` allows: the share is judged after the ejection,
 /// but one host may always go where `always_eject_one_host` says so.
-fn eject(
-    state: &ClusterState,
-    config: &OutlierDetection,
-    endpoint: &Endpoint,
-    enforces: bool,
-    random: u64,
-) -> Ejection {
-    let hosts = state.hosts();
+fn eject(cluster: &Cluster, config: &OutlierDetection, endpoint: &Endpoint, enforces: bool, random: u64) -> Ejection {
+    let state = &cluster.state;
+    let hosts = cluster.endpoints.load().endpoints().count();
     let allowed = |ejected: u32| {
         fits(ejected, hosts, config.max_ejection_percent) || (ejected == 0 && config.always_eject_one_host)
     };
@@ -234,13 +233,13 @@ fn tick_at(cluster: &Cluster, random: u64, now: u64) {
     let Some(config) = &cluster.outlier else {
         // Detection was taken out of the config: nobody else would let them back in.
         if state.ejected.load(Ordering::Relaxed) > 0 {
-            for_each_host(state, |endpoint| let_in(cluster, endpoint, now));
+            for_each_host(cluster, |endpoint| let_in(cluster, endpoint, now));
         }
         return;
     };
     let last = state.outlier_interval_ms.load(Ordering::Relaxed);
     let interval_over = now >= last + config.interval.as_millis() as u64;
-    for_each_host(state, |endpoint| {
+    for_each_host(cluster, |endpoint| {
         let counters = &endpoint.state.outlier;
         if endpoint.state.ejected.load(Ordering::Relaxed) {
             if now >= counters.ejected_until_ms.load(Ordering::Relaxed) {
@@ -266,8 +265,8 @@ fn tick_at(cluster: &Cluster, random: u64, now: u64) {
 /// Judges every host by what was counted since the last time.
 fn judge(cluster: &Cluster, config: &OutlierDetection, mut random: u64) {
     let mut hosts = Vec::new();
-    let set = cluster.state.endpoints.load();
-    for endpoint in set.priorities.iter().flat_map(|p| &p.endpoints) {
+    let set = cluster.endpoints.load();
+    for endpoint in set.endpoints() {
         let counters = &endpoint.state.outlier;
         let total = counters.interval_total.swap(0, Ordering::Relaxed);
         let success = counters.interval_success.swap(0, Ordering::Relaxed).min(total);
@@ -280,9 +279,8 @@ fn judge(cluster: &Cluster, config: &OutlierDetection, mut random: u64) {
     }
 }
 
-fn for_each_host(state: &ClusterState, each: impl FnMut(&std::sync::Arc<Endpoint>)) {
-    let set = state.endpoints.load();
-    set.priorities.iter().flat_map(|p| &p.endpoints).for_each(each);
+fn for_each_host(cluster: &Cluster, each: impl FnMut(&std::sync::Arc<Endpoint>)) {
+    cluster.endpoints.load().endpoints().for_each(each);
 }
 
 fn let_in(cluster: &Cluster, endpoint: &Endpoint, now: u64) {

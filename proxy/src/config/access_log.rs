@@ -27,8 +27,7 @@ use super::{
 use crate::{
     access_log::{AccessLog, Comparison, Filter, LogFormat, Sink},
     failure::ResponseFlags,
-    format::Format,
-    format::JsonFormat,
+    format::{Format, Formatters, JsonFormat},
     http::ReplyBody,
     route::matcher::RuntimeFraction,
 };
@@ -47,11 +46,15 @@ const LOGGERS: &[Kind<Sink>] = &[
             Ok(Sink::File {
                 path: writable("path", &pb.path, at)?,
                 format: match &pb.access_log_format {
-                    None => text(DEFAULT_FORMAT, at)?,
-                    Some(F::Format(format)) if format.is_empty() => text(DEFAULT_FORMAT, at)?,
-                    Some(F::Format(format)) => text(format, &at.field("format"))?,
-                    Some(F::JsonFormat(format)) => json(format, false, &at.field("json_format"))?,
-                    Some(F::TypedJsonFormat(format)) => json(format, false, &at.field("typed_json_format"))?,
+                    None => plain(DEFAULT_FORMAT, at)?,
+                    Some(F::Format(format)) if format.is_empty() => plain(DEFAULT_FORMAT, at)?,
+                    Some(F::Format(format)) => plain(format, &at.field("format"))?,
+                    Some(F::JsonFormat(format)) => {
+                        json(format, Formatters::default(), false, &at.field("json_format"))?
+                    }
+                    Some(F::TypedJsonFormat(format)) => {
+                        json(format, Formatters::default(), false, &at.field("typed_json_format"))?
+                    }
                     Some(F::LogFormat(format)) => self::format(format, &at.field("log_format"))?,
                 },
             })
@@ -92,7 +95,7 @@ fn stream(path: &str, pb: Option<&core::SubstitutionFormatString>, at: &At) -> R
         path: path.into(),
         format: match pb {
             Some(pb) => format(pb, &at.field("log_format"))?,
-            None => text(DEFAULT_FORMAT, at)?,
+            None => plain(DEFAULT_FORMAT, at)?,
         },
     })
 }
@@ -191,7 +194,27 @@ pub(crate) fn filter(pb: &pb::AccessLogFilter, at: &At) -> Result<Option<Filter>
                 exclude: grpc.exclude,
             }
         }
-        Some(S::ExtensionFilter(_) | S::MetadataFilter(_) | S::LogTypeFilter(_)) => return Ok(None),
+        Some(S::MetadataFilter(metadata)) => {
+            let at = at.field("metadata_filter");
+            let Some(matcher) = metadata.matcher.as_deref() else {
+                return Ok(None);
+            };
+            Filter::Metadata {
+                matcher: Box::new(matcher::metadata(matcher, &at.field("matcher"))?),
+                if_missing: metadata.match_if_key_not_found.unwrap_or(true),
+            }
+        }
+        Some(S::LogTypeFilter(log_type)) => {
+            use xds_api::envoy::data::accesslog::v3::AccessLogType as T;
+            let at = at.field("log_type_filter");
+            let mut ended = false;
+            for &wanted in &log_type.types {
+                let wanted = at.enumeration::<T>("types", wanted)?;
+                ended |= matches!(wanted, T::DownstreamEnd | T::TcpConnectionEnd);
+            }
+            Filter::LogType(ended != log_type.exclude)
+        }
+        Some(S::ExtensionFilter(_)) => return Ok(None),
     }))
 }
 
@@ -214,24 +237,48 @@ fn comparison(pb: Option<&pb::ComparisonFilter>, at: &At) -> Result<(Comparison,
     Ok((op, value.default_value))
 }
 
+#[derive(Debug, PartialEq, Eq)]
+enum Formatter {
+    ReqWithoutQuery,
+    /// Its operator is known without it.
+    BuiltIn,
+}
+
+const FORMATTERS: &[Kind<Formatter>] = &[
+    Kind {
+        type_name: "envoy.extensions.formatter.req_without_query.v3.ReqWithoutQuery",
+        parse: |_, _| Ok(Formatter::ReqWithoutQuery),
+    },
+    Kind {
+        type_name: "envoy.extensions.formatter.metadata.v3.Metadata",
+        parse: |_, _| Ok(Formatter::BuiltIn),
+    },
+];
+
 pub(crate) fn format(pb: &core::SubstitutionFormatString, at: &At) -> Result<LogFormat, Rejection> {
     use core::substitution_format_string::Format as S;
+    let mut formatters = Formatters::default();
     for (i, formatter) in pb.formatters.iter().enumerate() {
         let at = at.item("formatters", i);
         let at = at.field("typed_config");
-        extension::dispatch::<()>(Category::Formatter, formatter.typed_config.as_ref(), false, &[], &at)?;
+        let any = formatter.typed_config.as_ref();
+        if let Some(name) = extension::dispatch(Category::Formatter, any, false, FORMATTERS, &at)? {
+            formatters.req_without_query |= name == Formatter::ReqWithoutQuery;
+        }
     }
     match &pb.format {
         None => Err(at.reject("is empty: set text_format_source or json_format")),
-        Some(S::TextFormat(format)) => text(format, &at.field("text_format")),
+        Some(S::TextFormat(format)) => text(format, formatters, pb.omit_empty_values, &at.field("text_format")),
         Some(S::TextFormatSource(source)) => {
             let at = at.field("text_format_source");
             text(
                 &data_source::read_text(source, &at)?,
+                formatters,
+                pb.omit_empty_values,
                 &data_source::specified(source, &at),
             )
         }
-        Some(S::JsonFormat(format)) => json(format, pb.omit_empty_values, &at.field("json_format")),
+        Some(S::JsonFormat(format)) => json(format, formatters, pb.omit_empty_values, &at.field("json_format")),
     }
 }
 
@@ -248,15 +295,24 @@ pub(crate) fn reply_body(pb: &core::SubstitutionFormatString, at: &At) -> Result
 
 /// Envoy's format where a log names none.
 pub(crate) fn default_format(at: &At) -> Result<LogFormat, Rejection> {
-    text(DEFAULT_FORMAT, at)
+    plain(DEFAULT_FORMAT, at)
 }
 
-fn text(format: &str, at: &At) -> Result<LogFormat, Rejection> {
-    Format::parse(format).map(LogFormat::Text).map_err(|e| at.reject(e))
+fn plain(format: &str, at: &At) -> Result<LogFormat, Rejection> {
+    text(format, Formatters::default(), false, at)
 }
 
-fn json(format: &Struct, omit_empty: bool, at: &At) -> Result<LogFormat, Rejection> {
-    let parsed = JsonFormat::parse(&from_struct(format)).map_err(|e| at.reject(e))?;
+fn text(format: &str, formatters: Formatters, omit_empty: bool, at: &At) -> Result<LogFormat, Rejection> {
+    let parsed = Format::with(formatters, format).map_err(|e| at.reject(e))?;
+    Ok(LogFormat::Text(if omit_empty {
+        parsed.omitting_empty()
+    } else {
+        parsed
+    }))
+}
+
+fn json(format: &Struct, formatters: Formatters, omit_empty: bool, at: &At) -> Result<LogFormat, Rejection> {
+    let parsed = JsonFormat::parse(&from_struct(format), formatters).map_err(|e| at.reject(e))?;
     Ok(LogFormat::Json(if omit_empty {
         parsed.omitting_empty()
     } else {

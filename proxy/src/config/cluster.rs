@@ -2,8 +2,12 @@
 //!
 //! [`parse`] makes everything of it but the state, which outlives updates and is handed in by [`ParsedCluster::adopt`].
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
+use arc_swap::ArcSwap;
 use xds_api::envoy::config::cluster::v3 as pb;
 
 use super::{
@@ -51,8 +55,12 @@ pub struct ParsedCluster {
 }
 
 impl ParsedCluster {
-    /// The cluster with the state that its name already has. The new limits apply at once.
-    pub fn adopt(mut self, state: Arc<ClusterState>) -> Cluster {
+    /// The cluster in the place of its version before, if there is one, with the state that its name already has. The new
+    /// limits apply at once.
+    pub fn adopt(mut self, old: Option<&Arc<Cluster>>) -> Cluster {
+        let Some(old) = old else { return self.cluster };
+        let state = old.state.clone();
+        self.cluster.replaces = Arc::downgrade(old);
         for (breaker, limits) in state.breakers.iter().zip(&self.limits) {
             breaker.set(limits);
         }
@@ -139,6 +147,8 @@ fn cluster(pb: &pb::Cluster, hash: u64, added_via_api: bool, at: &At) -> Result<
         ignore_health_on_host_removal: pb.ignore_health_on_host_removal,
         metadata: metadata::parse(pb.metadata.as_deref()),
         hash,
+        endpoints: ArcSwap::default(),
+        replaces: Weak::new(),
         state: Arc::new(ClusterState::new(
             Arc::clone(&name),
             &limits,

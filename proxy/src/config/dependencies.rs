@@ -30,6 +30,8 @@ pub struct Dependencies {
 pub struct Reference {
     pub name: Arc<str>,
     pub source: Arc<ConfigSource>,
+    /// Whose statistics count it: the connection manager's `stat_prefix`; empty for endpoints.
+    pub stat_prefix: Arc<str>,
 }
 
 /// A cluster that a resource names in a place where Envoy checks that it exists.

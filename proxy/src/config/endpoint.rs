@@ -134,8 +134,8 @@ impl WrittenAssignment {
     pub(crate) fn dns_targets(self, at: &At) -> Result<Vec<DnsTarget>, Rejection> {
         let mut targets = Vec::with_capacity(self.endpoints());
         for (i, written) in self.localities.into_iter().enumerate() {
-            for (j, (address, template)) in written.endpoints.into_iter().enumerate() {
-                let (host, port) = match address {
+            for (j, (address, mut template)) in written.endpoints.into_iter().enumerate() {
+                let (host, port): (Box<str>, _) = match address {
                     Written::Name { host, port } => (host, port),
                     Written::Resolved(Address::Ip(socket)) => (socket.ip().to_string().into(), socket.port()),
                     Written::Resolved(_) => {
@@ -146,6 +146,10 @@ impl WrittenAssignment {
                             .reject("a DNS cluster resolves names; put this address in a STATIC cluster"));
                     }
                 };
+                // Envoy's endpoints of a name are known by it unless the config gives them another.
+                if template.hostname.is_empty() {
+                    template.hostname = host.as_ref().into();
+                }
                 targets.push(DnsTarget {
                     host,
                     port,

@@ -215,6 +215,7 @@ fn routes(pb: &pb::HttpConnectionManager, at: &At) -> Result<RouteSource, Reject
                 dependencies.add_route(Reference {
                     name: Arc::clone(&name),
                     source,
+                    stat_prefix: pb.stat_prefix.as_str().into(),
                 });
             });
             Ok(RouteSource::Rds(name))

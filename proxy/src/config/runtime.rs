@@ -76,6 +76,7 @@ pub(crate) fn parse(pb: Option<&pb::LayeredRuntime>, at: &At) -> Result<Runtime,
                 RuntimeLayerKind::Rtds(Reference {
                     name: rtds.name.as_str().into(),
                     source: Arc::new(source::parse(config, &at.field("rtds_config"))?),
+                    stat_prefix: Arc::default(),
                 })
             }
         };

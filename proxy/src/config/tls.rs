@@ -8,12 +8,14 @@ use super::{at::At, extension::Extension, rejection::Rejection, source::SecretRe
 mod build;
 mod certificate;
 mod context;
+mod files;
 mod material;
 mod params;
 mod validation;
 
 pub use build::Secrets;
 pub use certificate::{Certificate, CertificateSource, SessionTicketKeys};
+pub use files::Watched;
 pub use material::{Material, Unusable};
 pub use validation::{SpiffeTrustDomain, Trust, Validation, ValidationContext};
 

@@ -10,12 +10,13 @@ use tokio::sync::{mpsc, watch};
 
 use super::Command;
 use crate::{
+    address::Address,
     cluster::Cluster,
     drain::{DrainOrder, DrainStrategy},
     listener::{
-        FilterChain, Listener,
+        FilterChain, ListenAddress, Listener,
         exact_balance::ExactBalance,
-        socket::{self, BindError},
+        socket::{self, BindError, Listening},
     },
     route::RouteConfiguration,
     snapshot::Snapshot,
@@ -37,12 +38,20 @@ pub struct Publisher {
     workers: Vec<mpsc::UnboundedSender<Command>>,
     next: Snapshot,
     changed: bool,
+    /// Listeners changed: their addresses must be looked through again.
+    readdressed: bool,
+    /// New sockets, by worker: nobody accepts on them before their listener is public.
+    opened: Vec<(usize, Command)>,
+    /// Chains that went: told to drain once their successors are public, for clients come back at once.
+    replaced: Vec<Arc<FilterChain>>,
+    /// Chains that were told to drain, while they have connections.
+    draining: Vec<Weak<FilterChain>>,
     sockets: HashMap<Arc<str>, OpenSockets>,
     drain: DrainSettings,
     cluster_stats: Group<ClusterManagerStat>,
     listener_stats: Group<ListenerManagerStat>,
-    /// Filter chains that were told to drain; gone once their last connection is.
-    draining: Vec<Weak<FilterChain>>,
+    /// The process is about to end: nothing opens any more.
+    ending: bool,
     /// Replaced snapshots that some worker may still hold: dropped here, never on a worker.
     retired: Vec<Arc<Snapshot>>,
 }
@@ -50,6 +59,8 @@ pub struct Publisher {
 /// Sockets of one listener; dropping the sender closes them.
 struct OpenSockets {
     socket_hash: u64,
+    /// As bound: a port 0 has become one.
+    addresses: Vec<Address>,
     stop: watch::Sender<bool>,
 }
 
@@ -59,12 +70,16 @@ impl Publisher {
             next: Snapshot::clone(&shared.snapshot.load()),
             cluster_stats: shared.stats.group(Prefix::root("cluster_manager.")),
             listener_stats: shared.stats.group(Prefix::root("listener_manager.")),
-            draining: Vec::new(),
             shared,
             workers,
             changed: false,
+            readdressed: false,
+            opened: Vec::new(),
+            replaced: Vec::new(),
+            draining: Vec::new(),
             sockets: HashMap::default(),
             drain,
+            ending: false,
             retired: Vec::new(),
         }
     }
@@ -72,6 +87,11 @@ impl Publisher {
     /// What will be public after the next [`Self::publish`].
     pub fn next(&self) -> &Snapshot {
         &self.next
+    }
+
+    /// How long a drain takes at most.
+    pub fn drain_time(&self) -> Duration {
+        self.drain.time
     }
 
     /// Adds or updates a listener. Sockets stay open unless what they are bound to changed; filter chains whose content did
@@ -86,24 +106,13 @@ impl Publisher {
             .sockets
             .get(&name)
             .is_some_and(|s| s.socket_hash == listener.socket_hash);
-        if listener.bind_to_port && !keeps_sockets {
+        if listener.bind_to_port && !keeps_sockets && !self.ending {
             if let Err(e) = self.open(&listener) {
                 self.listener_stats.inc(ListenerManagerStat::ListenerCreateFailure);
                 return Err(e);
             }
         } else if !listener.bind_to_port {
             self.sockets.remove(&name);
-        }
-        if let Some(old) = &old {
-            keep_chains(&mut listener, old);
-            let order = self.order(true);
-            for chain in old
-                .chains()
-                .filter(|chain| !listener.chains().any(|kept| Arc::ptr_eq(kept, chain)))
-            {
-                chain.drain.start(order);
-                self.draining.push(Arc::downgrade(chain));
-            }
         }
         match &old {
             None => {
@@ -120,33 +129,49 @@ impl Publisher {
                 }
             }
         }
+        if let Some(open) = self.sockets.get(&name) {
+            for (address, bound) in listener.addresses.iter_mut().zip(&open.addresses) {
+                address.address = bound.clone();
+            }
+        }
+        if let Some(old) = &old {
+            keep_chains(&mut listener, old);
+            let kept = |chain: &Arc<FilterChain>| listener.chains().any(|kept| Arc::ptr_eq(kept, chain));
+            let replaced = old.chains().filter(|chain| !kept(chain)).cloned();
+            self.replaced.extend(replaced);
+        }
         self.next.listeners.insert(name, Arc::new(listener));
-        self.next.index_addresses();
+        self.readdressed = true;
         self.changed = true;
         Ok(())
     }
 
     fn open(&mut self, listener: &Listener) -> Result<(), BindError> {
-        // Sockets of the same listener on other addresses close first: the new ones may overlap them.
-        self.sockets.remove(&listener.name);
         let by_worker = socket::bind(listener, self.workers.len())?;
+        let bound = |(i, address): (usize, &ListenAddress)| {
+            let first = by_worker.first().and_then(|sockets| sockets.get(i));
+            first
+                .and_then(Listening::bound)
+                .unwrap_or_else(|| address.address.clone())
+        };
+        let addresses = listener.addresses.iter().enumerate().map(bound).collect();
         let (stop, stopped) = watch::channel(false);
         // One worker has nobody to hand anything to.
         let balance = (listener.exact_balance && self.workers.len() > 1).then(|| ExactBalance::new(&self.workers));
-        for (worker, sockets) in self.workers.iter().zip(by_worker) {
-            let name = listener.name.clone();
-            // A worker ends only with the process.
-            let _ = worker.send(Command::Listen {
-                name,
+        for (worker, sockets) in by_worker.into_iter().enumerate() {
+            let command = Command::Listen {
+                name: listener.name.clone(),
                 sockets,
                 balance: balance.clone(),
                 stop: stopped.clone(),
-            });
+            };
+            self.opened.push((worker, command));
         }
         self.sockets.insert(
             listener.name.clone(),
             OpenSockets {
                 socket_hash: listener.socket_hash,
+                addresses,
                 stop,
             },
         );
@@ -158,9 +183,8 @@ impl Publisher {
         self.sockets.remove(name);
         if let Some(listener) = self.next.listeners.remove(name) {
             self.listener_stats.inc(ListenerManagerStat::ListenerRemoved);
-            self.draining.extend(listener.chains().map(Arc::downgrade));
-            self.drain_listener(&listener, self.order(true));
-            self.next.index_addresses();
+            self.replaced.extend(listener.chains().cloned());
+            self.readdressed = true;
             self.changed = true;
         }
     }
@@ -200,6 +224,9 @@ impl Publisher {
         if !std::mem::take(&mut self.changed) {
             return;
         }
+        if std::mem::take(&mut self.readdressed) {
+            self.next.index_addresses();
+        }
         self.next.version += 1;
         let (clusters, listeners) = (&self.next.clusters, &self.next.listeners);
         self.cluster_stats
@@ -211,6 +238,17 @@ impl Publisher {
         for worker in &self.workers {
             // A worker ends only with the process.
             let _ = worker.send(Command::Swapped);
+        }
+        for (worker, listen) in self.opened.drain(..) {
+            // As above.
+            let _ = self.workers[worker].send(listen);
+        }
+        self.draining
+            .retain(|chain| chain.upgrade().is_some_and(|chain| chain.drain.watchers() > 0));
+        let order = self.order(true);
+        for chain in self.replaced.drain(..) {
+            chain.drain.start(order);
+            self.draining.push(Arc::downgrade(&chain));
         }
         self.drop_retired();
     }
@@ -248,6 +286,7 @@ impl Publisher {
 
     /// Drains everything before the process ends: sockets close, idle connections too.
     pub fn drain_for_exit(&mut self) {
+        self.ending = true;
         let order = DrainOrder {
             strategy: DrainStrategy::Immediate,
             close_idle: true,
@@ -256,17 +295,18 @@ impl Publisher {
         for listener in self.next.listeners.values() {
             self.drain_listener(listener, order);
         }
+        for chain in self.draining.iter().filter_map(Weak::upgrade) {
+            chain.drain.start(order);
+        }
         self.sockets.clear();
     }
 
-    /// Connections of all current listeners.
+    /// Connections of all listeners, also of filter chains that were replaced and drain.
     pub fn connections(&self) -> usize {
-        self.next
-            .listeners
-            .values()
-            .flat_map(|l| l.chains())
-            .map(|chain| chain.drain.watchers())
-            .sum()
+        let current = self.next.listeners.values().flat_map(|l| l.chains());
+        let draining = self.draining.iter().filter_map(Weak::upgrade);
+        let watchers = |chain: &FilterChain| chain.drain.watchers();
+        current.map(|chain| watchers(chain)).sum::<usize>() + draining.map(|chain| watchers(&chain)).sum::<usize>()
     }
 
     fn drain_listener(&self, listener: &Listener, order: DrainOrder) {

@@ -4,42 +4,57 @@
 //! meanwhile. Endpoints, routes and secrets go straight to whoever uses them.
 
 use std::{
+    cell::RefCell,
     hash::{BuildHasher, Hasher, RandomState},
     rc::Rc,
     sync::Arc,
+    time::{Duration, Instant, SystemTime},
 };
 
 use bytes::Bytes;
 use hashbrown::{HashMap, HashSet};
 use tokio::sync::Notify;
 
-use super::publisher::Publisher;
+mod secrets;
+mod warming;
+
+use super::{
+    interest::{Interest, Kind, Need, User},
+    key_files::{Owner, Watches},
+    ledger::{Entry, Ledger, Refusal},
+    origin::{OriginId, Origins},
+    publisher::Publisher,
+    subscription_stats::{Outcome, SubscriptionStats},
+};
 use crate::{
     bootstrap::Received,
-    cluster::{Cluster, dns, endpoint_set, outlier},
+    cluster::{Cluster, Discovery, dns, endpoint_set, outlier},
     config::{
-        self, Context, Rejection,
-        cluster::ParsedCluster,
-        endpoint::LoadAssignment,
-        secret::{Secret, SecretType},
-        source::SecretReference,
-        tls::Material,
+        self, Context, Rejection, cluster::ParsedCluster, endpoint::LoadAssignment, secret::Secret,
+        source::ConfigSource, tls::Material,
     },
     listener::Listener,
-    tls::UpstreamTransport,
 };
 
 /// Resources by kind and name, and the publisher that makes warm ones public.
 pub struct Resources {
     pub publisher: Publisher,
     pub context: Context,
+    pub interest: Interest,
+    pub origins: Origins,
+    pub ledger: Rc<RefCell<Ledger>>,
+    pub stats: SubscriptionStats,
+    pub watches: Watches,
     clusters: HashMap<Arc<str>, KnownCluster>,
     listeners: HashMap<Arc<str>, KnownListener>,
-    routes: HashSet<Arc<str>>,
-    assignments: HashMap<Arc<str>, Arc<LoadAssignment>>,
-    secrets: HashMap<(Arc<str>, SecretType), (Secret, Material)>,
-    /// Names for which nobody waits any more: their fetch timed out.
-    given_up: HashSet<Arc<str>>,
+    routes: HashSet<Need>,
+    assignments: HashMap<Need, Arc<LoadAssignment>>,
+    /// A certificate and a validation context may share a name.
+    secrets: HashMap<Need, Vec<(Secret, Material)>>,
+    /// For these nobody waits any more: their fetch timed out, or the server said that they do not exist.
+    given_up: HashSet<Need>,
+    /// Needs of listeners that drain, which routes serve to their end.
+    retiring: Vec<(Instant, Arc<str>, Vec<Need>)>,
     /// Told when a DNS cluster was resolved for the first time.
     pub resolved: Rc<Notify>,
 }
@@ -48,9 +63,10 @@ struct KnownCluster {
     received: Received,
     dynamic: bool,
     cluster: Arc<Cluster>,
-    /// `service_name` of an EDS cluster.
-    endpoints: Option<Arc<str>>,
-    secrets: Vec<SecretReference>,
+    /// Endpoints and secrets.
+    needs: Vec<Need>,
+    /// Those of the version that is public until this one is warm.
+    former: Vec<Need>,
     public: bool,
 }
 
@@ -59,62 +75,80 @@ struct KnownListener {
     dynamic: bool,
     /// Until it is public.
     warming: Option<Listener>,
-    routes: Vec<Arc<str>>,
-    secrets: Vec<SecretReference>,
+    /// Routes and secrets.
+    needs: Vec<Need>,
+    former: Vec<Need>,
 }
 
-/// What new resources need besides themselves, to be subscribed before the update is acknowledged.
-#[derive(Debug, Default)]
-pub struct Wanted {
-    pub endpoints: Vec<Arc<str>>,
-    pub routes: Vec<Arc<str>>,
-    pub secrets: Vec<Arc<str>>,
+/// A resource as it came, and from where.
+#[derive(Debug, Clone, Copy)]
+pub struct Arrival<'a> {
+    pub body: &'a Bytes,
+    pub version: &'a Arc<str>,
+    pub origin: OriginId,
 }
 
 impl Resources {
-    pub fn new(publisher: Publisher, context: Context) -> Self {
+    pub fn new(publisher: Publisher, context: Context, ledger: Rc<RefCell<Ledger>>) -> Self {
         Self {
+            stats: SubscriptionStats::new(&context.stats),
             publisher,
             context,
+            interest: Interest::default(),
+            origins: Origins::default(),
+            ledger,
+            watches: Watches::default(),
             clusters: HashMap::new(),
             listeners: HashMap::new(),
             routes: HashSet::new(),
             assignments: HashMap::new(),
             secrets: HashMap::new(),
             given_up: HashSet::new(),
+            retiring: Vec::new(),
             resolved: Rc::default(),
         }
     }
 
-    /// Takes a cluster; an equal one changes nothing.
+    /// Takes a resource; an equal one changes nothing.
     ///
     /// # Errors
     /// Why it is not taken; the last good version stays.
-    pub fn take_cluster(&mut self, body: &Bytes, wanted: &mut Wanted) -> Result<(), Rejection> {
-        let parsed = config::cluster::parse(body, true, &mut self.context)?;
-        let received = Received::new(parsed.cluster.name.clone(), Bytes::copy_from_slice(body));
-        self.add_cluster(received, parsed, true, wanted);
+    pub fn take(&mut self, kind: Kind, name: &Arc<str>, arrival: Arrival<'_>) -> Result<(), Rejection> {
+        let taken = match kind {
+            Kind::Cluster => self.take_cluster(arrival),
+            Kind::Endpoints => self.take_assignment(arrival),
+            Kind::Listener => self.take_listener(arrival),
+            Kind::Routes => self.take_routes(arrival),
+            Kind::Secret => self.take_secret(arrival),
+        };
+        if let Err(rejection) = &taken {
+            let mut ledger = self.ledger.borrow_mut();
+            let record = ledger.of(kind).entry(name.clone()).or_default();
+            record.error = Some(Refusal::now(arrival.body, arrival.version, rejection));
+        }
+        taken
+    }
+
+    fn take_cluster(&mut self, arrival: Arrival<'_>) -> Result<(), Rejection> {
+        let parsed = config::cluster::parse(arrival.body, true, &mut self.context)?;
+        let received = Received::new(parsed.cluster.name.clone(), Bytes::copy_from_slice(arrival.body));
+        self.add_cluster(received, parsed, Some(arrival.version));
         Ok(())
     }
 
-    /// Adds a parsed cluster.
-    pub fn add_cluster(&mut self, received: Received, parsed: ParsedCluster, dynamic: bool, wanted: &mut Wanted) {
+    /// Adds a parsed cluster. `version`: of a dynamic one.
+    pub fn add_cluster(&mut self, received: Received, mut parsed: ParsedCluster, version: Option<&Arc<str>>) {
         let name = received.name.clone();
         let known = self.clusters.get(&name);
-        if known.is_some_and(|k| k.received.hash == received.hash) {
-            return;
+        // What stands in the bootstrap stays as it is, as in Envoy.
+        if known.is_some_and(|k| k.received.hash == received.hash || (version.is_some() && !k.dynamic)) {
+            return self.ledger.borrow_mut().taken(Kind::Cluster, &name);
         }
-        let state = known.map(|k| k.cluster.state.clone());
-        let endpoints = parsed
-            .dependencies
-            .endpoints
-            .as_ref()
-            .map(|reference| reference.name.clone());
-        let secrets = parsed.dependencies.secrets.clone();
-        let mut parsed = parsed;
+        let endpoints = parsed.dependencies.endpoints.take();
+        let secrets = std::mem::take(&mut parsed.dependencies.secrets);
         let inline = parsed.assignment.take();
-        let state = state.unwrap_or_else(|| parsed.cluster.state.clone());
-        let cluster = Arc::new(parsed.adopt(state));
+        let public = self.publisher.next().clusters.get(&name);
+        let cluster = Arc::new(parsed.adopt(public.or(known.map(|k| &k.cluster))));
         if let Some(assignment) = inline {
             endpoint_set::apply(&cluster, &assignment);
         }
@@ -122,276 +156,291 @@ impl Resources {
             let resolving = dns::run(Arc::downgrade(&cluster), config.clone(), logical, self.resolved.clone());
             tokio::task::spawn_local(resolving);
         }
-        if let Some(service) = &endpoints {
-            wanted.endpoints.push(service.clone());
+        let contexts = cluster.transport.tls_contexts();
+        let watched = contexts.flat_map(|tls| tls.config.context.watched()).collect();
+        self.watches.set(&Owner::Cluster(name.clone()), watched);
+        let user = User::Cluster(name.clone());
+        let mut needs = self.want_secrets(&secrets, &user);
+        if let Some(reference) = endpoints {
+            let need = self.want(Kind::Endpoints, &reference.name, &reference.source, &user);
             // The assignment that is held serves the new version too, until another comes.
-            if let Some(assignment) = self.assignments.get(service) {
+            if let Some(assignment) = self.assignments.get(&need) {
                 endpoint_set::apply(&cluster, assignment);
             }
+            needs.push(need);
         }
-        wanted
-            .secrets
-            .extend(secrets.iter().filter(|s| s.source.is_some()).map(|s| s.name.clone()));
-        self.clusters.insert(
-            name,
-            KnownCluster {
-                received,
-                dynamic,
-                cluster,
-                endpoints,
-                secrets,
-                public: false,
-            },
-        );
-    }
-
-    pub fn remove_cluster(&mut self, name: &str) {
-        if self.clusters.get(name).is_some_and(|k| k.dynamic) {
-            self.clusters.remove(name);
-            self.publisher.remove_cluster(name);
-        }
-    }
-
-    /// Takes the endpoints of the clusters that ask for them.
-    ///
-    /// # Errors
-    /// Why they are not taken; the last good ones stay.
-    pub fn take_assignment(&mut self, body: &Bytes) -> Result<(), Rejection> {
-        let assignment = Arc::new(config::endpoint::parse(body, &mut self.context)?);
-        let service = assignment.cluster_name.clone();
-        for known in self
+        let entry = Entry::now(received.bytes.clone(), version);
+        self.ledger
+            .borrow_mut()
             .clusters
-            .values()
-            .filter(|k| k.endpoints.as_ref() == Some(&service))
-        {
-            endpoint_set::apply(&known.cluster, &assignment);
+            .entry(name.clone())
+            .or_default()
+            .warm(entry);
+        let new = KnownCluster {
+            received,
+            dynamic: version.is_some(),
+            cluster,
+            needs,
+            former: Vec::new(),
+            public: false,
+        };
+        if let Some(old) = self.clusters.insert(name.clone(), new) {
+            let mut former = old.former;
+            former.extend(old.needs);
+            if let Some(known) = self.clusters.get_mut(&name) {
+                known.former = former;
+            }
         }
-        self.assignments.insert(service, assignment);
-        Ok(())
     }
 
-    /// Takes a listener; an equal one changes nothing.
-    ///
-    /// # Errors
-    /// Why it is not taken; the last good version stays.
-    pub fn take_listener(&mut self, body: &Bytes, wanted: &mut Wanted) -> Result<(), Rejection> {
-        let listener = config::listener::parse(body, &mut self.context)?;
-        let known = |name: &str| self.clusters.contains_key(name);
-        listener.dependencies.check_clusters(known)?;
-        let received = Received::new(listener.name.clone(), Bytes::copy_from_slice(body));
-        self.add_listener(received, listener, true, wanted);
-        Ok(())
+    /// Clusters and listeners can be removed by the server; other kinds go when nobody names them.
+    pub fn remove(&mut self, kind: Kind, origin: OriginId, name: &Arc<str>) {
+        match kind {
+            Kind::Cluster => self.remove_cluster(name),
+            Kind::Listener => self.remove_listener(name),
+            // It does not exist, or no longer: what was held stays, as in Envoy, and nobody waits for it.
+            Kind::Endpoints | Kind::Routes | Kind::Secret => self.give_up(Need {
+                kind,
+                origin,
+                name: name.clone(),
+            }),
+        }
     }
 
-    /// Adds a parsed listener.
-    pub fn add_listener(&mut self, received: Received, listener: Listener, dynamic: bool, wanted: &mut Wanted) {
-        let name = received.name.clone();
-        if self
-            .listeners
-            .get(&name)
-            .is_some_and(|k| k.received.hash == received.hash)
-        {
+    fn remove_cluster(&mut self, name: &Arc<str>) {
+        if self.clusters.get(name).is_some_and(|k| !k.dynamic) {
             return;
         }
-        let routes: Vec<Arc<str>> = listener.dependencies.routes.iter().map(|r| r.name.clone()).collect();
-        let secrets = listener.dependencies.secrets.clone();
-        wanted.routes.extend(routes.iter().cloned());
-        wanted
-            .secrets
-            .extend(secrets.iter().filter(|s| s.source.is_some()).map(|s| s.name.clone()));
-        self.listeners.insert(
-            name,
-            KnownListener {
-                received,
-                dynamic,
-                warming: Some(listener),
-                routes,
-                secrets,
-            },
-        );
+        if let Some(known) = self.clusters.remove(name) {
+            self.publisher.remove_cluster(name);
+            self.watches.set(&Owner::Cluster(name.clone()), Vec::new());
+            self.stats.forget_cluster(&known.cluster);
+            let user = User::Cluster(name.clone());
+            known
+                .needs
+                .iter()
+                .chain(&known.former)
+                .for_each(|need| self.interest.release(need, &user));
+        }
+        self.ledger.borrow_mut().clusters.remove(name);
     }
 
-    pub fn remove_listener(&mut self, name: &str) {
-        if self.listeners.get(name).is_some_and(|k| k.dynamic) {
-            self.listeners.remove(name);
-            self.publisher.remove_listener(name);
+    fn take_assignment(&mut self, arrival: Arrival<'_>) -> Result<(), Rejection> {
+        let assignment = Arc::new(config::endpoint::parse(arrival.body, &mut self.context)?);
+        let need = arrival.need(Kind::Endpoints, &assignment.cluster_name);
+        for user in self.interest.users(&need) {
+            if let User::Cluster(name) = user
+                && let Some(known) = self.clusters.get(name)
+            {
+                let asks = |version: &Cluster| matches!(&version.discovery, Discovery::Eds { service_name } if *service_name == need.name);
+                for version in self.versions(known).filter(|version| asks(version)) {
+                    endpoint_set::apply(version, &assignment);
+                }
+            }
+        }
+        let entry = Entry::now(Bytes::new(), Some(arrival.version));
+        let mut ledger = self.ledger.borrow_mut();
+        ledger.endpoints.entry(need.name.clone()).or_default().replace(entry);
+        self.assignments.insert(need, assignment);
+        Ok(())
+    }
+
+    fn take_listener(&mut self, arrival: Arrival<'_>) -> Result<(), Rejection> {
+        let listener = config::listener::parse(arrival.body, &mut self.context)?;
+        let known = |name: &str| self.clusters.contains_key(name);
+        listener.dependencies.check_clusters(known)?;
+        let received = Received::new(listener.name.clone(), Bytes::copy_from_slice(arrival.body));
+        self.add_listener(received, listener, Some(arrival.version));
+        Ok(())
+    }
+
+    /// Adds a parsed listener. `version`: of a dynamic one.
+    pub fn add_listener(&mut self, received: Received, listener: Listener, version: Option<&Arc<str>>) {
+        let name = received.name.clone();
+        let known = self.listeners.get(&name);
+        if known.is_some_and(|k| k.received.hash == received.hash || (version.is_some() && !k.dynamic)) {
+            return self.ledger.borrow_mut().taken(Kind::Listener, &name);
+        }
+        let contexts = listener.chains().filter_map(|chain| chain.tls.as_ref());
+        let watched = contexts.flat_map(|tls| tls.config.watched()).collect();
+        self.watches.set(&Owner::Listener(name.clone()), watched);
+        let user = User::Listener(name.clone());
+        let mut needs = self.want_secrets(&listener.dependencies.secrets, &user);
+        for reference in &listener.dependencies.routes {
+            self.stats.name_routes(reference);
+            needs.push(self.want(Kind::Routes, &reference.name, &reference.source, &user));
+        }
+        let entry = Entry::now(received.bytes.clone(), version);
+        self.ledger
+            .borrow_mut()
+            .listeners
+            .entry(name.clone())
+            .or_default()
+            .warm(entry);
+        let new = KnownListener {
+            received,
+            dynamic: version.is_some(),
+            warming: Some(listener),
+            needs,
+            former: Vec::new(),
+        };
+        if let Some(old) = self.listeners.insert(name.clone(), new) {
+            let mut former = old.former;
+            former.extend(old.needs);
+            if let Some(known) = self.listeners.get_mut(&name) {
+                known.former = former;
+            }
         }
     }
 
-    /// Takes a route configuration.
-    ///
-    /// # Errors
-    /// Why it is not taken; the last good version stays.
-    pub fn take_routes(&mut self, body: &Bytes) -> Result<(), Rejection> {
-        let parsed = config::route::parse(body, &mut self.context)?;
+    fn remove_listener(&mut self, name: &Arc<str>) {
+        if self.listeners.get(name).is_some_and(|k| !k.dynamic) {
+            return;
+        }
+        if let Some(mut known) = self.listeners.remove(name) {
+            self.publisher.remove_listener(name);
+            self.watches.set(&Owner::Listener(name.clone()), Vec::new());
+            known.needs.append(&mut known.former);
+            self.retire(name.clone(), known.needs);
+        }
+        self.ledger.borrow_mut().listeners.remove(name);
+    }
+
+    /// Connections of the old version go on under its routes until they are drained.
+    fn retire(&mut self, listener: Arc<str>, needs: Vec<Need>) {
+        if !needs.is_empty() {
+            let drained = Instant::now() + self.publisher.drain_time();
+            self.retiring.push((drained, listener, needs));
+        }
+    }
+
+    fn take_routes(&mut self, arrival: Arrival<'_>) -> Result<(), Rejection> {
+        let parsed = config::route::parse(arrival.body, &mut self.context)?;
         let routes = Arc::new(parsed.routes);
-        self.routes.insert(routes.name.clone());
+        let entry = Entry::now(Bytes::copy_from_slice(arrival.body), Some(arrival.version));
+        self.ledger
+            .borrow_mut()
+            .routes
+            .entry(routes.name.clone())
+            .or_default()
+            .replace(entry);
+        self.routes.insert(arrival.need(Kind::Routes, &routes.name));
         self.publisher.set_routes(routes);
         Ok(())
     }
 
-    /// Takes a secret and rebuilds every TLS context that it belongs to.
-    ///
-    /// # Errors
-    /// Why it is not taken; the last good version stays.
-    pub fn take_secret(&mut self, body: &Bytes) -> Result<(), Rejection> {
-        let secret = config::secret::parse(body, &mut self.context)?;
-        self.add_secret(secret)
-    }
-
-    /// Adds a parsed secret.
-    ///
-    /// # Errors
-    /// Where its material cannot be used.
-    pub fn add_secret(&mut self, secret: Secret) -> Result<(), Rejection> {
-        let material = secret.load()?;
-        let name = secret.name.clone();
-        let key = (name.clone(), secret.secret_type());
-        if self
-            .secrets
-            .get(&key)
-            .is_some_and(|(known, _)| known.hash == secret.hash)
-        {
-            return Ok(());
-        }
-        self.secrets.insert(key, (secret, material));
-        let uses = |secrets: &[SecretReference]| secrets.iter().any(|s| s.name == name);
-        for known in self.clusters.values().filter(|k| uses(&k.secrets)) {
-            self.build_upstream(&known.cluster)?;
-        }
-        let snapshot = self.publisher.next();
-        for known in self.listeners.values().filter(|k| uses(&k.secrets)) {
-            let public = snapshot.listeners.get(&known.received.name).map(|l| &**l);
-            for listener in known.warming.iter().chain(public) {
-                self.build_downstream(listener)?;
-            }
-        }
-        Ok(())
-    }
-
     /// Nobody waits for this any more (`initial_fetch_timeout`).
-    pub fn give_up(&mut self, name: &Arc<str>) {
-        self.given_up.insert(name.clone());
+    pub fn give_up(&mut self, need: Need) {
+        self.given_up.insert(need);
     }
 
-    /// Makes public what has become warm, in the order in which it is needed.
-    pub fn publish(&mut self) {
-        let mut warm = Vec::new();
-        for known in self.clusters.values().filter(|k| !k.public) {
-            if let Err(rejection) = self.build_upstream(&known.cluster) {
-                tracing::error!("{rejection}");
+    /// Nobody needs this any more: what was held of it goes, but for what stands in the bootstrap.
+    pub fn forget(&mut self, need: &Need) {
+        if need.origin == OriginId::STATIC {
+            return;
+        }
+        self.given_up.remove(need);
+        self.stats.forget(need);
+        let mut ledger = self.ledger.borrow_mut();
+        match need.kind {
+            Kind::Cluster | Kind::Listener => return,
+            Kind::Endpoints => _ = self.assignments.remove(need),
+            Kind::Secret => {
+                self.secrets.remove(need);
+                self.watches.set(&Owner::Secret(need.clone()), Vec::new());
             }
-            if self.is_warm(known) {
-                warm.push(known.cluster.clone());
+            Kind::Routes => {
+                if self.routes.remove(need) {
+                    self.publisher.remove_routes(&need.name);
+                }
             }
         }
-        for cluster in warm {
-            if let Some(known) = self.clusters.get_mut(&cluster.name) {
-                known.public = true;
-            }
-            self.publisher.set_cluster(cluster);
-        }
-        let ready: Vec<Arc<str>> = self
-            .listeners
-            .iter()
-            .filter(|(_, k)| self.is_ready(k))
-            .map(|(name, _)| name.clone())
-            .collect();
-        for name in ready {
-            let Some(listener) = self.listeners.get_mut(&name).and_then(|k| k.warming.take()) else {
-                continue;
-            };
-            if let Err(rejection) = self.build_downstream(&listener) {
-                tracing::error!("{rejection}");
-            }
-            if let Err(e) = self.publisher.set_listener(listener) {
-                tracing::error!("{e}");
-            }
-        }
-        let warming = self.clusters.values().filter(|k| !k.public).count();
-        let waiting = self.listeners.values().filter(|k| k.warming.is_some()).count();
-        self.publisher.set_warming(warming, waiting);
-        self.publisher.publish();
+        ledger.of(need.kind).remove(&need.name);
     }
 
     pub fn cluster(&self, name: &str) -> Option<Arc<Cluster>> {
         self.clusters.get(name).map(|k| k.cluster.clone())
     }
 
-    /// What is due every second: replaced snapshots go, ejected hosts come back.
+    /// The version that warms, or is public, and the public one that still serves in its place.
+    fn versions<'a>(&'a self, known: &'a KnownCluster) -> impl Iterator<Item = &'a Arc<Cluster>> {
+        let public = self.publisher.next().clusters.get(&known.received.name);
+        let former = public.filter(|public| !Arc::ptr_eq(public, &known.cluster));
+        [&known.cluster].into_iter().chain(former)
+    }
+
+    /// What is due every second: replaced snapshots go, ejected hosts come back, routes of drained listeners are let go.
     pub fn housekeep(&mut self) {
         self.publisher.drop_retired();
-        for known in self.clusters.values() {
-            outlier::tick(&known.cluster, RandomState::new().build_hasher().finish());
+        for cluster in self.publisher.next().clusters.values() {
+            outlier::tick(cluster, RandomState::new().build_hasher().finish());
+        }
+        let now = Instant::now();
+        let (drained, retiring) = std::mem::take(&mut self.retiring)
+            .into_iter()
+            .partition::<Vec<_>, _>(|(at, ..)| *at <= now);
+        self.retiring = retiring;
+        for (_, name, needs) in drained {
+            let user = User::Listener(name);
+            needs.iter().for_each(|need| self.interest.release(need, &user));
         }
     }
 
-    /// Whether no cluster is warming.
-    pub fn clusters_are_warm(&self) -> bool {
-        self.clusters.values().all(|k| k.public)
-    }
-
-    pub fn listeners_are_warm(&self) -> bool {
-        self.listeners.values().all(|k| k.warming.is_none())
-    }
-
-    /// What was received of clusters and listeners: (resource, dynamic, warming).
-    pub fn received_clusters(&self) -> impl Iterator<Item = (&Received, bool, bool)> {
-        self.clusters.values().map(|k| (&k.received, k.dynamic, !k.public))
-    }
-
-    pub fn received_listeners(&self) -> impl Iterator<Item = (&Received, bool, bool)> {
-        self.listeners
-            .values()
-            .map(|k| (&k.received, k.dynamic, k.warming.is_some()))
-    }
-
-    fn is_warm(&self, known: &KnownCluster) -> bool {
-        let endpoints = |name: &Arc<str>| self.assignments.contains_key(name) || self.given_up.contains(name);
-        let resolved = known.cluster.dns().is_none() || known.cluster.state.endpoints.load().version > 0;
-        resolved && known.endpoints.as_ref().is_none_or(endpoints) && self.has_secrets(&known.secrets)
-    }
-
-    fn is_ready(&self, known: &KnownListener) -> bool {
-        let routes = |name: &Arc<str>| self.routes.contains(name) || self.given_up.contains(name);
-        known.warming.is_some() && known.routes.iter().all(routes) && self.has_secrets(&known.secrets)
-    }
-
-    fn has_secrets(&self, secrets: &[SecretReference]) -> bool {
-        let held = |name: &Arc<str>| self.secrets.keys().any(|(held, _)| held == name);
-        secrets.iter().all(|s| held(&s.name) || self.given_up.contains(&s.name))
-    }
-
-    fn build_upstream(&self, cluster: &Cluster) -> Result<(), Rejection> {
-        let transports = cluster
-            .transport
-            .matches
-            .iter()
-            .map(|m| &m.transport)
-            .chain([&cluster.transport.default]);
-        for transport in transports {
-            let UpstreamTransport::Tls(tls) = transport else {
-                continue;
-            };
-            if let Some(context) = tls.config.build(&|reference, kind| self.material(reference, kind))? {
-                tls.context.store(Some(Arc::new(context)));
-            }
+    /// Names of dynamic clusters or listeners that a source may remove.
+    pub fn names_from(&self, kind: Kind) -> Vec<Arc<str>> {
+        let clusters = self.clusters.iter().filter(|(_, k)| k.dynamic).map(|(name, _)| name);
+        let listeners = self.listeners.iter().filter(|(_, k)| k.dynamic).map(|(name, _)| name);
+        match kind {
+            Kind::Cluster => clusters.cloned().collect(),
+            Kind::Listener => listeners.cloned().collect(),
+            Kind::Endpoints | Kind::Routes | Kind::Secret => Vec::new(),
         }
-        Ok(())
     }
 
-    fn build_downstream(&self, listener: &Listener) -> Result<(), Rejection> {
-        for tls in listener.chains().filter_map(|chain| chain.tls.as_ref()) {
-            if let Some(context) = tls.config.build(&|reference, kind| self.material(reference, kind))? {
-                tls.context.store(Some(Arc::new(context)));
-            }
+    /// Counts what became of a subscription.
+    pub fn count(&mut self, need: &Need, outcome: Outcome<'_>) {
+        let users = self.interest.users(need).iter();
+        let clusters = users.filter_map(|user| match user {
+            User::Cluster(name) => self.clusters.get(name).map(|known| &*known.cluster),
+            User::Bootstrap | User::Listener(_) => None,
+        });
+        self.stats.count(need, outcome, clusters);
+    }
+
+    /// Counts a new subscription.
+    pub fn count_start(&mut self, need: &Need) {
+        let users = self.interest.users(need).iter();
+        let clusters = users.filter_map(|user| match user {
+            User::Cluster(name) => self.clusters.get(name).map(|known| &*known.cluster),
+            User::Bootstrap | User::Listener(_) => None,
+        });
+        self.stats.start(need, clusters);
+    }
+
+    fn want(&mut self, kind: Kind, name: &Arc<str>, source: &ConfigSource, user: &User) -> Need {
+        let origin = self.origins.id(source);
+        let need = Need {
+            kind,
+            origin,
+            name: name.clone(),
+        };
+        if kind == Kind::Secret {
+            let mut ledger = self.ledger.borrow_mut();
+            let record = ledger.secrets.entry(name.clone()).or_default();
+            record.wanted_since.get_or_insert_with(SystemTime::now);
         }
-        Ok(())
+        let timeout = source.initial_fetch_timeout.unwrap_or(Duration::ZERO);
+        self.interest.want(need.clone(), user.clone(), timeout);
+        need
     }
+}
 
-    fn material(&self, reference: &SecretReference, kind: SecretType) -> Option<Material> {
-        self.secrets
-            .get(&(reference.name.clone(), kind))
-            .map(|(_, material)| material.clone())
+impl Arrival<'_> {
+    fn need(&self, kind: Kind, name: &Arc<str>) -> Need {
+        Need {
+            kind,
+            origin: self.origin,
+            name: name.clone(),
+        }
     }
 }

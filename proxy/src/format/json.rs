@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{Facts, Format};
+use super::{Facts, Format, Formatters};
 
 /// A JSON tree of formats. A leaf that is one operator keeps its type: numbers stay numbers, absent becomes null.
 #[derive(Debug, Default)]
@@ -16,16 +16,27 @@ enum Node {
     Leaf(Format),
     Constant(Value),
     Object(JsonFormat),
-    List(Vec<Self>),
+    List { nodes: Vec<Self>, omit_empty: bool },
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Object(members) => members.is_empty(),
+        _ => false,
+    }
 }
 
 impl JsonFormat {
     /// # Errors
     /// The mistake of the first leaf that cannot be compiled, with its key.
-    pub fn parse(object: &Map<String, Value>) -> Result<Self, String> {
+    pub fn parse(object: &Map<String, Value>, formatters: Formatters) -> Result<Self, String> {
         let mut members = Vec::with_capacity(object.len());
         for (key, value) in object {
-            members.push((key.as_str().into(), node(value).map_err(|e| format!("{key}: {e}"))?));
+            members.push((
+                key.as_str().into(),
+                node(value, formatters).map_err(|e| format!("{key}: {e}"))?,
+            ));
         }
         // Envoy writes members in the order of their names.
         members.sort_by(|(a, _): &(Box<str>, Node), (b, _)| a.cmp(b));
@@ -35,9 +46,12 @@ impl JsonFormat {
         })
     }
 
-    /// The same, leaving out members that are absent.
+    /// The same, leaving out members and items that are absent, and objects that are empty without them.
     pub fn omitting_empty(mut self) -> Self {
         self.omit_empty = true;
+        for (_, node) in &mut self.members {
+            *node = std::mem::replace(node, Node::Constant(Value::Null)).omitting_empty();
+        }
         self
     }
 
@@ -50,7 +64,7 @@ impl JsonFormat {
         let mut object = Map::new();
         for (key, node) in &self.members {
             let value = node.value(facts);
-            if !(self.omit_empty && value.is_null()) {
+            if !(self.omit_empty && is_empty(&value)) {
                 object.insert(key.to_string(), value);
             }
         }
@@ -58,20 +72,38 @@ impl JsonFormat {
     }
 }
 
-fn node(value: &Value) -> Result<Node, String> {
+fn node(value: &Value, formatters: Formatters) -> Result<Node, String> {
     Ok(match value {
-        Value::String(text) => Node::Leaf(Format::parse(text)?),
-        Value::Object(object) => Node::Object(JsonFormat::parse(object)?),
-        Value::Array(list) => Node::List(list.iter().map(node).collect::<Result<_, _>>()?),
+        Value::String(text) => Node::Leaf(Format::with(formatters, text)?),
+        Value::Object(object) => Node::Object(JsonFormat::parse(object, formatters)?),
+        Value::Array(list) => {
+            let nodes = list.iter().map(|value| node(value, formatters));
+            Node::List {
+                nodes: nodes.collect::<Result<_, _>>()?,
+                omit_empty: false,
+            }
+        }
         constant => Node::Constant(constant.clone()),
     })
 }
 
 impl Node {
+    fn omitting_empty(self) -> Self {
+        match self {
+            Self::Leaf(format) => Self::Leaf(format.omitting_empty()),
+            Self::Object(object) => Self::Object(object.omitting_empty()),
+            Self::List { nodes, .. } => Self::List {
+                nodes: nodes.into_iter().map(Self::omitting_empty).collect(),
+                omit_empty: true,
+            },
+            constant @ Self::Constant(_) => constant,
+        }
+    }
+
     fn value(&self, facts: &Facts<'_>) -> Value {
         match self {
             Self::Leaf(format) => match format.only_operator() {
-                Some(operator) => operator.value(facts),
+                Some((operator, max_length)) => operator.value(facts, max_length),
                 None => {
                     let mut text = String::new();
                     format.write(&mut text, facts);
@@ -80,7 +112,10 @@ impl Node {
             },
             Self::Constant(value) => value.clone(),
             Self::Object(object) => Value::Object(object.object(facts)),
-            Self::List(nodes) => nodes.iter().map(|n| n.value(facts)).collect(),
+            Self::List { nodes, omit_empty } => {
+                let values = nodes.iter().map(|n| n.value(facts));
+                values.filter(|value| !(*omit_empty && is_empty(value))).collect()
+            }
         }
     }
 }

@@ -1,8 +1,8 @@
 //! From text to parts: `%NAME(argument):length%`, `%%` for a percent sign.
 
-use super::{Part, operator::Operator};
+use super::{Formatters, Part, operator::Operator};
 
-pub(super) fn parts(text: &str) -> Result<Vec<Part>, String> {
+pub(super) fn parts(text: &str, formatters: Formatters) -> Result<Vec<Part>, String> {
     let mut parts = Vec::new();
     let mut literal = String::new();
     let mut rest = text;
@@ -18,7 +18,8 @@ pub(super) fn parts(text: &str) -> Result<Vec<Part>, String> {
         if !literal.is_empty() {
             parts.push(Part::Text(std::mem::take(&mut literal).into()));
         }
-        let operator = Operator::parse(name, argument).map_err(|why| format!("format {text:?}: %{name}%: {why}"))?;
+        let operator = Operator::parse(name, argument, max_length.is_some())
+            .map_err(|why| format!("format {text:?}: %{name}%: {why}"))?;
         parts.push(Part::Operator { operator, max_length });
         rest = after;
     }
@@ -79,6 +80,7 @@ mod tests {
 
     #[test]
     fn text_operators_and_lengths() {
+        let parts = |text| parts(text, Formatters::default());
         let parts = parts("a %REQ(:METHOD)% 100%% %REQ(X-A?X-B):10%z").unwrap();
         assert_eq!(parts.len(), 5);
         assert!(matches!(
@@ -92,8 +94,13 @@ mod tests {
 
     #[test]
     fn mistakes_are_named() {
+        let parts = |text| parts(text, Formatters::default());
         assert!(parts("%NONSENSE%").unwrap_err().contains("NONSENSE"));
         assert!(parts("%REQ(").unwrap_err().contains("closing"));
         assert!(parts("%REQ%").is_err());
+        assert!(parts("%REQ(a?b?c)%").is_err());
+        assert!(parts("%PROTOCOL(x)%").is_err());
+        assert!(parts("%PROTOCOL:3%").is_err());
+        assert!(parts("%REQ_WITHOUT_QUERY(:PATH)%").is_err());
     }
 }

@@ -11,6 +11,8 @@ mod forwarded;
 pub mod path;
 mod request_id;
 
+pub use request_id::uuid;
+
 use super::{
     EscapedSlashes, HttpConnectionManager,
     local_reply::LocalReply,
@@ -116,7 +118,7 @@ fn admit_path(stream: &mut Stream<'_>) -> Result<(), Box<LocalReply>> {
         }
         return Err(LocalReply::new(StatusCode::NOT_FOUND, "", "missing_path_rejected").into());
     }
-    if !request.path.as_bytes().starts_with(b"/") && request.path != "*" {
+    if !request.path.as_bytes().starts_with(b"/") {
         return Err(LocalReply::new(StatusCode::NOT_FOUND, "", "absolute_path_rejected").into());
     }
     // Envoy refuses fragments: what RBAC matched must be what the application sees (CVE-2021-39156).
@@ -139,12 +141,18 @@ fn admit_path(stream: &mut Stream<'_>) -> Result<(), Box<LocalReply>> {
             Ok(())
         }
         path::Normalized::Rejected => Err(unfit_path(manager)),
+        path::Normalized::RejectedEscapes(path) => {
+            if let Ok(path) = HeaderValue::from_str(&path) {
+                request.path = path;
+            }
+            Err(unfit_path(manager))
+        }
         path::Normalized::Redirect(path) => {
             manager.stats.inc(HttpStat::DownstreamRqRedirectedWithNormalizedPath);
             let mut reply = LocalReply::new(StatusCode::TEMPORARY_REDIRECT, "", "path_normalization_failed");
             if let Ok(location) = HeaderValue::from_str(&path) {
                 request.path = location.clone();
-                reply.headers.push((header::LOCATION, location));
+                reply.headers.insert(header::LOCATION, location);
             }
             Err(reply.into())
         }

@@ -126,11 +126,26 @@ impl ServerStream<'_> {
         }
     }
 
-    /// Ends the stream short of its end, so that the client sees that it was cut.
-    pub fn reset(&mut self) {
+    /// The connection takes no further request, whatever its protocol.
+    pub fn leave(&mut self) {
         match self {
             Self::Http1(c) => c.close_after_response(),
-            Self::Http2(s) => s.reset(h2::Reason::INTERNAL_ERROR),
+            Self::Http2(s) => s.leave(),
+        }
+    }
+
+    /// Ends the stream short of its end, so that the client sees that it was cut.
+    pub async fn cut(&mut self) {
+        match self {
+            Self::Http1(c) => c.close_after_response(),
+            Self::Http2(s) => {
+                h2::written().await;
+                s.reset(if s.is_tunnel() {
+                    h2::Reason::CONNECT_ERROR
+                } else {
+                    h2::Reason::INTERNAL_ERROR
+                });
+            }
         }
     }
 }

@@ -26,7 +26,7 @@ use crate::{
     cluster::Http2Keepalive,
     drain::{DrainOrder, DrainWatch},
     io,
-    stats::HttpStat,
+    stats::{Group, HttpStat},
     stream_info::ConnectionInfo,
     worker::Worker,
 };
@@ -57,7 +57,8 @@ pub async fn serve(
         info,
         counted,
     };
-    let Some(http2) = connection.hear_codec(&mut stream, &mut drain).await else {
+    let chosen = connection.hear(connection.choose_codec(&mut stream), &mut drain).await;
+    let Some(http2) = chosen.flatten() else {
         return;
     };
     let stats = &connection.manager.stats;
@@ -89,11 +90,10 @@ enum Waited<T> {
     Deadline,
 }
 
-/// Waits for the next request, the drain's order (unless one was seen), idleness or the connection's end.
+/// Waits for the next request, the drain's next order, idleness or the connection's end.
 async fn wait<T>(
     request: impl FnMut(&mut std::task::Context<'_>) -> Poll<T>,
     drain: &mut DrainWatch,
-    order_seen: bool,
     idle: Option<Duration>,
     close_at: Option<Instant>,
 ) -> Waited<T> {
@@ -107,7 +107,7 @@ async fn wait<T>(
         if let Poll::Ready(request) = request.as_mut().poll(cx) {
             return Poll::Ready(Waited::Request(request));
         }
-        if !order_seen && let Poll::Ready(order) = ordered.as_mut().poll(cx) {
+        if let Poll::Ready(order) = ordered.as_mut().poll(cx) {
             return Poll::Ready(Waited::Drain(order));
         }
         match timer.as_mut().as_pin_mut().map(|t| t.poll(cx)) {
@@ -120,19 +120,15 @@ async fn wait<T>(
 }
 
 impl Connection {
-    /// Waits for the client to show which HTTP it speaks; `None` where it does not, in time.
-    async fn hear_codec(&self, stream: &mut io::Stream, drain: &mut DrainWatch) -> Option<bool> {
-        let mut choose = pin!(self.choose_codec(stream));
+    /// Waits for what the client says first; `None` where it does not, in time.
+    async fn hear<F: Future>(&self, first: F, drain: &mut DrainWatch) -> Option<F::Output> {
+        let mut first = pin!(first);
         let mut order = None;
         loop {
             let close_at = order.and_then(|o: DrainOrder| o.deadline());
-            let heard = |cx: &mut std::task::Context<'_>| choose.as_mut().poll(cx);
-            match wait(heard, drain, order.is_some(), self.manager.idle_timeout, close_at).await {
-                Waited::Request(Some(chosen)) => return Some(chosen),
-                Waited::Request(None) => {
-                    self.counted.ended_by_peer();
-                    return None;
-                }
+            let heard = |cx: &mut std::task::Context<'_>| first.as_mut().poll(cx);
+            match wait(heard, drain, self.manager.idle_timeout, close_at).await {
+                Waited::Request(heard) => return Some(heard),
                 // A request may be on its way: it is still served.
                 Waited::Drain(new) if !new.close_idle => order = Some(new),
                 Waited::Drain(_) | Waited::Deadline => return None,
@@ -177,19 +173,24 @@ impl Connection {
         Some(http2)
     }
 
-    /// Whether this response is the connection's last.
-    fn told_to_go(&self, order: Option<DrainOrder>, requests: u32) -> bool {
-        let spent = self.manager.max_requests_per_connection;
-        if spent != 0 && requests >= spent {
+    /// Whether this request is the connection's last.
+    fn is_spent(&self, requests: u32) -> bool {
+        let most = self.manager.max_requests_per_connection;
+        let spent = most != 0 && requests >= most;
+        if spent {
             self.manager.stats.inc(HttpStat::DownstreamCxMaxRequestsReached);
-            return true;
         }
-        let draining = order.is_some_and(|o| o.applies(Instant::now(), self.worker.random()));
-        if draining {
-            self.manager.stats.inc(HttpStat::DownstreamCxDrainClose);
-        }
-        draining
+        spent
     }
+}
+
+/// Whether a drain tells the connection to go now.
+pub fn drains(order: Option<DrainOrder>, worker: &Worker, stats: &Group<HttpStat>) -> bool {
+    let draining = order.is_some_and(|o| o.applies(Instant::now(), worker.random()));
+    if draining {
+        stats.inc(HttpStat::DownstreamCxDrainClose);
+    }
+    draining
 }
 
 impl HttpConnectionManager {

@@ -5,8 +5,15 @@ use std::borrow::Cow;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use crate::{
+    access_log::LogFormat,
     failure::ResponseFlags,
-    http::message::{Protocol, RequestHead, ResponseHead},
+    format::Facts,
+    http::{
+        LocalReplyMapper, ReplyBody,
+        message::{Protocol, RequestHead, ResponseHead},
+        stream::Stream,
+    },
+    route::header_edit::EditedHeader,
 };
 
 /// A reply of the proxy's own.
@@ -17,13 +24,11 @@ pub struct LocalReply {
     /// `response_code_details`.
     pub details: Cow<'static, str>,
     pub flags: ResponseFlags,
-    pub headers: Vec<(HeaderName, HeaderValue)>,
+    pub headers: HeaderMap,
     /// The connection cannot be used further (HTTP/1).
     pub close: bool,
     /// Where the status does not imply it.
     pub grpc_status: Option<u32>,
-    /// A route gave it: the response edits of route and virtual host apply.
-    pub from_route: bool,
     /// The failure's sentence, for logs.
     pub sentence: Option<String>,
 }
@@ -35,10 +40,9 @@ impl LocalReply {
             body: body.into(),
             details: Cow::Borrowed(details),
             flags: ResponseFlags::default(),
-            headers: Vec::new(),
+            headers: HeaderMap::new(),
             close: false,
             grpc_status: None,
-            from_route: false,
             sentence: None,
         }
     }
@@ -63,48 +67,97 @@ impl LocalReply {
         reply
     }
 
+    /// The head before the configuration's edits: status and what the reply itself needs.
+    pub fn head(&mut self, protocol: Protocol) -> ResponseHead {
+        ResponseHead {
+            status: self.status,
+            headers: std::mem::take(&mut self.headers),
+            protocol,
+            spelling: Default::default(),
+        }
+    }
+
+    /// Makes of the reply what `local_reply_config` says: the first mapper whose filter admits it, then the body's format.
+    pub fn rewrite(&mut self, config: &super::LocalReply, stream: &mut Stream<'_>, head: &mut ResponseHead) {
+        let mut format = config.body.as_ref();
+        stream.info.response_code = Some(head.status.as_u16());
+        let admits = |mapper: &&LocalReplyMapper| mapper.filter.admits(&facts(stream, head, ""), stream.worker);
+        if let Some(mapper) = config.mappers.iter().find(admits) {
+            if let Some(body) = &mapper.body {
+                self.body = Cow::Owned(body.clone());
+            }
+            for addition in &mapper.headers {
+                let value = addition.value(&facts(stream, head, ""));
+                if let (Some(value), EditedHeader::Name(name)) = (value, &addition.name) {
+                    addition.append.apply(&mut head.headers, name, value);
+                }
+            }
+            if let Some(status) = mapper.status {
+                head.status = status;
+                stream.info.response_code = Some(status.as_u16());
+            }
+            format = mapper.format.as_ref().or(format);
+        }
+        let Some(ReplyBody { format, content_type }) = format else {
+            return;
+        };
+        let mut body = String::new();
+        let natural = match format {
+            LogFormat::Text(format) => {
+                format.write(&mut body, &facts(stream, head, &self.body));
+                TEXT_PLAIN
+            }
+            LogFormat::Json(format) => {
+                format.write(&mut body, &facts(stream, head, &self.body));
+                // `grpc-message` is no line.
+                if !is_grpc(&stream.request) {
+                    body.push('\n');
+                }
+                JSON
+            }
+        };
+        // What an edit of the route said of the old body is no longer true.
+        head.headers
+            .insert(header::CONTENT_TYPE, content_type.clone().unwrap_or(natural));
+        self.body = Cow::Owned(body);
+    }
+
     /// The head as the client of `request` gets it, and the body. A gRPC client gets 200 with `grpc-status`, no body.
-    pub fn render(self, request: Option<&RequestHead>, protocol: Protocol) -> (ResponseHead, Cow<'static, str>) {
-        let mut headers: HeaderMap = self.headers.into_iter().collect();
-        if request.is_some_and(is_grpc) {
+    pub fn render(self, mut head: ResponseHead, request: &RequestHead) -> (ResponseHead, Cow<'static, str>) {
+        let headers = &mut head.headers;
+        if is_grpc(request) {
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-            headers.insert(
-                GRPC_STATUS,
-                HeaderValue::from(self.grpc_status.unwrap_or_else(|| grpc_status(self.status))),
-            );
+            let status = self.grpc_status.unwrap_or_else(|| grpc_status(head.status));
+            headers.insert(GRPC_STATUS, HeaderValue::from(status));
             if let Some(message) = Some(percent_encode(&self.body)).filter(|m| !m.is_empty())
                 && let Ok(value) = HeaderValue::try_from(message)
             {
                 headers.insert(GRPC_MESSAGE, value);
             }
-            return (
-                ResponseHead {
-                    status: StatusCode::OK,
-                    headers,
-                    protocol,
-                    spelling: Default::default(),
-                },
-                Cow::Borrowed(""),
-            );
+            head.status = StatusCode::OK;
+            return (head, Cow::Borrowed(""));
         }
         if !self.body.is_empty() {
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from(self.body.len()));
-            headers
-                .entry(header::CONTENT_TYPE)
-                .or_insert(HeaderValue::from_static("text/plain"));
+            headers.entry(header::CONTENT_TYPE).or_insert(TEXT_PLAIN);
         }
-        (
-            ResponseHead {
-                status: self.status,
-                headers,
-                protocol,
-                spelling: Default::default(),
-            },
-            self.body,
-        )
+        (head, self.body)
     }
 }
 
+fn facts<'a>(stream: &'a Stream<'_>, head: &'a ResponseHead, body: &'a str) -> Facts<'a> {
+    Facts {
+        info: &stream.info,
+        node: Some(&stream.worker.shared.node),
+        request: stream.heard(),
+        response: Some(head),
+        response_trailers: None,
+        local_reply_body: body,
+    }
+}
+
+const TEXT_PLAIN: HeaderValue = HeaderValue::from_static("text/plain");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
@@ -117,10 +170,9 @@ pub fn is_grpc(request: &RequestHead) -> bool {
         .is_some_and(|rest| rest.first().is_none_or(|c| *c == b'+' || *c == b';'))
 }
 
-/// gRPC's table from HTTP status to gRPC status (grpc/doc/http-grpc-status-mapping.md).
+/// gRPC's table from HTTP status to gRPC status (grpc/doc/http-grpc-status-mapping.md); 200 alone says nothing.
 pub fn grpc_status(status: StatusCode) -> u32 {
     match status.as_u16() {
-        200 => 0,
         400 => 13,
         401 => 16,
         403 => 7,

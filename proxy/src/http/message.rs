@@ -86,7 +86,8 @@ pub struct RequestHead {
     /// `:path`: path and query in origin form, `*` for OPTIONS, empty for a plain CONNECT.
     pub path: HeaderValue,
     /// HTTP/1 `Upgrade:` as written (compare it without regard to case) or HTTP/2 `:protocol` of an extended CONNECT. With HTTP/1 the method is as sent (GET);
-    /// the HTTP/2 codec turns an extended CONNECT into a GET with `upgrade` set, as Envoy does.
+    /// the HTTP/2 codec turns an extended CONNECT into a GET with `upgrade` set, as Envoy does. `Connection` and `Upgrade` of
+    /// HTTP/1 are in `headers` too, for matchers and logs.
     pub upgrade: Option<HeaderValue>,
     pub headers: HeaderMap,
     /// Empty but for HTTP/1 with `preserve_case`.
@@ -117,6 +118,11 @@ impl RequestHead {
 
     pub fn authority_str(&self) -> &str {
         std::str::from_utf8(self.authority.as_bytes()).unwrap_or("")
+    }
+
+    pub fn is_websocket(&self) -> bool {
+        let websocket = |upgrade: &HeaderValue| upgrade.as_bytes().eq_ignore_ascii_case(b"websocket");
+        self.upgrade.as_ref().is_some_and(websocket)
     }
 
     /// The path without query.

@@ -5,7 +5,7 @@ use std::{
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
-use http::{HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::{HttpConnectionManager, ServerHeader, codec::CodecError, message::ResponseHead, stream::Stream};
 use crate::{
@@ -16,6 +16,8 @@ use crate::{
 const UPSTREAM_SERVICE_TIME: HeaderName = HeaderName::from_static("x-envoy-upstream-service-time");
 const ATTEMPT_COUNT: HeaderName = HeaderName::from_static("x-envoy-attempt-count");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Who asks for a trace wants to find it.
+const FORCE_TRACE: HeaderName = HeaderName::from_static("x-envoy-force-trace");
 
 /// A head that came from an upstream: the router's headers, then the edits of route, virtual host and configuration,
 /// then what every response gets.
@@ -27,17 +29,17 @@ pub fn from_upstream(stream: &mut Stream<'_>, head: &mut ResponseHead, weighted:
         head.headers
             .insert(UPSTREAM_SERVICE_TIME, HeaderValue::from(elapsed as u64));
     }
-    let count = stream
-        .info
-        .virtual_host
-        .as_ref()
-        .is_some_and(|v| v.include_attempt_count_in_response);
-    if count {
-        head.headers
-            .insert(ATTEMPT_COUNT, HeaderValue::from(stream.info.upstream.attempts));
-    }
+    count_attempts(stream, &mut head.headers);
     route::finalize_response(stream, head, weighted);
     finish_head(stream, head);
+}
+
+/// `x-envoy-attempt-count`, where the virtual host wants responses to have it.
+pub(super) fn count_attempts(stream: &Stream<'_>, headers: &mut HeaderMap) {
+    let host = stream.info.virtual_host.as_ref();
+    if host.is_some_and(|v| v.include_attempt_count_in_response) {
+        headers.insert(ATTEMPT_COUNT, HeaderValue::from(stream.info.upstream.attempts));
+    }
 }
 
 /// What every final response gets, also a local one: server, date, via, request id.
@@ -57,7 +59,7 @@ pub fn finish_head(stream: &mut Stream<'_>, head: &mut ResponseHead) {
     if !head.headers.contains_key(header::DATE) {
         head.headers.insert(header::DATE, date());
     }
-    if manager.always_set_request_id_in_response
+    if (manager.always_set_request_id_in_response || stream.request.headers.contains_key(FORCE_TRACE))
         && let Some(id) = &stream.info.request_id
     {
         head.headers.insert(REQUEST_ID, id.clone());
@@ -65,13 +67,13 @@ pub fn finish_head(stream: &mut Stream<'_>, head: &mut ResponseHead) {
     if let Some(via) = &manager.via {
         append_via(&mut head.headers, via);
     }
-    if stream.draining {
+    if stream.last || stream.drains() || stream.closing_at.is_some_and(|at| Instant::now() >= at) {
         stream.down.close_after_response();
     }
 }
 
 /// Adds our name to `via`, behind those of others.
-pub(super) fn append_via(headers: &mut http::HeaderMap, via: &HeaderValue) {
+pub(super) fn append_via(headers: &mut HeaderMap, via: &HeaderValue) {
     let joined = match headers.get(header::VIA) {
         Some(before) => HeaderValue::try_from([before.as_bytes(), b", ", via.as_bytes()].concat()),
         None => Ok(via.clone()),

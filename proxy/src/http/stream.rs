@@ -1,21 +1,23 @@
 //! One request, from its head to its access-log line.
 
-use std::{rc::Rc, sync::Arc, time::Instant};
+use std::{cell::Cell, rc::Rc, sync::Arc, time::Instant};
 
 use http::StatusCode;
 
 use super::{
     HttpConnectionManager, admission,
-    codec::{CodecError, ServerStream},
+    codec::{CodecError, ServerStream, h2},
+    connection,
     filter::{self, HttpFilter},
     local_reply::LocalReply,
     message::{Frame, Protocol, RequestHead, ResponseHead},
     response,
 };
 use crate::{
+    drain::DrainOrder,
     failure::ResponseFlags,
     format::Facts,
-    stats::HttpStat,
+    stats::{Group, HttpStat},
     stream_info::{ConnectionInfo, StreamInfo},
     worker::Worker,
 };
@@ -31,6 +33,15 @@ pub enum StreamEnd {
     Broken,
 }
 
+/// Counts a request as active, also where its connection is cut.
+struct Active(Group<HttpStat>);
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        self.0.gauge_add(HttpStat::DownstreamRqActive, -1);
+    }
+}
+
 /// A request in progress and everything around it. Lives in the task that serves it.
 pub struct Stream<'a> {
     pub worker: &'a Rc<Worker>,
@@ -44,8 +55,15 @@ pub struct Stream<'a> {
     pub response: Option<ResponseHead>,
     pub response_trailers: Option<http::HeaderMap>,
     pub info: StreamInfo,
-    /// The connection is draining: tell the client to go.
-    pub draining: bool,
+    /// Index of the weighted cluster that was chosen, whose header edits apply.
+    pub weighted: Option<usize>,
+    /// The connection takes no further request: tell the client to go.
+    pub last: bool,
+    /// The drain's order as it stands when the response begins; HTTP/2 connections look after it themselves.
+    pub drain: Option<&'a Cell<Option<DrainOrder>>>,
+    /// The connection ends then: a response that begins later tells the client to go.
+    pub closing_at: Option<Instant>,
+    active: Option<Active>,
 }
 
 impl<'a> Stream<'a> {
@@ -72,15 +90,30 @@ impl<'a> Stream<'a> {
             response: None,
             response_trailers: None,
             info,
-            draining: false,
+            weighted: None,
+            last: false,
+            drain: None,
+            closing_at: None,
+            active: None,
         }
+    }
+
+    fn begin(&mut self) {
+        let stats = &self.manager.stats;
+        stats.inc(HttpStat::DownstreamRqTotal);
+        stats.gauge_add(HttpStat::DownstreamRqActive, 1);
+        self.active = Some(Active(stats.clone()));
+    }
+
+    /// Whether the response must tell the client that the connection drains.
+    pub fn drains(&self) -> bool {
+        let order = self.drain.and_then(Cell::get);
+        connection::drains(order, self.worker, &self.manager.stats)
     }
 
     /// Serves the request.
     pub async fn serve(mut self) -> StreamEnd {
-        let stats = &self.manager.stats;
-        stats.inc(HttpStat::DownstreamRqTotal);
-        stats.gauge_add(HttpStat::DownstreamRqActive, 1);
+        self.begin();
         let end = match admission::admit(&mut self) {
             Ok(()) => self.run_filters().await,
             Err(reply) => self.reply(*reply).await,
@@ -91,9 +124,7 @@ impl<'a> Stream<'a> {
     /// The client left in the middle of a head: there is only a line to log.
     pub fn abandon(mut self, error: &CodecError) {
         self.unparsed = true;
-        let stats = &self.manager.stats;
-        stats.inc(HttpStat::DownstreamRqTotal);
-        stats.gauge_add(HttpStat::DownstreamRqActive, 1);
+        self.begin();
         let end = self.cut(error);
         self.finish(end);
     }
@@ -101,9 +132,7 @@ impl<'a> Stream<'a> {
     /// Answers a request that could not be parsed.
     pub async fn refuse(mut self, reply: LocalReply) {
         self.unparsed = true;
-        let stats = &self.manager.stats;
-        stats.inc(HttpStat::DownstreamRqTotal);
-        stats.gauge_add(HttpStat::DownstreamRqActive, 1);
+        self.begin();
         let end = self.reply(reply).await;
         self.finish(end);
     }
@@ -120,21 +149,28 @@ impl<'a> Stream<'a> {
         }
     }
 
+    /// The request, where it was one.
+    pub fn heard(&self) -> Option<&RequestHead> {
+        Some(&self.request).filter(|_| !self.unparsed)
+    }
+
     /// Sends a reply of the proxy's own and ends the stream.
-    pub async fn reply(&mut self, reply: LocalReply) -> StreamEnd {
+    pub async fn reply(&mut self, mut reply: LocalReply) -> StreamEnd {
         self.info.flags.insert(reply.flags);
         self.info.response_code_details = Some(reply.details.clone());
         self.info.failure = reply.sentence.clone().map(Into::into);
-        // A client may be sending what nobody will read.
-        if reply.close || !self.request_done {
+        // A client may be sending what nobody will read; one that is told of a bad request may have sent more of them.
+        if reply.close || !self.request_done || reply.status == StatusCode::BAD_REQUEST {
             self.down.close_after_response();
         }
-        let from_route = reply.from_route;
-        let (mut head, body) = reply.render(Some(&self.request), self.request.protocol);
-        let bare = body.is_empty() || self.request.method == http::Method::HEAD;
-        if from_route {
-            crate::route::finalize_response(self, &mut head, None);
+        let mut head = reply.head(self.request.protocol);
+        crate::route::finalize_response(self, &mut head, self.weighted);
+        let manager = self.manager;
+        if !manager.local_reply.is_plain() {
+            reply.rewrite(&manager.local_reply, self, &mut head);
         }
+        let (mut head, body) = reply.render(head, &self.request);
+        let bare = body.is_empty() || self.request.method == http::Method::HEAD;
         response::finish_head(self, &mut head);
         self.info.response_code = Some(head.status.as_u16());
         let sent = self.send(head, body, bare).await;
@@ -182,7 +218,7 @@ impl<'a> Stream<'a> {
 
     fn cut(&mut self, error: &CodecError) -> StreamEnd {
         let (flag, details) = match error {
-            CodecError::Protocol { details, .. } => (ResponseFlags::DOWNSTREAM_PROTOCOL_ERROR, *details),
+            CodecError::Protocol { details, .. } => (violation_flag(details), *details),
             CodecError::Reset(_) => (ResponseFlags::DOWNSTREAM_REMOTE_RESET, "http2.remote_reset"),
             _ => (
                 ResponseFlags::DOWNSTREAM_CONNECTION_TERMINATION,
@@ -202,7 +238,7 @@ impl<'a> Stream<'a> {
         let now = Instant::now();
         self.info.times.end = Some(now);
         let stats = &self.manager.stats;
-        stats.gauge_add(HttpStat::DownstreamRqActive, -1);
+        self.active = None;
         if let Some(code) = self.info.response_code.filter(|code| *code != 0) {
             response::count_code(self.manager, code);
         }
@@ -211,7 +247,7 @@ impl<'a> Stream<'a> {
             let facts = Facts {
                 info: &self.info,
                 node: Some(&self.worker.shared.node),
-                request: Some(&self.request).filter(|_| !self.unparsed),
+                request: self.heard(),
                 response: self.response.as_ref(),
                 response_trailers: self.response_trailers.as_ref(),
                 local_reply_body: "",
@@ -221,5 +257,44 @@ impl<'a> Stream<'a> {
             }
         }
         end
+    }
+}
+
+/// The HTTP/2 codec refused a request by itself: there is only a line to log.
+pub fn dismissed(
+    worker: &Rc<Worker>,
+    manager: &HttpConnectionManager,
+    connection: &Rc<ConnectionInfo>,
+    refusal: h2::Refusal,
+) {
+    let stats = &manager.stats;
+    stats.inc(HttpStat::DownstreamRqTotal);
+    stats.inc(HttpStat::DownstreamRqRxReset);
+    let mut info = StreamInfo::new(connection.clone());
+    info.protocol = Some(Protocol::Http2);
+    info.flags.insert(violation_flag(refusal.details));
+    info.response_code = Some(refusal.status);
+    info.response_code_details = Some(refusal.details.into());
+    info.failure = Some(refusal.sentence.into());
+    info.times.end = Some(Instant::now());
+    let facts = Facts {
+        info: &info,
+        node: Some(&worker.shared.node),
+        request: None,
+        response: None,
+        response_trailers: None,
+        local_reply_body: "",
+    };
+    for log in &manager.access_log {
+        log.write(&facts, worker);
+    }
+}
+
+/// A reset for a limit is, to Envoy, like one by the client.
+fn violation_flag(details: &str) -> ResponseFlags {
+    if h2::is_limit(details) {
+        ResponseFlags::DOWNSTREAM_REMOTE_RESET
+    } else {
+        ResponseFlags::DOWNSTREAM_PROTOCOL_ERROR
     }
 }

@@ -1,6 +1,13 @@
 //! Accepting on a worker: one task a socket.
 
-use std::{io, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    future::poll_fn,
+    io,
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
 use tokio::{
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
@@ -33,7 +40,7 @@ pub fn spawn(
     tokio::task::spawn_local(async move {
         tokio::select! {
             () = acceptor.run(&worker, &name, balance.as_ref()) => {}
-            _ = stop.wait_for(|stop| *stop) => {}
+            _ = stop.wait_for(|stop| *stop) => acceptor.take_waiting(&worker, &name, balance.as_ref()).await,
         }
     });
     Ok(())
@@ -114,6 +121,23 @@ impl HandedOver {
     }
 }
 
+/// A socket with its own address and the peer's.
+type Accepted = (Socket, Address, Address);
+
+/// Serves a connection here, or where fewer are.
+fn serve(worker: &Rc<Worker>, name: &Arc<str>, balance: Option<&Arc<ExactBalance>>, (socket, local, remote): Accepted) {
+    let arrived = Arrived {
+        listener: name.clone(),
+        socket,
+        local,
+        remote,
+    };
+    match balance.map(|balance| balance.place(worker.index)) {
+        Some(place) if place.worker != worker.index => arrived.hand_over(place),
+        place => arrived.serve(worker, place),
+    }
+}
+
 enum Acceptor {
     Tcp(TcpListener),
     Unix(UnixListener, Address),
@@ -137,19 +161,7 @@ impl Acceptor {
     async fn run(&self, worker: &Rc<Worker>, name: &Arc<str>, balance: Option<&Arc<ExactBalance>>) {
         loop {
             match self.accept().await {
-                Ok((socket, local, remote)) => {
-                    let place = balance.map(|balance| balance.place(worker.index));
-                    let arrived = Arrived {
-                        listener: name.clone(),
-                        socket,
-                        local,
-                        remote,
-                    };
-                    match place {
-                        Some(place) if place.worker != worker.index => arrived.hand_over(place),
-                        place => arrived.serve(worker, place),
-                    }
-                }
+                Ok(accepted) => serve(worker, name, balance, accepted),
                 Err(e) => {
                     if !is_transient(&e) {
                         tracing::warn!(listener = &**name, "accept failed, trying again in {BACK_OFF:?}: {e}");
@@ -160,19 +172,29 @@ impl Acceptor {
         }
     }
 
-    async fn accept(&self) -> io::Result<(Socket, Address, Address)> {
-        match self {
-            Self::Tcp(l) => {
-                let (stream, remote) = l.accept().await?;
+    /// Clients that the kernel has accepted for this socket would be reset with it.
+    async fn take_waiting(&self, worker: &Rc<Worker>, name: &Arc<str>, balance: Option<&Arc<ExactBalance>>) {
+        while let Poll::Ready(Ok(accepted)) = poll_fn(|cx| Poll::Ready(self.poll_accept(cx))).await {
+            serve(worker, name, balance, accepted);
+        }
+    }
+
+    async fn accept(&self) -> io::Result<Accepted> {
+        poll_fn(|cx| self.poll_accept(cx)).await
+    }
+
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
+        Poll::Ready(match self {
+            Self::Tcp(l) => ready!(l.poll_accept(cx)).and_then(|(stream, remote)| {
                 stream.set_nodelay(true)?;
                 let local = stream.local_addr()?;
                 Ok((Socket::Tcp(stream), local.into(), remote.into()))
-            }
+            }),
             Self::Unix(l, path) => {
-                let (stream, _) = l.accept().await?;
-                Ok((Socket::Unix(stream), path.clone(), Address::Pipe("".into())))
+                let accepted = ready!(l.poll_accept(cx));
+                accepted.map(|(stream, _)| (Socket::Unix(stream), path.clone(), Address::Pipe("".into())))
             }
-        }
+        })
     }
 }
 

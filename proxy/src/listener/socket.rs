@@ -83,6 +83,14 @@ pub fn bind_admin(address: &ListenAddress) -> io::Result<Listening> {
 const ADMIN_BACKLOG: i32 = 128;
 
 impl Listening {
+    /// The address of a TCP socket, with the port that it was given.
+    pub fn bound(&self) -> Option<Address> {
+        match self {
+            Self::Tcp(l) => l.local_addr().ok().map(Address::Ip),
+            Self::Unix(_) => None,
+        }
+    }
+
     /// `host:port`, or the path.
     ///
     /// # Errors

@@ -100,15 +100,17 @@ const COMPONENTS: &[(&str, &[&str])] = &[
 ];
 
 /// Envoy's levels, the least severe first.
-const LEVELS: [(&str, LevelFilter); 7] = [
-    ("trace", LevelFilter::TRACE),
-    ("debug", LevelFilter::DEBUG),
-    ("info", LevelFilter::INFO),
-    ("warning", LevelFilter::WARN),
-    ("error", LevelFilter::ERROR),
-    // Nothing is more severe than an error here, so that only `off` silences one.
-    ("critical", LevelFilter::ERROR),
-    ("off", LevelFilter::OFF),
+pub const LEVELS: [&str; 7] = ["trace", "debug", "info", "warning", "error", "critical", "off"];
+
+/// What each level lets through. Nothing is more severe than an error here, so that only `off` silences one.
+const FILTERS: [LevelFilter; LEVELS.len()] = [
+    LevelFilter::TRACE,
+    LevelFilter::DEBUG,
+    LevelFilter::INFO,
+    LevelFilter::WARN,
+    LevelFilter::ERROR,
+    LevelFilter::ERROR,
+    LevelFilter::OFF,
 ];
 
 /// The component that a target belongs to: the one with the longest of the prefixes that fit.
@@ -138,6 +140,17 @@ pub enum LevelError {
     Component(String),
     #[error("error: component log level not correctly specified '{0}'")]
     Pair(String),
+}
+
+impl LevelError {
+    /// In the words of Envoy's admin interface.
+    pub(super) fn for_admin(&self) -> &'static str {
+        match self {
+            Self::Level(_) => "unknown logger level",
+            Self::Component(_) => "unknown logger name",
+            Self::Pair(_) => "empty logger name or empty logger level",
+        }
+    }
 }
 
 impl Levels {
@@ -202,8 +215,8 @@ impl Levels {
 
 fn parse(level: &str) -> Result<(&'static str, LevelFilter), LevelError> {
     let name = if level == "warn" { "warning" } else { level };
-    let known = LEVELS.iter().find(|(known, _)| *known == name);
-    known.copied().ok_or_else(|| LevelError::Level(level.to_owned()))
+    let known = LEVELS.into_iter().zip(FILTERS).find(|(known, _)| *known == name);
+    known.ok_or_else(|| LevelError::Level(level.to_owned()))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue, Method, StatusCode};
 use smallvec::SmallVec;
 
 use super::{RegexRewrite, header_edit::HeaderEdits, matcher::HeaderMatcher};
@@ -41,9 +41,26 @@ pub struct RouteAction {
     pub mirrors: Vec<Mirror>,
     /// (upgrade type lower-case, enabled): overrides the connection manager's list.
     pub upgrades: SmallVec<[(Box<str>, bool); 1]>,
+    /// Of the upgrade type CONNECT: the tunnel ends here, and its bytes go to the cluster as they are.
+    pub connect: Option<ConnectConfig>,
     /// `metadata_match` criteria under `envoy.lb`, for subset balancing.
     pub metadata_match: Option<Arc<serde_json::Value>>,
     pub include_vh_rate_limits: bool,
+}
+
+/// `UpgradeConfig.ConnectConfig`, parsed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConnectConfig {
+    /// POST is ended here like CONNECT.
+    pub allow_post: bool,
+}
+
+impl RouteAction {
+    /// Whether a request of this method becomes a connection without HTTP.
+    pub fn terminates(&self, method: &Method) -> bool {
+        self.connect
+            .is_some_and(|config| *method == Method::CONNECT || (config.allow_post && *method == Method::POST))
+    }
 }
 
 #[derive(Debug)]

@@ -279,12 +279,15 @@ impl TlsContextMatch {
 
 impl MetadataMatcher {
     fn matches(&self, metadata: Option<&serde_json::Map<String, serde_json::Value>>) -> bool {
-        let start = metadata.and_then(|m| m.get(&*self.filter));
-        let found = start.and_then(|start| self.path.iter().try_fold(start, |at, key| at.get(&**key)));
-        let holds = found
-            .and_then(serde_json::Value::as_str)
-            .is_some_and(|v| self.value.matches(v.as_bytes()));
-        holds != self.invert
+        self.found(metadata).unwrap_or(self.invert)
+    }
+
+    /// Whether the value that is there matches; `None` where none is.
+    pub fn found(&self, metadata: Option<&serde_json::Map<String, serde_json::Value>>) -> Option<bool> {
+        let start = metadata?.get(&*self.filter)?;
+        let found = self.path.iter().try_fold(start, |at, key| at.get(&**key))?;
+        let holds = found.as_str().is_some_and(|v| self.value.matches(v.as_bytes()));
+        Some(holds != self.invert)
     }
 }
 

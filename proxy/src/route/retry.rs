@@ -63,6 +63,26 @@ impl RetryOn {
         Self(list.split(',').fold(0, |set, name| set | known(name.trim())))
     }
 
+    /// The conditions that gRPC has, which a header of their own asks for.
+    const GRPC: Self = Self(
+        Self::GRPC_CANCELLED.0
+            | Self::GRPC_DEADLINE_EXCEEDED.0
+            | Self::GRPC_INTERNAL.0
+            | Self::GRPC_RESOURCE_EXHAUSTED.0
+            | Self::GRPC_UNAVAILABLE.0,
+    );
+
+    /// [`Self::parse`] of `x-envoy-retry-grpc-on`, or of `x-envoy-retry-on`.
+    fn asked(list: &str, grpc: bool) -> Self {
+        let all = Self::parse(list).0;
+        Self(if grpc { all & Self::GRPC.0 } else { all & !Self::GRPC.0 })
+    }
+
+    /// Whether the header's list holds nothing but conditions that are known there.
+    pub fn are_known(list: &str, grpc: bool) -> bool {
+        list.split(',').all(|name| !Self::asked(name, grpc).is_empty())
+    }
+
     pub fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
@@ -132,10 +152,11 @@ impl RetryState {
         let max_header = take(MAX_RETRIES).and_then(|v| v.parse::<u32>().ok());
         let codes_header = take(RETRIABLE_STATUS_CODES);
         let names_header = take(RETRIABLE_HEADER_NAMES);
-        let asked = [&on_header, &grpc_header]
-            .into_iter()
-            .flatten()
-            .fold(RetryOn::default(), |set, list| set.union(RetryOn::parse(list)));
+        let asked = |list: &Option<String>, grpc| {
+            list.as_deref()
+                .map_or(RetryOn::default(), |list| RetryOn::asked(list, grpc))
+        };
+        let asked = asked(&on_header, false).union(asked(&grpc_header, true));
         let on = policy.map(|p| p.retry_on).unwrap_or_default().union(asked);
         if on.is_empty() {
             return None;

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{Action, HostIndex, Route, RouteAction, RouteConfiguration, TlsRequirement, VirtualHost, action::Target};
+use super::{
+    Action, HostIndex, Route, RouteAction, RouteConfiguration, TlsRequirement, VirtualHost,
+    action::{Target, WeightedCluster},
+};
 use crate::{http::message::RequestHead, stream_info::TlsInfo};
 
 /// The facts of the decision.
@@ -162,9 +165,13 @@ pub fn target(action: &RouteAction, facts: &RouteFacts<'_>) -> Option<ChosenTarg
                 .as_ref()
                 .and_then(|name| facts.request.headers.get(name));
             let given = given.and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<u64>().ok());
-            let mut point = given.unwrap_or(facts.random) % u64::from(set.total_weight);
+            let total = match set.clusters.iter().any(|c| c.runtime_key.is_some()) {
+                true => set.clusters.iter().map(|c| c.weight(facts.runtime)).sum(),
+                false => u64::from(set.total_weight),
+            };
+            let mut point = given.unwrap_or(facts.random).checked_rem(total)?;
             for (i, cluster) in set.clusters.iter().enumerate() {
-                let weight = u64::from(cluster.weight);
+                let weight = cluster.weight(facts.runtime);
                 if point < weight {
                     let name = match &cluster.cluster_header {
                         Some(header) => from_header(header)?,
@@ -179,6 +186,15 @@ pub fn target(action: &RouteAction, facts: &RouteFacts<'_>) -> Option<ChosenTarg
             }
             None
         }
+    }
+}
+
+impl WeightedCluster {
+    /// The configured weight, or the runtime's (`runtime_key_prefix`).
+    fn weight(&self, runtime: &serde_json::Map<String, serde_json::Value>) -> u64 {
+        let key = self.runtime_key.as_deref();
+        let overridden = key.and_then(|key| runtime.get(key)).and_then(serde_json::Value::as_u64);
+        overridden.unwrap_or(u64::from(self.weight))
     }
 }
 

@@ -13,6 +13,9 @@ use crate::http::{filter::router::Router, local_reply::is_grpc, message::Request
 const TIMEOUT: HeaderName = HeaderName::from_static("x-envoy-upstream-rq-timeout-ms");
 const PER_TRY: HeaderName = HeaderName::from_static("x-envoy-upstream-rq-per-try-timeout-ms");
 const EXPECTED: HeaderName = HeaderName::from_static("x-envoy-expected-rq-timeout-ms");
+const STREAM_DURATION: HeaderName = HeaderName::from_static("x-envoy-upstream-stream-duration-ms");
+const HEDGE: HeaderName = HeaderName::from_static("x-envoy-hedge-on-per-try-timeout");
+const ALTERNATIVE_STAT_NAME: HeaderName = HeaderName::from_static("x-envoy-upstream-alt-stat-name");
 const ALTERNATIVE_RESPONSE: HeaderName = HeaderName::from_static("x-envoy-upstream-rq-timeout-alt-response");
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
@@ -24,6 +27,8 @@ pub struct Timeouts {
     pub per_try_idle: Option<Duration>,
     pub idle: Option<Duration>,
     pub max_stream: Option<Duration>,
+    /// Of each attempt's stream to the upstream: the cluster's `max_stream_duration`, or what the request asks for.
+    pub max_upstream_stream: Option<Duration>,
     /// The connection manager's `request_timeout`.
     pub request: Option<Duration>,
     /// `x-envoy-upstream-rq-timeout-alt-response`: a timeout is answered with 204.
@@ -65,8 +70,12 @@ pub fn effective(
     if global.is_some_and(|g| per_try.is_some_and(|p| p >= g)) {
         per_try = None;
     }
+    let max_upstream_stream = request.headers.remove(STREAM_DURATION).as_ref().and_then(millis);
+    request.headers.remove(ALTERNATIVE_STAT_NAME);
+    // A try that is hedged goes on beside the next: the upstream has all of the time.
+    let hedged = request.headers.remove(HEDGE).is_some_and(|v| v.as_bytes() == b"true");
     if !router.suppress_envoy_headers {
-        let expected = per_try.or(global);
+        let expected = per_try.filter(|_| !hedged).or(global);
         if let Some(expected) = expected {
             request
                 .headers
@@ -82,6 +91,7 @@ pub fn effective(
         per_try_idle,
         idle,
         max_stream,
+        max_upstream_stream,
         request: None,
         alternative_response,
     }

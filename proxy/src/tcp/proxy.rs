@@ -1,6 +1,7 @@
 //! One TCP connection: cluster, endpoint, upstream connection, copy, log.
 
 use std::{
+    cell::Cell,
     future::Future,
     pin::pin,
     rc::Rc,
@@ -48,22 +49,11 @@ pub async fn serve(
         let mut copied = copy::Copied::default();
         let ended = {
             let mut copying = pin!(copy::both_ways(&mut down, &mut up, limits, &mut copied));
-            let mut ordered = pin!(drain.ordered());
-            let mut end_of_drain = pin!(None::<tokio::time::Sleep>);
-            std::future::poll_fn(|cx| {
-                if let Poll::Ready(ended) = copying.as_mut().poll(cx) {
-                    return Poll::Ready(ended);
-                }
-                if end_of_drain.is_none()
-                    && let Poll::Ready(order) = ordered.as_mut().poll(cx)
-                    && let Some(at) = order.deadline()
-                {
-                    end_of_drain.set(Some(tokio::time::sleep_until(at.into())));
-                }
-                match end_of_drain.as_mut().as_pin_mut().map(|sleep| sleep.poll(cx)) {
-                    Some(Poll::Ready(())) => Poll::Ready(copy::Ended::Drained),
-                    _ => Poll::Pending,
-                }
+            let order = Cell::new(drain.order());
+            let mut cut = pin!(drain.cut(&order));
+            std::future::poll_fn(|cx| match copying.as_mut().poll(cx) {
+                Poll::Pending => cut.as_mut().poll(cx).map(|()| copy::Ended::Drained),
+                ended => ended,
             })
             .await
         };

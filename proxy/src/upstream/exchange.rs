@@ -1,4 +1,4 @@
-//! One request and its response over an upstream connection of either protocol.
+//! One request and its response over an upstream connection of either protocol, or of none where a CONNECT ends here.
 
 use std::{
     rc::Rc,
@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     permit::{ActiveRequest, Permit},
-    pool::{ConnectionFacts, Http1Connection, Http2Connection, Lease, Pool},
+    pool::{ConnectionFacts, Http1Connection, Http2Connection, Lease, Pool, TunnelConnection},
 };
 use crate::{
     cluster::{Cluster, Endpoint, Http1Options, Http2Keepalive, UpstreamProtocol},
@@ -35,6 +35,7 @@ enum Side {
         connection: Rc<Http2Connection>,
         stream: h2::ClientStream,
     },
+    Tunnel(Box<TunnelConnection>),
 }
 
 impl Exchange {
@@ -60,6 +61,12 @@ impl Exchange {
                 let stream = connection.handle.start(request, end)?;
                 Side::Http2 { connection, stream }
             }
+            Lease::Tunnel(mut connection) => {
+                if end {
+                    connection.codec.send_frame(Frame::Data(bytes::Bytes::new()), true);
+                }
+                Side::Tunnel(connection)
+            }
         };
         Ok(Self {
             side,
@@ -74,6 +81,7 @@ impl Exchange {
         match &self.side {
             Side::Http1(c) => c.as_ref().map(|c| &c.facts),
             Side::Http2 { connection, .. } => Some(&connection.facts),
+            Side::Tunnel(c) => Some(&c.facts),
         }
     }
 
@@ -88,6 +96,10 @@ impl Exchange {
                 Ok(())
             }
             Side::Http2 { stream, .. } => stream.send_frame(frame, end),
+            Side::Tunnel(c) => {
+                c.codec.send_frame(frame, end);
+                Ok(())
+            }
         }
     }
 
@@ -96,6 +108,7 @@ impl Exchange {
         match &self.side {
             Side::Http1(c) => c.as_ref().map_or(0, |c| c.codec.queued()),
             Side::Http2 { stream, .. } => stream.queued(),
+            Side::Tunnel(c) => c.codec.queued(),
         }
     }
 
@@ -104,6 +117,14 @@ impl Exchange {
         match &mut self.side {
             Side::Http1(c) => open(c)?.codec.poll_flush(cx),
             Side::Http2 { stream, .. } => stream.poll_flush(cx),
+            Side::Tunnel(c) => c.codec.poll_flush(cx),
+        }
+    }
+
+    /// Waits, before the exchange is given up, until what was sent is on its way: a reset would overtake it.
+    pub async fn written(&self) {
+        if let Side::Http2 { .. } = self.side {
+            h2::written().await;
         }
     }
 
@@ -119,6 +140,7 @@ impl Exchange {
                 polled
             }
             Side::Http2 { stream, .. } => stream.poll_head(cx),
+            Side::Tunnel(c) => c.codec.poll_head(),
         }
     }
 
@@ -133,6 +155,7 @@ impl Exchange {
                 polled
             }
             Side::Http2 { stream, .. } => stream.poll_body(cx),
+            Side::Tunnel(c) => c.codec.poll_body(cx),
         }
     }
 }
@@ -154,6 +177,7 @@ impl Drop for Exchange {
                 stream.reset(h2::Reason::INTERNAL_ERROR);
                 self.pool.stream_ended(connection);
             }
+            Side::Tunnel(_) => self.pool.tunnel_ended(),
         }
     }
 }

@@ -7,11 +7,15 @@ use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
     rc::Rc,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
 use tokio::sync::oneshot;
+
+mod tunnel;
+
+pub use self::tunnel::TunnelConnection;
 
 use super::{
     codec_stats::CodecStats,
@@ -20,7 +24,7 @@ use super::{
 };
 use crate::{
     address::Address,
-    cluster::{Cluster, Endpoint, EndpointState, Priority, UpstreamProtocol},
+    cluster::{Cluster, Endpoint, Priority, UpstreamProtocol},
     failure::ResetReason,
     http::{
         codec::{h1, h2},
@@ -80,7 +84,8 @@ pub struct ConnectionFacts {
     pub id: u64,
     pub local_address: Option<Address>,
     pub tls: Option<Arc<TlsInfo>>,
-    pub protocol: Protocol,
+    /// None: it carries a tunnel.
+    pub protocol: Option<Protocol>,
     pub connect: (Instant, Instant),
 }
 
@@ -112,6 +117,7 @@ pub struct Http2Connection {
 pub enum Lease {
     Http1(Box<Http1Connection>),
     Http2(Rc<Http2Connection>),
+    Tunnel(Box<TunnelConnection>),
 }
 
 /// Why no connection could be leased.
@@ -133,8 +139,8 @@ enum Wake {
 pub struct Pool {
     key: PoolKey,
     codecs: Rc<CodecStats>,
-    /// Its health decides whether connections may stay.
-    host: Arc<EndpointState>,
+    /// Its health decides whether connections may stay; it keeps the TLS context alive whose address stands in the key.
+    endpoint: Arc<Endpoint>,
     // Boxed once when the connection is made: leases and waiters pass it on by pointer.
     #[allow(clippy::vec_box)]
     idle: RefCell<Vec<Box<Http1Connection>>>,
@@ -148,11 +154,11 @@ pub struct Pool {
 
 impl Pool {
     /// `codecs` are the cluster's, shared by its pools.
-    pub fn new(key: PoolKey, host: Arc<EndpointState>, codecs: Rc<CodecStats>) -> Rc<Self> {
+    pub fn new(key: PoolKey, endpoint: Arc<Endpoint>, codecs: Rc<CodecStats>) -> Rc<Self> {
         Rc::new(Self {
             key,
             codecs,
-            host,
+            endpoint,
             idle: RefCell::default(),
             shared: RefCell::default(),
             waiters: RefCell::default(),
@@ -263,7 +269,7 @@ impl Pool {
         drop(connecting);
         match &result {
             Ok(Lease::Http2(_)) => self.wake_all(|| Wake::Retry),
-            Ok(Lease::Http1(_)) => {}
+            Ok(Lease::Http1(_) | Lease::Tunnel(_)) => {}
             Err(failure) if self.key.protocol == Wanted::Http1 => {
                 let _ = failure;
                 self.wake_one();
@@ -288,10 +294,10 @@ impl Pool {
             Wanted::Auto => negotiated == Some("h2"),
         };
         let facts = Rc::new(ConnectionFacts {
-            id: shared.connection_ids.fetch_add(1, std::sync::atomic::Ordering::Relaxed),
+            id: shared.connection_ids.fetch_add(1, Ordering::Relaxed),
             local_address: connected.local_address,
             tls: connected.tls,
-            protocol: if http2 { Protocol::Http2 } else { Protocol::Http11 },
+            protocol: Some(if http2 { Protocol::Http2 } else { Protocol::Http11 }),
             connect: (connected.started, connected.finished),
         });
         if self.key.protocol == Wanted::Auto {
@@ -340,9 +346,10 @@ impl Pool {
     }
 
     fn host_stays(&self) -> bool {
-        use std::sync::atomic::Ordering::Relaxed;
-        let host = &self.host;
-        !(host.removed.load(Relaxed) || host.ejected.load(Relaxed) || host.failed_active_health_check.load(Relaxed))
+        let host = &self.endpoint.state;
+        ![&host.removed, &host.ejected, &host.failed_active_health_check]
+            .iter()
+            .any(|flag| flag.load(Ordering::Relaxed))
     }
 
     /// Takes back a connection on which nothing was sent.
@@ -350,6 +357,10 @@ impl Pool {
         match lease {
             Lease::Http1(connection) => self.give_back(connection, cluster),
             Lease::Http2(connection) => self.stream_ended(&connection),
+            Lease::Tunnel(connection) => {
+                drop(connection);
+                self.tunnel_ended();
+            }
         }
     }
 
@@ -428,6 +439,11 @@ impl Pool {
         self.shared
             .borrow_mut()
             .retain(|c| c.handle.is_open() && (c.handle.active() > 0 || !expired(c.idle_since.get())));
+    }
+
+    /// Its endpoint is no longer among the cluster's.
+    pub fn is_orphaned(&self) -> bool {
+        self.endpoint.state.removed.load(Ordering::Relaxed)
     }
 
     /// No connection of this pool takes another request; idle ones close now.

@@ -21,6 +21,8 @@ pub fn suite() -> Suite {
 }
 
 const LARGE: usize = 1 << 20;
+/// One more than `max_headers_count` admits.
+static TRAILERS: [(&str, &str); 101] = [("x-t", "1"); 101];
 /// Lets what the client sent so far arrive first.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -331,6 +333,22 @@ fn broken() -> Vec<Case> {
             "101 headers",
             (0..100).fold(Request::get("/"), |request, at| request.header(&format!("x-{at}"), "v")),
         ),
+        h2(
+            "101 trailers",
+            Request::get("/")
+                .method("POST")
+                .data_after(50, "abc")
+                .trailers(&TRAILERS),
+        ),
+        h2("101 trailers in an answer", Request::get("/h2")).reply(Reply::acts([
+            Act::Head(200, &[]),
+            Act::Data(b"abc".to_vec()),
+            Act::Sleep(PAUSE),
+            Act::Trailers(&TRAILERS),
+        ])),
+        h2("101 headers in an answer", Request::get("/h2")).reply(Reply::acts([Act::Head(200, &TRAILERS), Act::End])),
+        get("101 headers in an answer to HTTP/1", "/h2").reply(Reply::acts([Act::Head(200, &TRAILERS), Act::End])),
+        h2("an underscore rejected", Request::get("/").header("x_a", "b")).on("small"),
         h2("a path with a fragment", Request::get("/a#b")),
     ]
 }

@@ -133,6 +133,16 @@ fn framing() -> Vec<Case> {
         chunks("chunk extension", "3;a=b;c=\"d\"\r\nabc\r\n0;e\r\n\r\n"),
         chunks("chunk extension with spaces", "3 ; a\r\nabc\r\n0\r\n\r\n"),
         chunks("chunk longer than its size", "3\r\nabcdef\r\n0\r\n\r\n"),
+        chunks("chunk data ended by a line feed", "3\r\nabc\n0\r\n\r\n"),
+        steps(
+            "chunk data ended by two line feeds",
+            vec![
+                send("POST / HTTP/1.1\r\nhost: a.test\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc"),
+                sleep(60),
+                send("\n\n0\r\n\r\n"),
+            ],
+        ),
+        chunks("carriage return within a chunk's rest", "3\r\nabc\rdef\r\n0\r\n\r\n"),
         chunks("chunk ended by a line feed", "3\nabc\n0\n\n"),
         chunks("leading zeros in a chunk size", "0003\r\nabc\r\n000\r\n\r\n"),
         get("a GET with a body", "/").body("abc"),

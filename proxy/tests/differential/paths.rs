@@ -1,6 +1,6 @@
 //! One canonical path: dots, double slashes, escapes and what cannot be a path.
 
-use super::case::{Case, Suite, get, raw};
+use super::case::{Case, Suite, get, raw, request};
 
 pub fn suite() -> Suite {
     let mut cases = vec![
@@ -22,6 +22,7 @@ pub fn suite() -> Suite {
         get("both", "//x//..//secret/").on("both"),
         get("lower case escapes", "/a%2fb%3a").on("both"),
         get("star as a path", "*"),
+        request("star of OPTIONS", "OPTIONS", "*"),
         get("no leading slash", "a/b"),
     ];
     cases.extend(

@@ -58,6 +58,21 @@ fn upstream() -> Vec<Case> {
             .reply(hang()),
         get("per-try timeout beyond the route's", "/short").header("x-envoy-upstream-rq-per-try-timeout-ms: 9000"),
         get("per-try idle timeout", "/tidle").reply(hang()),
+        get("stream duration of the cluster", "/limited").reply(hang()),
+        get("stream duration of the cluster within the response", "/limited").reply(trickle()),
+        get("stream duration of the cluster, retried", "/limited-retried")
+            .reply(hang())
+            .reply(Reply::h1("200 OK", "", "second")),
+        get("upstream stream duration from a header", "/none")
+            .header("x-envoy-upstream-stream-duration-ms: 200")
+            .reply(hang()),
+        steps(
+            "stream duration of the cluster within the request",
+            vec![send(
+                "POST /limited HTTP/1.1\r\nhost: a.test\r\ncontent-length: 4\r\n\r\nab",
+            )],
+        )
+        .reply(hang()),
         get("route idle timeout", "/idle").reply(hang()),
         get("route idle timeout within the response", "/idle").reply(trickle()),
         get("stream duration of the route", "/duration").reply(hang()),

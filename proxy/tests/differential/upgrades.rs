@@ -9,7 +9,7 @@ pub fn suite() -> Suite {
     Suite {
         name: "upgrades",
         bootstrap: include_str!("upgrades.yaml"),
-        cases: websocket().into_iter().chain(connect()).collect(),
+        cases: websocket().into_iter().chain(variants()).chain(connect()).collect(),
     }
 }
 
@@ -30,17 +30,18 @@ fn accepted_once() -> Reply {
     reply
 }
 
+fn talk(path: &str) -> Vec<Step> {
+    vec![
+        send(asking(path)),
+        Step::Await("101"),
+        send("ping"),
+        Step::Await("ping"),
+        send("pong"),
+        Step::Await("pong"),
+    ]
+}
+
 fn websocket() -> Vec<Case> {
-    let talk = |path: &str| {
-        vec![
-            send(asking(path)),
-            Step::Await("101"),
-            send("ping"),
-            Step::Await("ping"),
-            send("pong"),
-            Step::Await("pong"),
-        ]
-    };
     vec![
         steps("accepted", talk("/")).reply(accepted()),
         steps("on a rewritten route", talk("/rewritten")).reply(accepted()),
@@ -143,6 +144,130 @@ fn websocket() -> Vec<Case> {
         )
         .reply(accepted()),
         get("connection: upgrade alone", "/").header("connection: upgrade"),
+    ]
+}
+
+/// What the client writes around the upgrade, and what the upstream says instead of a plain yes.
+fn variants() -> Vec<Case> {
+    let written = |name, connection: &str| {
+        steps(
+            name,
+            vec![
+                send(asking("/").replace("Connection: Upgrade", connection)),
+                Step::Await("101"),
+                send("ping"),
+                Step::Await("ping"),
+            ],
+        )
+        .reply(accepted())
+    };
+    let answered = |name, path: &str, head: &str| {
+        steps(name, vec![send(asking(path))]).reply(Reply::raw(format!("HTTP/1.1 {head}\r\n\r\n")))
+    };
+    let chat = |path: &str| asking(path).replace("WebSocket", "chat");
+    vec![
+        written("among other connection options", "Connection: keep-alive, Upgrade"),
+        written(
+            "beside a nominated header",
+            "Connection: x-drop, Upgrade\r\nx-drop: 1\r\nx-keep: 2",
+        ),
+        written(
+            "beside a guarded header",
+            "Connection: x-forwarded-for, Upgrade\r\nx-forwarded-for: 1.2.3.4",
+        ),
+        written("in two lines", "Connection: keep-alive\r\nConnection: upgrade"),
+        written("beside close", "Connection: upgrade, close"),
+        answered(
+            "answered with a redirect",
+            "/",
+            "302 Found\r\nlocation: /x\r\nx-up: 1\r\nset-cookie: a=b\r\ncontent-length: 0",
+        ),
+        answered("answered with 204", "/", "204 No Content"),
+        answered(
+            "answered with 426",
+            "/",
+            "426 Upgrade Required\r\nupgrade: websocket\r\ncontent-length: 0",
+        ),
+        answered(
+            "answered with 500",
+            "/",
+            "500 Internal Server Error\r\ncontent-length: 0",
+        ),
+        answered("answered with 101 without upgrade", "/", "101 Switching Protocols"),
+        answered(
+            "answered with 101 without connection",
+            "/",
+            "101 Switching Protocols\r\nupgrade: websocket",
+        ),
+        answered(
+            "answered with 101 to something else",
+            "/",
+            "101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: chat",
+        ),
+        steps(
+            "answered with an interim response first",
+            vec![send(asking("/")), Step::Await("101")],
+        )
+        .reply(
+            Reply::raw("HTTP/1.1 100 Continue\r\n\r\n")
+                .then_raw("HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n")
+                .then(Act::Echo),
+        ),
+        steps("another type answered with 200", vec![send(chat("/other"))]),
+        steps("another type refused", vec![send(chat("/other"))]).reply(Reply::h1("403 Forbidden", "", "no")),
+        steps(
+            "another type with data behind the request",
+            vec![send(chat("/other") + "early"), Step::Await("early")],
+        )
+        .reply(
+            Reply::raw("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: chat\r\n\r\n")
+                .then(Act::Echo),
+        ),
+        steps("on a route that matches the header", talk("/matched")).reply(accepted()),
+        get("no upgrade on a route that matches the header", "/matched"),
+        steps(
+            "retried",
+            vec![
+                send(asking("/retried")),
+                Step::Await("101"),
+                send("ping"),
+                Step::Await("ping"),
+            ],
+        )
+        .reply(Reply::h1("503 Service Unavailable", "", "no"))
+        .reply(accepted()),
+        steps("the upstream leaves before it answers", vec![send(asking("/"))]).reply(Reply::acts([Act::Close])),
+        h2(
+            "HTTP/2 to HTTP/1, no upgrade in the answer",
+            Request::get("/").method("CONNECT").protocol("websocket").unfinished(),
+        ),
+        h2(
+            "HTTP/2 to a direct response",
+            Request::get("/direct")
+                .method("CONNECT")
+                .protocol("websocket")
+                .unfinished(),
+        ),
+        h2(
+            "HTTP/2 to an unknown host",
+            Request::get("/")
+                .authority("nobody.test")
+                .method("CONNECT")
+                .protocol("websocket")
+                .unfinished(),
+        ),
+        h2(
+            "HTTP/2 refused, unfinished",
+            Request::get("/").method("CONNECT").protocol("other").unfinished(),
+        ),
+        h2(
+            "HTTP/2 refused at once, then data",
+            Request::get("/off").method("POST").data_after(100, "ping"),
+        ),
+        h2(
+            "HTTP/2 refused, complete",
+            Request::get("/").method("CONNECT").protocol("other").data(""),
+        ),
     ]
 }
 

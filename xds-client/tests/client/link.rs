@@ -160,6 +160,7 @@ async fn the_caller_may_open_connections_itself() {
     let mut options = ServerOptions::new("tls", server.target.clone());
     let dialled = Arc::new(AtomicUsize::new(0));
     let counter = dialled.clone();
+    options.https = true;
     options.connector = Some(Arc::new(move |target: Target| {
         counter.fetch_add(1, Ordering::Relaxed);
         Box::pin(async move { target.connect().await })

@@ -10,7 +10,7 @@ pub(super) fn pick<T>(priorities: &[T], usable: impl Fn(&T) -> usize, random: u6
     if let [only] = priorities {
         return (usable(only) > 0).then_some(0);
     }
-    let set = cluster.state.endpoints.load();
+    let set = cluster.endpoints.load();
     let total = |i: usize| set.priorities.get(i).map_or(0, |p| p.endpoints.len());
     let shares: Vec<(usize, usize)> = priorities
         .iter()

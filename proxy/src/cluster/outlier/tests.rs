@@ -10,7 +10,7 @@ fn cluster(hosts: usize, outlier: serde_json::Value) -> Arc<Cluster> {
 }
 
 fn ejected(cluster: &Cluster) -> usize {
-    let set = cluster.state.endpoints.load();
+    let set = cluster.endpoints.load();
     let hosts = set.priorities.iter().flat_map(|p| &p.endpoints);
     hosts.filter(|e| e.state.ejected.load(Ordering::Relaxed)).count()
 }

@@ -147,6 +147,7 @@ fn eds(pb: &pb::Cluster, at: &At) -> Result<Discovery, Rejection> {
         dependencies.endpoints = Some(Reference {
             name: Arc::clone(&service_name),
             source: Arc::new(source),
+            stat_prefix: Arc::default(),
         });
     });
     Ok(Discovery::Eds { service_name })

@@ -58,15 +58,15 @@ fn defaults_are_envoys() {
 #[test]
 fn a_new_version_keeps_the_state_and_brings_its_limits() {
     use std::sync::atomic::Ordering::Relaxed;
-    let first = taken(json!({}));
-    let state = first.cluster.state;
+    let first = Arc::new(taken(json!({})).cluster);
+    let state = &first.state;
     state.breakers[0].requests.now.store(7, Relaxed);
     let second = taken(json!({"circuit_breakers": {"thresholds": [
         {"max_requests": 5, "retry_budget": {"budget_percent": {"value": 10}}},
         {"priority": "HIGH", "max_retries": 9}
     ]}}));
-    let cluster = second.adopt(state.clone());
-    assert!(Arc::ptr_eq(&cluster.state, &state));
+    let cluster = second.adopt(Some(&first));
+    assert!(Arc::ptr_eq(&cluster.state, state));
     let breaker = &state.breakers[0];
     assert_eq!(
         (breaker.requests.now.load(Relaxed), breaker.requests.max.load(Relaxed)),
@@ -75,6 +75,42 @@ fn a_new_version_keeps_the_state_and_brings_its_limits() {
     let budget = breaker.retry_budget.load_full().unwrap();
     assert_eq!((budget.percent, budget.min_retry_concurrency), (10.0, 3));
     assert_eq!(state.breakers[1].retries.max.load(Relaxed), 9);
+}
+
+#[test]
+fn a_new_version_has_its_own_endpoints_and_keeps_what_is_known_of_hosts() {
+    use std::sync::atomic::Ordering::Relaxed;
+
+    use crate::cluster::endpoint_set;
+
+    let version = |hosts: &[&str], old: Option<&Arc<Cluster>>| {
+        let endpoint = |host| json!({"endpoint": {"address": {"socket_address": {"address": host, "port_value": 80}}}});
+        let endpoints: Vec<Value> = hosts.iter().map(endpoint).collect();
+        let mut parsed = taken(json!({
+            "type": "STATIC",
+            "load_assignment": {"cluster_name": "c", "endpoints": [{"lb_endpoints": endpoints}]},
+        }));
+        let assignment = parsed.assignment.take().unwrap();
+        let cluster = Arc::new(parsed.adopt(old));
+        endpoint_set::apply(&cluster, &assignment);
+        cluster
+    };
+    let hosts = |cluster: &Cluster| -> Vec<_> { cluster.endpoints.load().endpoints().cloned().collect() };
+    let first = version(&["10.0.0.1", "10.0.0.2"], None);
+    let before = hosts(&first);
+    before[0].state.ejected.store(true, Relaxed);
+    first.state.ejected.store(1, Relaxed);
+    let second = version(&["10.0.0.2", "10.0.0.3"], Some(&first));
+    let after = hosts(&second);
+    assert!(Arc::ptr_eq(&before[1].state, &after[0].state));
+    // Until the second version is public, the first one's hosts serve.
+    assert_eq!(hosts(&first).len(), 2);
+    assert!(!before[0].state.removed.load(Relaxed));
+    endpoint_set::replace(&second);
+    assert!(before[0].state.removed.load(Relaxed));
+    assert!(!after[0].state.removed.load(Relaxed));
+    assert_eq!(second.state.ejected.load(Relaxed), 0);
+    assert!(second.endpoints.load().version > first.endpoints.load().version);
 }
 
 #[test]

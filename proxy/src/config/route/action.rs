@@ -18,13 +18,16 @@ use crate::{
     cluster::Priority,
     route::{
         RetryPolicy, RouteAction,
-        action::{HashInput, HashPolicy, HostRewrite, MaxStreamDuration, Mirror, PathRewrite},
+        action::{ConnectConfig, HashInput, HashPolicy, HostRewrite, MaxStreamDuration, Mirror, PathRewrite},
         matcher::PathMatch,
     },
 };
 
 /// Envoy's default for the whole exchange.
 const TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The upgrade type of CONNECT requests, which no `Upgrade` header names.
+const CONNECT: &str = "connect";
 
 pub(super) fn parse(
     pb: &pb::RouteAction,
@@ -36,11 +39,21 @@ pub(super) fn parse(
     use pb::route_action::ClusterNotFoundResponseCode as N;
     not_honoured(pb, at)?;
     let mut upgrades = smallvec::SmallVec::new();
+    let mut connect = None;
     for (i, upgrade) in pb.upgrade_configs.iter().enumerate() {
         let at = at.item("upgrade_configs", i);
         let kind = at.header_text("upgrade_type", at.non_empty("upgrade_type", &upgrade.upgrade_type)?)?;
         let kind: Box<str> = kind.to_ascii_lowercase().into();
-        at.unsupported("connect_config", upgrade.connect_config.is_some())?;
+        if let Some(config) = &upgrade.connect_config {
+            let at = at.field("connect_config");
+            if *kind != *CONNECT {
+                return Err(at.reject("stands beside an upgrade_type other than CONNECT"));
+            }
+            at.unsupported("proxy_protocol_config", config.proxy_protocol_config.is_some())?;
+            connect = Some(ConnectConfig {
+                allow_post: config.allow_post,
+            });
+        }
         if upgrades.iter().any(|(known, _)| *known == kind) {
             return Err(at
                 .field("upgrade_type")
@@ -79,6 +92,7 @@ pub(super) fn parse(
         hash_policy: hash_policies(&pb.hash_policy, at)?,
         mirrors: mirrors(pb, defaults, at)?,
         upgrades,
+        connect,
         metadata_match: metadata::parse(pb.metadata_match.as_deref()),
         include_vh_rate_limits: pb.include_vh_rate_limits.unwrap_or(false),
     })

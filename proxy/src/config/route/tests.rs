@@ -158,6 +158,17 @@ fn weights() {
 }
 
 #[test]
+fn connect_may_end_here() {
+    let action = forwarded(json!({
+        "upgrade_configs": [{"upgrade_type": "CONNECT", "connect_config": {"allow_post": true}}]
+    }));
+    assert!(action.terminates(&http::Method::CONNECT) && action.terminates(&http::Method::POST));
+    assert!(!action.terminates(&http::Method::GET));
+    let forwarded = forwarded(json!({"upgrade_configs": [{"upgrade_type": "CONNECT"}]}));
+    assert!(!forwarded.terminates(&http::Method::CONNECT));
+}
+
+#[test]
 fn rewrites_and_hashes() {
     let action = forwarded(json!({
         "regex_rewrite": {"pattern": {"regex": "^/a(.*)$"}, "substitution": "\\1"},

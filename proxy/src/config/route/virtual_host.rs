@@ -54,6 +54,7 @@ pub(super) fn parse(pb: &pb::VirtualHost, defaults: &Defaults, at: &At) -> Resul
         }
         let cluster_name = at.non_empty("name", &cluster.name)?;
         virtual_clusters.push(VirtualCluster {
+            name: cluster_name.into(),
             stats: at.stats(Prefix::virtual_cluster(name, cluster_name)),
             headers: shared::headers(&cluster.headers, "headers", &at)?,
         });

@@ -110,8 +110,6 @@ pub(super) fn identify(
         {
             request.headers.insert(EXTERNAL_ADDRESS, value);
         }
-    } else if internal && manager.use_remote_address {
-        request.headers.remove(EXTERNAL_ADDRESS);
     }
     edge
 }

@@ -10,6 +10,8 @@ pub enum Normalized {
     /// The client is told to ask for this path instead.
     Redirect(String),
     Rejected,
+    /// `path_with_escaped_slashes_action: REJECT_REQUEST`: the path as it would have been without escapes, for logs.
+    RejectedEscapes(String),
 }
 
 /// Normalises the path of a path-and-query. The query is left as it is.
@@ -19,7 +21,7 @@ pub fn normalize(path_and_query: &str, dots: bool, merge_slashes: bool, escaped:
         .map_or((path_and_query, ""), |i| path_and_query.split_at(i));
     let has_escaped = has_escaped_slash(path);
     if has_escaped && escaped == EscapedSlashes::RejectRequest {
-        return Normalized::Rejected;
+        return Normalized::RejectedEscapes(unescape_slashes(path) + query);
     }
     let unescape = has_escaped
         && matches!(
@@ -199,7 +201,7 @@ mod tests {
         );
         assert_eq!(
             normalize("/a%2Fb", false, false, EscapedSlashes::RejectRequest),
-            Normalized::Rejected
+            Normalized::RejectedEscapes("/a/b".to_owned())
         );
     }
 }

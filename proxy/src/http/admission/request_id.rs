@@ -27,7 +27,7 @@ pub(super) fn set(
 }
 
 /// A version 4 UUID (RFC 9562, 5.4) of 122 random bits.
-fn uuid(a: u64, b: u64) -> HeaderValue {
+pub fn uuid(a: u64, b: u64) -> HeaderValue {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     /// Places of the dashes in the text form.
     const DASHES: [usize; 4] = [8, 13, 18, 23];

@@ -22,6 +22,7 @@ mod server;
 mod target;
 #[cfg(test)]
 mod tests;
+mod tunnel;
 
 use http::HeaderValue;
 
@@ -30,6 +31,7 @@ use crate::{cluster::HeaderCase, http::UnderscoreAction};
 
 pub use client::ClientConnection;
 pub use server::ServerConnection;
+pub use tunnel::Tunnel;
 
 /// What a listener's HTTP connection manager says of HTTP/1. Defaults are Envoy's.
 #[derive(Debug, Clone)]

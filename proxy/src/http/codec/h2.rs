@@ -13,6 +13,7 @@ mod error;
 mod frames;
 mod head;
 mod keepalive;
+mod refused;
 mod request;
 mod response;
 mod server;
@@ -26,8 +27,15 @@ mod tests;
 pub use self::{
     client::{ClientConnection, ClientDriver},
     client_stream::ClientStream,
-    server::{ServerConnection, TOO_MANY_PREMATURE_RESETS},
+    error::is_limit,
+    server::{Accepted, Refusal, ServerConnection, TOO_MANY_PREMATURE_RESETS},
     server_stream::ServerStream,
     settings::{ClientSettings, FloodLimits, Keepalive, ServerSettings},
 };
 pub use ::h2::Reason;
+
+/// Before a reset: a reset discards what `h2` has not written yet, and Envoy's peer got that. The task that drives the connection
+/// was woken when the frames were queued, so it runs before this one does again.
+pub async fn written() {
+    tokio::task::yield_now().await;
+}

@@ -1,9 +1,11 @@
 //! HTTP/1: requests one after another on one connection.
 
 use std::{
+    cell::Cell,
     future::{Future, poll_fn},
-    pin::Pin,
+    pin::{Pin, pin},
     task::{Context, Poll},
+    time::{Duration, Instant},
 };
 
 use tokio::time::Sleep;
@@ -29,20 +31,27 @@ impl Connection {
         let manager = &self.manager;
         self.worker.http1_stats();
         let mut codec = h1::ServerConnection::new(stream, manager.http1_settings(self.info.tls.is_some()));
-        let deadline = manager.max_connection_duration.map(|d| self.info.start + d);
+        let mut longest = manager.max_connection_duration.map(|d| self.info.start + d);
+        // Idle or old, a connection that was used goes on for `drain_timeout`, as Envoy's does.
+        let mut leaving: Option<Instant> = None;
         let mut requests = 0_u32;
-        let mut order = drain.order();
+        let order = Cell::new(drain.order());
         loop {
-            if order.is_some_and(|o| o.close_idle) && !codec.head_started() {
-                break;
-            }
-            let close_at = [deadline, order.and_then(|o| o.deadline())].into_iter().flatten().min();
+            // What has come already is still answered.
+            let no_patience = order.get().is_some_and(|o| o.close_idle) && !codec.head_started();
+            let drained = order.get().and_then(|o| o.deadline());
+            let close_at = [longest, leaving, drained].into_iter().flatten().min();
+            let idle = if no_patience {
+                Some(Duration::ZERO)
+            } else {
+                manager.idle_timeout.filter(|_| leaving.is_none())
+            };
             let mut head_timer: Option<Pin<Box<Sleep>>> = None;
             let next = |cx: &mut Context<'_>| match codec.poll_request(cx) {
                 Poll::Pending => self.poll_head_timer(codec.head_started(), &mut head_timer, cx).map(Err),
                 ready => ready,
             };
-            let waited = wait(next, &mut drain, order.is_some(), manager.idle_timeout, close_at).await;
+            let waited = wait(next, &mut drain, idle, close_at).await;
             let head = match waited {
                 Waited::Request(Ok(Some(head))) => head,
                 Waited::Request(Ok(None)) => {
@@ -54,17 +63,29 @@ impl Connection {
                     break;
                 }
                 Waited::Drain(new) => {
-                    order = Some(new);
+                    order.set(Some(new));
                     continue;
                 }
+                Waited::Idle if no_patience && codec.head_started() => continue,
+                Waited::Idle if no_patience => break,
                 Waited::Idle => {
                     manager.stats.inc(HttpStat::DownstreamCxIdleTimeout);
-                    break;
+                    leaving = Some(Instant::now() + manager.drain_timeout);
+                    if requests == 0 && !codec.head_started() {
+                        break;
+                    }
+                    continue;
                 }
-                Waited::Deadline => {
+                Waited::Deadline if longest.is_some() && close_at == longest => {
                     manager.stats.inc(HttpStat::DownstreamCxMaxDurationReached);
-                    break;
+                    longest = None;
+                    leaving = leaving.or(Some(Instant::now() + manager.drain_timeout));
+                    if requests == 0 && !codec.head_started() {
+                        break;
+                    }
+                    continue;
                 }
+                Waited::Deadline => break,
             };
             requests += 1;
             manager.stats.inc(HttpStat::DownstreamRqHttp1Total);
@@ -77,8 +98,18 @@ impl Connection {
                 head,
                 done,
             );
-            stream.draining = self.told_to_go(order, requests);
-            let end = Box::pin(stream.serve()).await;
+            stream.last = self.is_spent(requests);
+            stream.drain = Some(&order);
+            stream.closing_at = leaving.or(longest.map(|at| at + manager.drain_timeout));
+            let end = {
+                let mut serving = Box::pin(stream.serve());
+                let mut cut = pin!(drain.cut(&order));
+                poll_fn(|cx| match cut.as_mut().poll(cx) {
+                    Poll::Ready(()) => Poll::Ready(StreamEnd::Broken),
+                    Poll::Pending => serving.as_mut().poll(cx),
+                })
+                .await
+            };
             if end != StreamEnd::Complete || !codec.finish_request() {
                 break;
             }

@@ -1,39 +1,53 @@
 //! HTTP/2: streams side by side on one connection, each a task of its own.
 
-use super::{Connection, Waited, wait};
+use super::{Connection, Waited, drains, wait};
 use crate::{
     drain::DrainWatch,
     http::{
         codec::{CodecError, ServerStream, h2},
-        stream::Stream,
+        stream::{self, Stream},
     },
     io,
     stats::HttpStat,
 };
 
 impl Connection {
-    pub(super) async fn serve_http2(&self, stream: io::Stream, mut drain: DrainWatch) {
+    pub(super) async fn serve_http2(&self, socket: io::Stream, mut drain: DrainWatch) {
         let manager = &self.manager;
         let codec_stats = self.worker.http2_stats();
-        let Ok(mut codec) = h2::ServerConnection::handshake(stream, &manager.http2_settings(), codec_stats).await
-        else {
-            manager.stats.inc(HttpStat::DownstreamCxProtocolError);
-            return;
+        let settings = manager.http2_settings();
+        let handshake = h2::ServerConnection::handshake(socket, &settings, codec_stats);
+        let mut codec = match self.hear(handshake, &mut drain).await {
+            Some(Ok(codec)) => codec,
+            Some(Err(e)) => {
+                if let CodecError::Protocol { .. } = e {
+                    manager.stats.inc(HttpStat::DownstreamCxProtocolError);
+                }
+                tracing::debug!(connection = self.info.id, "no HTTP/2 connection: {e}");
+                return;
+            }
+            None => return,
         };
         let deadline = manager.max_connection_duration.map(|d| self.info.start + d);
         let mut order = drain.order();
         let mut requests = 0_u32;
         let mut going = false;
         loop {
-            if !going && self.told_to_go(order, requests) {
+            if !going && (self.is_spent(requests) || drains(order, &self.worker, &manager.stats)) {
                 going = true;
                 codec.graceful_shutdown();
             }
             let close_at = [deadline, order.and_then(|o| o.deadline())].into_iter().flatten().min();
             let idle = manager.idle_timeout.filter(|_| codec.active_streams() == 0);
-            let waited = { wait(|cx| codec.poll_accept(cx), &mut drain, order.is_some(), idle, close_at).await };
+            let waited = { wait(|cx| codec.poll_accept(cx), &mut drain, idle, close_at).await };
             let (head, down) = match waited {
-                Waited::Request(Some(Ok(accepted))) => accepted,
+                Waited::Request(Some(Ok(h2::Accepted::Request(head, down)))) => (head, down),
+                Waited::Request(Some(Ok(h2::Accepted::Refused(refusal)))) => {
+                    requests += 1;
+                    manager.stats.inc(HttpStat::DownstreamRqHttp2Total);
+                    stream::dismissed(&self.worker, manager, &self.info, refusal);
+                    continue;
+                }
                 Waited::Request(Some(Err(e))) => {
                     manager.stats.inc(match e {
                         CodecError::Protocol {

@@ -5,7 +5,7 @@
 
 use std::{rc::Rc, sync::Arc};
 
-use http::StatusCode;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 mod attempt;
 mod count;
@@ -21,7 +21,7 @@ use self::{
 };
 use super::super::{
     local_reply::LocalReply,
-    message::ResponseHead,
+    message::{RequestHead, ResponseHead},
     response,
     stream::{Stream, StreamEnd},
 };
@@ -30,7 +30,8 @@ use crate::{
     failure::ResponseFlags,
     route::{
         self, Action, Route, RouteAction, RouteConfiguration, RouteFacts, Selection, VirtualHost,
-        retry::{RetryDecision, RetryState},
+        action::RetryOn,
+        retry::{AttemptResult, RetryDecision, RetryState},
         timeout::Timeouts,
     },
     snapshot::Snapshot,
@@ -48,7 +49,27 @@ pub struct Router {
     /// Statistics by response code, cluster and zone. Envoy's default: true.
     pub dynamic_stats: bool,
     /// Names of headers that must be valid: an invalid `x-envoy-*` value is answered 400.
-    pub strict_check_headers: Vec<http::HeaderName>,
+    pub strict_check_headers: Vec<HeaderName>,
+}
+
+/// Whom `x-envoy-*` headers may be believed.
+const INTERNAL: HeaderName = HeaderName::from_static("x-envoy-internal");
+const IS_TIMEOUT_RETRY: HeaderName = HeaderName::from_static("x-envoy-is-timeout-retry");
+
+impl Router {
+    /// The first of `strict_check_headers` that the request has with a value that it cannot have.
+    fn invalid_header<'a>(&'a self, headers: &'a HeaderMap) -> Option<(&'a HeaderName, &'a HeaderValue)> {
+        self.strict_check_headers.iter().find_map(|name| {
+            let value = headers.get(name)?;
+            let text = value.to_str().unwrap_or_default();
+            let valid = match name.as_str() {
+                "x-envoy-retry-on" => RetryOn::are_known(text, false),
+                "x-envoy-retry-grpc-on" => RetryOn::are_known(text, true),
+                _ => text.parse::<u64>().is_ok(),
+            };
+            (!valid).then_some((name, value))
+        })
+    }
 }
 
 /// What was decided for a request before its first attempt; no attempt changes it.
@@ -97,6 +118,12 @@ fn plan(router: &Router, stream: &mut Stream<'_>, snapshot: &Snapshot) -> Result
         stats.inc(HttpStat::NoRoute);
         return Err(Box::new(reply::no_route()));
     };
+    // Removed from requests from outside before a route can match on them.
+    if !config.internal_only_headers.is_empty() && !stream.request.headers.contains_key(INTERNAL) {
+        for name in &config.internal_only_headers {
+            stream.request.headers.remove(name);
+        }
+    }
     let facts = RouteFacts {
         request: &stream.request,
         tls: stream.info.connection.tls.as_deref(),
@@ -118,6 +145,17 @@ fn plan(router: &Router, stream: &mut Stream<'_>, snapshot: &Snapshot) -> Result
     stream.info.route_configuration = Some(config);
     stream.info.virtual_host = Some(virtual_host.clone());
     stream.info.route = Some(route.clone());
+    if let Some(kind) = upgrade(&stream.request) {
+        let own = route.forward().map_or(&[][..], |action| &action.upgrades);
+        if !route::upgrade_allowed(kind, own, &stream.manager.upgrades) {
+            stats.inc(HttpStat::DownstreamRqWsOnNonWsRoute);
+            let target = route.forward().and_then(|action| route::target(action, &facts));
+            stream.info.upstream.cluster = target.and_then(|t| snapshot.clusters.get(&*t.cluster)).cloned();
+            // Envoy ends the whole connection, also one that carries other streams.
+            stream.down.leave();
+            return Err(Box::new(LocalReply::new(StatusCode::FORBIDDEN, "", "upgrade_failed")));
+        }
+    }
     let action = match &route.action {
         Action::Route(action) => action,
         Action::Redirect(redirect) => {
@@ -144,17 +182,15 @@ fn plan(router: &Router, stream: &mut Stream<'_>, snapshot: &Snapshot) -> Result
     };
     stream.info.upstream.cluster = Some(cluster.clone());
     let virtual_cluster = virtual_host.virtual_cluster(&stream.request).cloned();
-    if let Some(upgrade) = &stream.request.upgrade {
-        let allowed = route::upgrade_allowed(upgrade.as_bytes(), &action.upgrades, &stream.manager.upgrades);
-        if !allowed {
-            stats.inc(HttpStat::DownstreamRqWsOnNonWsRoute);
-            return Err(Box::new(LocalReply::new(StatusCode::FORBIDDEN, "", "upgrade_failed")));
-        }
-    }
     let weighted = target.and_then(|t| t.weighted);
+    stream.weighted = weighted;
+    if let Some((name, value)) = router.invalid_header(&stream.request.headers) {
+        return Err(Box::new(reply::invalid_header(name, value)));
+    }
     let mut timeouts =
         route::timeout::effective(action, &mut stream.request, router, stream.manager.stream_idle_timeout);
     timeouts.max_stream = timeouts.max_stream.or(stream.manager.max_stream_duration);
+    timeouts.max_upstream_stream = timeouts.max_upstream_stream.or(cluster.max_stream_duration);
     timeouts.request = stream.manager.request_timeout;
     let local = stream.worker.local_cluster(&cluster);
     Ok(Plan {
@@ -168,6 +204,12 @@ fn plan(router: &Router, stream: &mut Stream<'_>, snapshot: &Snapshot) -> Result
     })
 }
 
+/// What the connection is to become, as `upgrade_type` names it.
+fn upgrade(request: &RequestHead) -> Option<&[u8]> {
+    let connect = (request.method == Method::CONNECT).then_some(Method::CONNECT.as_str().as_bytes());
+    request.upgrade.as_ref().map(HeaderValue::as_bytes).or(connect)
+}
+
 fn route_configuration(stream: &Stream<'_>, snapshot: &Snapshot) -> Option<Arc<RouteConfiguration>> {
     match &stream.manager.routes {
         super::super::RouteSource::Inline(config) => Some(config.clone()),
@@ -178,7 +220,7 @@ fn route_configuration(stream: &Stream<'_>, snapshot: &Snapshot) -> Option<Arc<R
 /// Tries the upstream until an answer is good enough, and relays it.
 async fn forward(router: &Router, stream: &mut Stream<'_>, plan: Plan) -> StreamEnd {
     let action = plan.action();
-    if let Some(unconditional) = plan.cluster.state.drops(stream.worker.random()) {
+    if let Some(unconditional) = plan.cluster.drops(stream.worker.random()) {
         return stream.reply(reply::dropped(unconditional)).await;
     }
     let mut retry = RetryState::new(action.retry.as_deref(), &mut stream.request, plan.action().priority);
@@ -220,6 +262,11 @@ async fn forward(router: &Router, stream: &mut Stream<'_>, plan: Plan) -> Stream
                 if let Outcome::Head(head, ..) = &outcome {
                     count::retried(&plan, head.status);
                 }
+                if plan.virtual_host.include_is_timeout_retry_header {
+                    let timed_out = matches!(outcome.for_retry(), AttemptResult::PerTryTimeout);
+                    let value = HeaderValue::from_static(if timed_out { "true" } else { "false" });
+                    stream.request.headers.insert(IS_TIMEOUT_RETRY, value);
+                }
                 drop(outcome);
                 deadlines.attempt_failed();
                 if let Some(end) = pause(stream, deadlines, back_off, plan.timeouts.alternative_response).await {
@@ -249,10 +296,11 @@ async fn forward(router: &Router, stream: &mut Stream<'_>, plan: Plan) -> Stream
             Outcome::Failed(failure) => {
                 // What our own limits end is not the upstream's answer.
                 let ours = matches!(&failure, AttemptFailure::TimedOut(expired) if !expired.is_upstreams());
-                let reply = reply::upstream_failure(stream, &plan, failure);
+                let mut reply = reply::upstream_failure(stream, &plan, failure);
                 if !ours {
                     count::failed(stream, &plan, reply.status);
                 }
+                response::count_attempts(stream, &mut reply.headers);
                 stream.reply(reply).await
             }
             Outcome::Downstream(error) => stream.downstream_failed(&error).await,
@@ -306,6 +354,10 @@ async fn respond(
     exchange: crate::upstream::Exchange,
     deadlines: &mut Deadlines,
 ) -> StreamEnd {
+    if stream.request.is_websocket() && reply::is_no_handshake(head.status) {
+        count::answered(stream, plan, &head);
+        return stream.reply(reply::no_handshake(head)).await;
+    }
     stream.info.response_code = Some(head.status.as_u16());
     stream.info.response_code_details.get_or_insert("via_upstream".into());
     response::from_upstream(stream, &mut head, plan.weighted, router.suppress_envoy_headers);

@@ -105,6 +105,15 @@ schema! {
 }
 
 schema! {
+    /// `control_plane.`, what Envoy has not: seconds since an update from any source was last accepted.
+    ConfigStat {
+        shared {
+            gauge ConfigAgeSeconds "config_age_seconds",
+        }
+    }
+}
+
+schema! {
     /// `access_logs.grpc_access_log.`
     GrpcAccessLogStat {
         shared {

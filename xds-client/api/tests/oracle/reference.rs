@@ -32,7 +32,26 @@ pub(crate) fn to_json(message: &DynamicMessage) -> Result<Value, String> {
         .stringify_64_bit_integers(true);
     message
         .serialize_with_options(serde_json::value::Serializer, &options)
+        .map(plain_empty)
         .map_err(|error| error.to_string())
+}
+
+/// prost-reflect writes an Any of `google.protobuf.Empty` with a `value`, as Go does; C++, and so Envoy, treats Empty as the
+/// ordinary message without fields that it is.
+fn plain_empty(value: Value) -> Value {
+    match value {
+        Value::Array(items) => items.into_iter().map(plain_empty).collect(),
+        Value::Object(mut members) => {
+            if members.get("@type").and_then(Value::as_str) == Some("type.googleapis.com/google.protobuf.Empty") {
+                members.remove("value");
+            }
+            members
+                .into_iter()
+                .map(|(key, value)| (key, plain_empty(value)))
+                .collect()
+        }
+        other => other,
+    }
 }
 
 /// Numbers compare as floats: 5 and 5.0 are one number in JSON, and a float may be printed with the digits of a double.

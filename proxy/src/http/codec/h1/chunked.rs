@@ -13,8 +13,8 @@ use super::{
     input::Input,
 };
 
-/// Where in the coding the decoder stands. Every byte is checked; Envoy skips what stands between a chunk's data and the next
-/// line feed, which two proxies can read in two ways, so that here anything but CRLF is refused.
+/// Where in the coding the decoder stands. As Envoy does, it skips what stands between a chunk's data and the next line feed;
+/// the chunks that go on are framed anew, so that the next hop sees none of it.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Chunked {
     /// In the size line's digits; None before the first.
@@ -28,8 +28,7 @@ pub(super) enum Chunked {
     },
     SizeLf(u64),
     Data(u64),
-    DataCr,
-    DataLf,
+    DataEnd,
     Trailers,
 }
 
@@ -47,7 +46,7 @@ impl Chunked {
                     let n = usize::try_from(*left).map_or(input.len(), |left| left.min(input.len()));
                     *left -= n as u64;
                     if *left == 0 {
-                        *self = Self::DataCr;
+                        *self = Self::DataEnd;
                     }
                     return Ok(Some(Incoming::Frame(Frame::Data(input.take(n)))));
                 }
@@ -96,9 +95,8 @@ impl Chunked {
             (Self::Extension { size, seen }, _) => Self::Extension { size, seen: seen + 1 },
             (Self::SizeLf(0), b'\n') => Self::Trailers,
             (Self::SizeLf(size), b'\n') => Self::Data(size),
-            (Self::DataCr, b'\r') => Self::DataLf,
-            (Self::DataLf, b'\n') => Self::Size(None),
-            (Self::DataCr | Self::DataLf, _) => return Err(refuse("data is not followed by CRLF")),
+            (Self::DataEnd, b'\n') => Self::Size(None),
+            (Self::DataEnd, _) => Self::DataEnd,
             _ => return Err(refuse(&format!("size line has the byte 0x{byte:02x}"))),
         })
     }

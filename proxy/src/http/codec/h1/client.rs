@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::BytesMut;
-use http::{Method, header};
+use http::{Method, StatusCode, header};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
@@ -41,6 +41,8 @@ pub struct ClientConnection<IO> {
     /// Exchanges started.
     requests: u32,
     keep_alive: bool,
+    /// The client ended its CONNECT.
+    hung_up: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +66,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ClientConnection<IO> {
             received: 0,
             requests: 0,
             keep_alive: true,
+            hung_up: false,
         }
     }
 
@@ -86,6 +89,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ClientConnection<IO> {
         };
         let tunnel = connect || head.upgrade.is_some();
         let length = encode::content_length(&head.headers);
+        self.hung_up = connect && end;
         self.encoder.framing = match length {
             _ if tunnel => Framing::UntilClose,
             _ if end => Framing::Done,
@@ -120,7 +124,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ClientConnection<IO> {
                 encode::is_end_to_end(n) && *n != header::HOST
             });
             if let Some(upgrade) = &head.upgrade {
-                put_header(out, &mut names, "connection", b"Upgrade");
+                put_header(out, &mut names, "connection", encode::upgrade_connection(&head.headers));
                 put_header(out, &mut names, "upgrade", upgrade.as_bytes());
             }
             if add_zero {
@@ -140,6 +144,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ClientConnection<IO> {
             trailers: self.settings.enable_trailers,
             case: self.settings.header_case,
         };
+        self.hung_up |= end && self.asked == Asked::Connect;
         self.encoder.send(frame, end, how);
     }
 
@@ -168,6 +173,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ClientConnection<IO> {
     /// # Errors
     /// `Closed`, `Io`: not a byte of the response came. `Protocol`: it was not HTTP/1, or broke off.
     pub fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<(ResponseHead, bool), CodecError>> {
+        if self.hung_up {
+            return self.poll_hang_up(cx);
+        }
         loop {
             match self.decode_head().map_err(upstream) {
                 Ok(None) => {}
@@ -194,7 +202,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ClientConnection<IO> {
         bounds.check_size(len)?;
         let response = response::decode(self.input.take(len), self.asked, &self.settings)?;
         self.keep_alive &= response.keep_alive;
-        if response.head.status.is_informational() && !matches!(response.body, Body::Tunnel) {
+        if response.head.status.is_informational() && response.head.status != StatusCode::SWITCHING_PROTOCOLS {
             return Ok(Some((response.head, false)));
         }
         self.state = State::Body;
@@ -212,6 +220,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ClientConnection<IO> {
     /// # Errors
     /// `Protocol`: the body broke off or is malformed.
     pub fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Incoming, CodecError>> {
+        if self.hung_up && matches!(self.body, Body::Tunnel) {
+            return self.poll_hang_up(cx);
+        }
         let trailers = self.trailers();
         loop {
             match self.body.decode(&mut self.input, trailers).map_err(upstream) {
@@ -220,12 +231,20 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ClientConnection<IO> {
                 Err(error) => return Poll::Ready(Err(self.fail(error))),
             }
             match ready!(self.input.poll_read(&mut self.io, cx)) {
+                // Nobody said how a tunnel ends: as in Envoy, its upstream's end is a broken connection.
+                Ok(0) if matches!(self.body, Body::Tunnel) => return Poll::Ready(Err(self.fail(CodecError::Closed))),
                 Ok(0) if self.body.close() => return Poll::Ready(Ok(Incoming::End)),
                 Ok(0) => return Poll::Ready(Err(self.closed())),
                 Ok(n) => self.received += n as u64,
                 Err(error) => return Poll::Ready(Err(self.broken(&error))),
             }
         }
+    }
+
+    /// HTTP/1 has no half of a CONNECT: as in Envoy, its client's end is the connection's.
+    fn poll_hang_up<T>(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, CodecError>> {
+        let error = ready!(self.poll_flush(cx)).err().unwrap_or(CodecError::Closed);
+        Poll::Ready(Err(self.fail(error)))
     }
 
     /// Whether all of the response's body was delivered.

@@ -120,6 +120,13 @@ pub(super) fn is_end_to_end(name: &HeaderName) -> bool {
         && !matches!(name.as_str(), "keep-alive" | "proxy-connection")
 }
 
+/// `Connection` of a head that asks for an upgrade or agrees to one: as its sender wrote it, if over HTTP/1.
+pub(super) fn upgrade_connection(headers: &HeaderMap) -> &[u8] {
+    headers
+        .get(header::CONNECTION)
+        .map_or(b"upgrade", |value| value.as_bytes())
+}
+
 /// The length that a head promises. A value that is no number cannot come from a codec; it counts as none.
 pub(super) fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()

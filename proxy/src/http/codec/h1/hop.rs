@@ -1,5 +1,6 @@
 //! Headers that concern one connection, not the message (RFC 9110 section 7.6.1).
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 use smallvec::SmallVec;
 
@@ -8,7 +9,7 @@ use super::{
         CodecError,
         limits::{MAX_CONNECTION_OPTIONS, MAX_NOMINATED_TE},
     },
-    fields::{CODEC_ERROR, bad, printable},
+    fields::{self, CODEC_ERROR, bad, printable},
 };
 
 /// What a header line means to the codec.
@@ -130,6 +131,17 @@ impl<'a> Connection<'a> {
             self.upgrade |= option.eq_ignore_ascii_case(b"upgrade");
         }
         self.values.push(value);
+    }
+
+    /// The field, several lines joined.
+    pub(super) fn value(&self, block: &Bytes) -> Result<HeaderValue, CodecError> {
+        match self.values.as_slice() {
+            [value] => fields::value(block, value),
+            values => {
+                let all = Bytes::from(values.join(&b','));
+                fields::value(&all, &all)
+            }
+        }
     }
 
     /// `Proxy-Connection`, which old clients send; only its `close` counts.

@@ -69,7 +69,8 @@ pub(super) fn decode(head: Bytes, settings: &ServerSettings) -> Result<Request, 
     let end = memchr::memchr(b'\n', &head).map_or(head.len(), |lf| lf + 1);
     let (line_bytes, block) = (head.slice(..end), head.slice(end..));
     let bounds = Bounds::new(settings.max_headers_kb, settings.max_headers_count);
-    Line::parse(&line_bytes)
+    let method = method(&line_bytes)?;
+    Line::parse(method, &line_bytes)
         .and_then(|line| {
             fields::parse(block, bounds, |block, lines| {
                 // Without accept_http_10 the version is what is refused, further down.
@@ -88,8 +89,25 @@ pub(super) fn decode(head: Bytes, settings: &ServerSettings) -> Result<Request, 
 
 /// What cannot become a request is refused at once, not when its head is complete.
 pub(super) fn check_line(line: &[u8], settings: &ServerSettings) -> Result<(), CodecError> {
-    let line = Line::parse(line)?;
-    Target::parse(&line.method, line.target, settings.allow_absolute_url).map(drop)
+    Line::parse(method(line)?, line)
+        .and_then(|line| Target::parse(&line.method, line.target, settings.allow_absolute_url).map(drop))
+        .map_err(|error| fields::reword(error, line))
+}
+
+fn refuse_line(line: &[u8], what: &str) -> CodecError {
+    let line = printable(fields::trim_line(line));
+    bad(
+        400,
+        CODEC_ERROR,
+        format!("the request line \"{line}\" has no valid {what}"),
+    )
+}
+
+/// The method that a request line begins with. Envoy looks at nothing else before it is one.
+fn method(line: &[u8]) -> Result<Method, CodecError> {
+    let (method, _) = split_word(fields::trim_line(line));
+    let known = METHODS.contains(&method).then(|| Method::from_bytes(method).ok());
+    known.flatten().ok_or_else(|| refuse_line(line, "method"))
 }
 
 /// A request line. Envoy takes runs of white space between its parts, and after them.
@@ -107,23 +125,11 @@ enum Version {
 }
 
 impl<'a> Line<'a> {
-    fn parse(line: &'a [u8]) -> Result<Self, CodecError> {
-        let line = fields::trim_line(line);
-        let refuse = |what: &str| {
-            bad(
-                400,
-                CODEC_ERROR,
-                format!("the request line \"{}\" has no valid {what}", printable(line)),
-            )
-        };
-        let (method, rest) = split_word(line);
+    fn parse(method: Method, line: &'a [u8]) -> Result<Self, CodecError> {
+        let (_, rest) = split_word(fields::trim_line(line));
         let (target, version) = split_word(rest);
-        if !METHODS.contains(&method) {
-            return Err(refuse("method"));
-        }
-        let method = Method::from_bytes(method).map_err(|_| refuse("method"))?;
         if target.is_empty() {
-            return Err(refuse("target"));
+            return Err(refuse_line(line, "target"));
         }
         let version = match version {
             b"HTTP/1.1" => Version::Http11,
@@ -132,7 +138,7 @@ impl<'a> Line<'a> {
             [b'H', b'T', b'T', b'P', b'/', major, b'.', minor] if major.is_ascii_digit() && minor.is_ascii_digit() => {
                 Version::Http10
             }
-            _ => return Err(refuse("version")),
+            _ => return Err(refuse_line(line, "version")),
         };
         Ok(Self {
             method,
@@ -224,8 +230,12 @@ impl<'a> Gathered<'a> {
         if self.framing.chunked {
             self.headers.remove(header::CONTENT_LENGTH);
         }
-        let host_nominated = self.connection.remove_nominated(&mut self.headers, self.te)?;
         let upgrade = self.upgrade(block)?;
+        // An upgrade keeps what its `Connection` names, which goes on with it.
+        let host_nominated = match upgrade {
+            Some(_) => false,
+            None => self.connection.remove_nominated(&mut self.headers, self.te)?,
+        };
         let target = Target::parse(&line.method, line.target, settings.allow_absolute_url)?;
         if line.version != Version::Http11 && !settings.accept_http_10 {
             return Err(bad(
@@ -346,6 +356,9 @@ impl<'a> Gathered<'a> {
             [upgrade] => fields::value(block, upgrade)?,
             upgrades => joined(upgrades)?,
         };
+        // Matchers and logs see both fields, and the upstream gets them as they were written.
+        self.headers.insert(header::UPGRADE, upgrade.clone());
+        self.headers.insert(header::CONNECTION, self.connection.value(block)?);
         Ok(Some(upgrade))
     }
 }

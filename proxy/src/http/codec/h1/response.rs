@@ -52,7 +52,12 @@ pub(super) fn decode(mut head: Bytes, asked: Asked, settings: &ClientSettings) -
         let mut headers = fields::map_for(lines.len())?;
         for line in lines {
             match Kind::of(line.name) {
-                Kind::Connection => connection.add(line.value),
+                Kind::Connection => {
+                    connection.add(line.value);
+                    if status == StatusCode::SWITCHING_PROTOCOLS {
+                        fields::append(&mut headers, block, line)?;
+                    }
+                }
                 Kind::ProxyConnection => connection.add_proxy(line.value),
                 Kind::KeepAlive => continue,
                 Kind::TransferEncoding => framing.transfer_encoding(line.value)?,
@@ -64,9 +69,12 @@ pub(super) fn decode(mut head: Bytes, asked: Asked, settings: &ClientSettings) -
                 _ => fields::append(&mut headers, block, line)?,
             }
         }
-        let body = body(status, asked, &mut framing, &mut headers, settings)?;
+        // To an upgrade that was asked for.
+        let agreed = asked == Asked::Upgrade && connection.upgrade && headers.contains_key(header::UPGRADE);
+        let body = body(status, asked, agreed, &mut framing, &mut headers, settings)?;
         let keep_alive = match body {
             Body::UntilClose | Body::Tunnel => false,
+            _ if status == StatusCode::SWITCHING_PROTOCOLS => false,
             _ if http11 => !connection.close,
             _ => connection.keep_alive,
         };
@@ -117,6 +125,7 @@ pub(super) fn status_line(line: &[u8]) -> Result<(StatusCode, bool), CodecError>
 fn body(
     status: StatusCode,
     asked: Asked,
+    agreed: bool,
     framing: &mut Framing,
     headers: &mut HeaderMap,
     settings: &ClientSettings,
@@ -130,11 +139,9 @@ fn body(
         headers.remove(header::CONTENT_LENGTH);
     }
     if status == StatusCode::SWITCHING_PROTOCOLS {
-        // Stricter than Envoy, which forwards it: bytes after an unasked 101 would belong to no message.
-        if asked != Asked::Upgrade || !headers.contains_key(header::UPGRADE) {
-            return refuse("switches protocols, but no upgrade was asked for or agreed to");
-        }
-        return Ok(Body::Tunnel);
+        // Envoy forwards a 101 that nobody asked for, as a response without body. What follows it belongs to no message:
+        // the connection is not used again.
+        return Ok(if agreed { Body::Tunnel } else { Body::Done });
     }
     if asked == Asked::Connect && status.is_success() {
         headers.remove(header::CONTENT_LENGTH);

@@ -153,7 +153,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ServerConnection<IO> {
                 }
             }
             match ready!(self.input.poll_read(&mut self.io, cx)) {
-                Ok(0) if self.body.close() => return Poll::Ready(Ok(Incoming::End)),
+                // Of a tunnel too: Envoy's client has no half of it.
                 Ok(0) => return Poll::Ready(Err(CodecError::Closed)),
                 Ok(_) => {}
                 Err(error) => return Poll::Ready(Err(failed(&error))),
@@ -192,7 +192,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ServerConnection<IO> {
     pub fn send_head(&mut self, head: &ResponseHead, end: bool) {
         self.answered = true;
         let status = head.status;
-        let switched = self.asked == Asked::Upgrade && status == StatusCode::SWITCHING_PROTOCOLS;
+        let switched = self.asked == Asked::Upgrade && status == StatusCode::SWITCHING_PROTOCOLS && !end;
         let tunnel = switched || (self.asked == Asked::Connect && status.is_success());
         if tunnel {
             self.closing = true;
@@ -202,7 +202,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ServerConnection<IO> {
         }
         let bodiless = status.is_informational() || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         let length = encode::content_length(&head.headers);
-        let keep_length = !tunnel && !status.is_informational() && status != StatusCode::NO_CONTENT;
+        let keep_length = !switched && !status.is_informational() && status != StatusCode::NO_CONTENT;
         self.encoder.framing = match length {
             _ if tunnel => Framing::UntilClose,
             _ if end || bodiless || self.asked == Asked::Head => Framing::Done,
@@ -232,7 +232,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ServerConnection<IO> {
             let keep = |n: &http::HeaderName| encode::is_end_to_end(n) && (keep_length || *n != header::CONTENT_LENGTH);
             put_headers(out, &mut names, &head.headers, keep);
             if switched {
-                put_header(out, &mut names, "connection", b"Upgrade");
+                put_header(out, &mut names, "connection", encode::upgrade_connection(&head.headers));
                 let agreed = head.headers.get(header::UPGRADE).or(upgrade.as_ref());
                 put_header(out, &mut names, "upgrade", agreed.map_or(b"", HeaderValue::as_bytes));
             } else if closing && !tunnel {

@@ -14,6 +14,7 @@ use super::{
     body::{Inbound, Outbound},
     client::Load,
     error::{End, count_error, reset, stream_error},
+    head::check_limits,
     response,
     settings::HeadLimits,
 };
@@ -121,8 +122,14 @@ impl ClientStream {
             return Poll::Pending;
         };
         let incoming = ready!(inbound.poll(End::Client, cx));
-        if let Ok(Incoming::Frame(Frame::Trailers(_))) = incoming {
+        if let Ok(Incoming::Frame(Frame::Trailers(trailers))) = &incoming {
             self.load.stats.inc(Http2Stat::Trailers);
+            if let Err(rejection) = check_limits(self.limits, trailers, (0, 0), &self.load.stats) {
+                self.reset(rejection.reason);
+                return Poll::Ready(Err(
+                    self.fail(End::Client.violation(rejection.details, rejection.sentence))
+                ));
+            }
         }
         Poll::Ready(incoming.map_err(|e| self.fail(e)))
     }

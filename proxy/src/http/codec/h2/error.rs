@@ -43,6 +43,15 @@ pub(super) const TOO_MANY_HEADERS: &str = "http2.too_many_headers";
 pub(super) const HEADERS_TOO_LARGE: &str = "http2.header_list_size_too_large";
 pub(super) const UNDERSCORE: &str = "http2.unexpected_underscore";
 
+/// Whether these are the details of a reset for a limit, which Envoy takes for one by the peer.
+pub fn is_limit(details: &str) -> bool {
+    [TOO_MANY_HEADERS, HEADERS_TOO_LARGE, UNDERSCORE].contains(&details)
+}
+
+/// What Envoy says of every stream that ends early by a reset, also of the one that it sends itself where a body is not as long
+/// as its `content-length`.
+const REMOTE_RESET: &str = "http2.remote_reset";
+
 /// What ended a stream.
 pub(super) fn stream_error(end: End, error: &::h2::Error) -> CodecError {
     if let Some(io) = error.get_io() {
@@ -59,7 +68,7 @@ pub(super) fn stream_error(end: End, error: &::h2::Error) -> CodecError {
     }
     if error.is_library() {
         return end.violation(
-            MESSAGING,
+            REMOTE_RESET,
             format!(
                 "the {} broke a rule of HTTP/2, which ended the stream with {reason:?} ({reason})",
                 end.peer()
@@ -105,6 +114,8 @@ pub(super) fn reset(reason: Reason) -> CodecError {
 pub(super) fn count_error(stats: &Group<Http2Stat>, error: &CodecError) {
     match error {
         CodecError::Refused => stats.inc(Http2Stat::StreamRefusedErrors),
+        // Limits are counted where they are checked.
+        CodecError::Protocol { details, .. } if is_limit(details) => {}
         CodecError::Protocol { .. } => stats.inc(Http2Stat::RxMessagingError),
         // Resets are counted where their frames are seen.
         CodecError::Reset(_) | CodecError::Closed | CodecError::Io(_) => {}

@@ -1,8 +1,18 @@
 //! Frames as they pass on the wire, seen by their headers only (RFC 9113 section 4.1): what `h2` neither counts nor limits.
 
-use std::{cell::Cell, rc::Rc, time::Instant};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    time::Instant,
+};
 
-use super::{error::End, settings::FloodLimits};
+use ::h2::Reason;
+
+use super::{
+    error::End,
+    refused::{Heads, Refused},
+    settings::FloodLimits,
+};
 use crate::{
     http::codec::CodecError,
     stats::{Group, Http2Stat},
@@ -11,9 +21,12 @@ use crate::{
 /// Bytes of a frame header.
 const HEADER: usize = 9;
 /// The client's connection preface (RFC 9113 section 3.4).
-const PREFACE: usize = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".len();
+pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Set on DATA and HEADERS where nothing follows.
 const END_STREAM: u8 = 0x1;
+
+/// Without the reserved bit.
+const STREAM_ID: u32 = u32::MAX >> 1;
 
 const DATA: u8 = 0x0;
 const HEADERS: u8 = 0x1;
@@ -23,10 +36,14 @@ const GOAWAY: u8 = 0x7;
 const WINDOW_UPDATE: u8 = 0x8;
 const CONTINUATION: u8 = 0x9;
 
+/// Of the payload of RST_STREAM, which is all of it.
+const ERROR_CODE: usize = 4;
+
 /// Finds frame headers in a byte stream that comes in arbitrary pieces.
 #[derive(Debug)]
 struct Scanner {
-    header: [u8; HEADER],
+    /// A frame header, and the payload of RST_STREAM.
+    header: [u8; HEADER + ERROR_CODE],
     have: usize,
     /// Payload, or preface, that is still to pass.
     skip: usize,
@@ -37,12 +54,15 @@ struct FrameHeader {
     length: usize,
     kind: u8,
     flags: u8,
+    stream: u32,
+    /// Of RST_STREAM.
+    code: u32,
 }
 
 impl Scanner {
     fn new(preface: usize) -> Self {
         Self {
-            header: [0; HEADER],
+            header: [0; HEADER + ERROR_CODE],
             have: 0,
             skip: preface,
         }
@@ -53,23 +73,32 @@ impl Scanner {
             let skipped = self.skip.min(bytes.len());
             self.skip -= skipped;
             bytes = &bytes[skipped..];
-            let taken = bytes.len().min(HEADER - self.have);
+            let wanted = if self.have < HEADER { HEADER } else { self.header.len() };
+            let taken = bytes.len().min(wanted - self.have);
             if taken == 0 {
                 return;
             }
             self.header[self.have..self.have + taken].copy_from_slice(&bytes[..taken]);
             self.have += taken;
             bytes = &bytes[taken..];
-            if self.have == HEADER {
-                self.have = 0;
-                let [a, b, c, kind, flags, ..] = self.header;
-                self.skip = u32::from_be_bytes([0, a, b, c]) as usize;
-                frame(FrameHeader {
-                    length: self.skip,
-                    kind,
-                    flags,
-                });
+            if self.have < wanted {
+                return;
             }
+            let [a, b, c, kind, flags, s1, s2, s3, s4, code @ ..] = self.header;
+            let length = u32::from_be_bytes([0, a, b, c]) as usize;
+            let resets = kind == RST_STREAM && length >= ERROR_CODE;
+            if resets && self.have == HEADER {
+                continue;
+            }
+            self.have = 0;
+            self.skip = if resets { length - ERROR_CODE } else { length };
+            frame(FrameHeader {
+                length,
+                kind,
+                flags,
+                stream: u32::from_be_bytes([s1, s2, s3, s4]) & STREAM_ID,
+                code: if resets { u32::from_be_bytes(code) } else { 0 },
+            });
         }
     }
 }
@@ -118,6 +147,7 @@ pub(super) struct Watch {
     limits: FloodLimits,
     stats: Group<Http2Stat>,
     news: Rc<News>,
+    end: End,
     /// Empty frames in a row.
     empty: u32,
     priority: u64,
@@ -133,13 +163,15 @@ pub(super) struct News {
     /// Set whenever bytes arrive.
     pub(super) heard: Cell<bool>,
     pub(super) flood: Cell<Option<Flood>>,
+    /// Of a server.
+    pub(super) heads: RefCell<Heads>,
 }
 
 impl Watch {
     pub(super) fn new(end: End, limits: FloodLimits, stats: Group<Http2Stat>, news: Rc<News>) -> Self {
         let (received, sent) = match end {
-            End::Server => (PREFACE, 0),
-            End::Client => (0, PREFACE),
+            End::Server => (PREFACE.len(), 0),
+            End::Client => (0, PREFACE.len()),
         };
         Self {
             inbound: Scanner::new(received),
@@ -147,6 +179,7 @@ impl Watch {
             limits,
             stats,
             news,
+            end,
             empty: 0,
             priority: 0,
             window_updates: 0,
@@ -171,10 +204,15 @@ impl Watch {
             sent_headers,
             sent_data,
             resets,
+            news,
+            end,
             ..
         } = self;
         let mut flood = None;
         inbound.feed(bytes, |frame| {
+            if frame.kind == HEADERS && *end == End::Server {
+                news.heads.borrow_mut().arrived(frame.stream);
+            }
             let verdict = match frame.kind {
                 DATA | HEADERS | CONTINUATION => {
                     *empty = if frame.length == 0 && frame.flags & END_STREAM == 0 {
@@ -222,12 +260,25 @@ impl Watch {
             stats,
             sent_headers,
             sent_data,
+            news,
             ..
         } = self;
         outbound.feed(bytes, |frame| match frame.kind {
             DATA => *sent_data += 1,
-            HEADERS => *sent_headers += 1,
-            RST_STREAM => stats.inc(Http2Stat::TxReset),
+            HEADERS => {
+                *sent_headers += 1;
+                news.heads.borrow_mut().answered(frame.stream, Refused::TooLarge);
+            }
+            RST_STREAM => {
+                stats.inc(Http2Stat::TxReset);
+                let mut heads = news.heads.borrow_mut();
+                if Reason::from(frame.code) == Reason::REFUSED_STREAM {
+                    // One too many at once: Envoy's codec makes no stream of it either.
+                    heads.claimed(frame.stream);
+                } else {
+                    heads.answered(frame.stream, Refused::Malformed);
+                }
+            }
             GOAWAY => stats.inc(Http2Stat::GoawaySent),
             _ => {}
         });
@@ -270,7 +321,7 @@ mod tests {
     fn watch(end: End) -> Watch {
         let mut watch = Watch::new(end, FloodLimits::default(), stats(), Rc::default());
         if end == End::Server {
-            watch.received(&[b'x'; PREFACE]).unwrap();
+            watch.received(&[b'x'; PREFACE.len()]).unwrap();
         }
         watch
     }
@@ -281,16 +332,47 @@ mod tests {
             frames in prop::collection::vec((0u8..12, 0u8..64, 0usize..40), 0..20),
             cut in 1usize..30,
         ) {
-            let bytes: Vec<u8> = std::iter::repeat_n(0xff, PREFACE)
+            let bytes: Vec<u8> = std::iter::repeat_n(0xff, PREFACE.len())
                 .chain(frames.iter().flat_map(|(kind, flags, length)| frame(*kind, *flags, *length)))
                 .collect();
-            let mut scanner = Scanner::new(PREFACE);
+            let mut scanner = Scanner::new(PREFACE.len());
             let mut found = Vec::new();
             for piece in bytes.chunks(cut) {
-                scanner.feed(piece, |f| found.push((f.kind, f.flags, f.length)));
+                scanner.feed(piece, |f| {
+                    assert_eq!(f.stream, 1);
+                    found.push((f.kind, f.flags, f.length));
+                });
             }
             prop_assert_eq!(found, frames);
         }
+    }
+
+    #[test]
+    fn heads_that_h2_refuses_are_noticed() {
+        let mut watch = watch(End::Server);
+        let on = |stream: u8, mut frame: Vec<u8>| {
+            frame[HEADER - 1] = stream;
+            frame
+        };
+        let heads: Vec<u8> = [1, 3, 5, 7, 9, 3]
+            .iter()
+            .flat_map(|id| on(*id, frame(HEADERS, 0, 2)))
+            .collect();
+        watch.received(&heads).unwrap();
+        watch.news.heads.borrow_mut().claimed(3);
+        watch.sent(&on(3, frame(HEADERS, 0, 2)));
+        watch.sent(&on(5, frame(HEADERS, 0, 2)));
+        let mut refused = on(7, frame(RST_STREAM, 0, 4));
+        refused[HEADER..].copy_from_slice(&u32::from(Reason::REFUSED_STREAM).to_be_bytes());
+        watch.sent(&refused);
+        watch.sent(&on(1, frame(RST_STREAM, 0, 4)));
+        let mut heads = watch.news.heads.borrow_mut();
+        assert_eq!(heads.next_refused(), Some(Refused::Malformed));
+        assert_eq!(heads.next_refused(), Some(Refused::TooLarge));
+        assert_eq!(heads.next_refused(), None);
+        heads.give_up(Refused::Malformed);
+        assert_eq!(heads.next_refused(), Some(Refused::Malformed));
+        assert_eq!(heads.next_refused(), None);
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! Request heads: from a client in HTTP/2's terms to [`RequestHead`], and from it to a server.
 
-use ::h2::ext::Protocol as ConnectProtocol;
+use ::h2::{Reason, ext::Protocol as ConnectProtocol};
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version,
-    header::{COOKIE, HOST},
+    header::{CONTENT_LENGTH, COOKIE, HOST},
     request, uri,
 };
 
@@ -52,6 +52,7 @@ impl RequestReader {
             ..
         } = parts;
         check_limits(self.limits, &headers, pseudo_size(&method, &uri), stats)?;
+        check_content_length(&headers)?;
         let authority = self.authority(&uri, &mut headers)?;
         let upgrade = extensions.remove::<ConnectProtocol>();
         let path = path(&method, &uri, upgrade.is_some())?;
@@ -137,16 +138,32 @@ impl RequestReader {
             .collect();
         if let (Some(name), UnderscoreAction::RejectRequest) = (offending.first(), self.underscores) {
             stats.inc(Http2Stat::RequestsRejectedWithUnderscoresInHeaders);
-            return Err(Rejection::malformed(
-                UNDERSCORE,
-                format!("header {name} has an underscore, which headers_with_underscores_action rejects"),
-            ));
+            return Err(Rejection {
+                reason: Reason::INTERNAL_ERROR,
+                details: UNDERSCORE,
+                sentence: format!("header {name} has an underscore, which headers_with_underscores_action rejects"),
+            });
         }
         for name in offending {
             stats.inc(Http2Stat::DroppedHeadersWithUnderscores);
             headers.remove(name);
         }
         Ok(())
+    }
+}
+
+/// `h2` takes the same length twice, and an empty one; an HTTP/1 upstream may not.
+fn check_content_length(headers: &HeaderMap) -> Result<(), Rejection> {
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    match (lengths.next(), lengths.next()) {
+        (_, Some(_)) => Err(Rejection::malformed(
+            INVALID_FIELD,
+            "the request has several Content-Length fields",
+        )),
+        (Some(length), None) if length.is_empty() => {
+            Err(Rejection::malformed(INVALID_FIELD, "the Content-Length is empty"))
+        }
+        _ => Ok(()),
     }
 }
 

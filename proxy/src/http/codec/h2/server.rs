@@ -3,20 +3,26 @@
 use std::{
     cell::Cell,
     rc::Rc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
-use ::h2::{Reason, server};
+use ::h2::{
+    Reason, RecvStream,
+    server::{self, SendResponse},
+};
 use bytes::Bytes;
+use http::Request;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
-    error::{End, connection_error, count_error},
+    error::{End, HEADERS_TOO_LARGE, INVALID_FIELD, connection_error, count_error},
     frames::{News, Watch},
+    head::Rejection,
     keepalive::Pinger,
+    refused::Refused,
     request::RequestReader,
-    server_stream::ServerStream,
-    settings::ServerSettings,
+    server_stream::{Asked, ServerStream},
+    settings::{HeadLimits, ServerSettings},
     wire::Wire,
 };
 use crate::{
@@ -41,16 +47,41 @@ pub struct ServerConnection<IO> {
     shared: Rc<Shared>,
     /// Closing because of floods, which is said once.
     calmed: bool,
+    /// What ended the connection, until it is said.
+    ended: Option<Result<(), CodecError>>,
     done: bool,
+}
+
+/// What a client sent next.
+// One a request, moved once: a box for the larger variant would cost more than it saves.
+#[allow(clippy::large_enum_variant)]
+pub enum Accepted {
+    Request(RequestHead, ServerStream),
+    /// A head that Envoy's codec refuses: its stream was reset, counted, and remains to be logged.
+    Refused(Refusal),
+}
+
+/// Why a head was refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// What the client was answered with; 0: with a reset.
+    pub status: u16,
+    /// Envoy's `response_code_details`.
+    pub details: &'static str,
+    pub sentence: String,
 }
 
 /// What the streams of a connection tell it.
 pub(super) struct Shared {
     pub(super) stats: Group<Http2Stat>,
+    /// Of trailers too.
+    pub(super) limits: HeadLimits,
     /// Streams handed out and not yet dropped.
     active: Cell<usize>,
     closed: Cell<u32>,
     premature: Cell<u32>,
+    /// A stream asked that the connection go away.
+    pub(super) leaving: Cell<bool>,
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> ServerConnection<IO> {
@@ -61,7 +92,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ServerConnection<IO> {
     pub async fn handshake(io: IO, settings: &ServerSettings, stats: Group<Http2Stat>) -> Result<Self, CodecError> {
         let news = Rc::new(News::default());
         let watch = Watch::new(End::Server, settings.floods, stats.clone(), Rc::clone(&news));
-        let mut h2 = match settings.builder().handshake(Wire::new(io, watch)).await {
+        let wire = Wire::accept(io, watch).await?;
+        let mut h2 = match settings.builder().handshake(wire).await {
             Ok(h2) => h2,
             Err(e) => return Err(connection_error(End::Server, &e)),
         };
@@ -75,19 +107,15 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ServerConnection<IO> {
             reader,
             pinger,
             news,
-            shared: Rc::new(Shared::new(stats)),
+            shared: Rc::new(Shared::new(stats, settings.head_limits())),
             calmed: false,
+            ended: None,
             done: false,
         })
     }
 
     /// The next request. `None` when the connection has ended; an error ends it too.
-    ///
-    /// A request that Envoy's codec would refuse is reset here, counted, and never seen by the caller.
-    pub fn poll_accept(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<(RequestHead, ServerStream), CodecError>>> {
+    pub fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Accepted, CodecError>>> {
         if self.done {
             return Poll::Ready(None);
         }
@@ -95,42 +123,107 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ServerConnection<IO> {
             self.shared.stats.inc(Http2Stat::KeepaliveTimeout);
             return self.fail(CodecError::Io("the client left a keepalive PING unanswered".into()));
         }
-        loop {
-            if !self.calmed && self.shared.floods() {
-                self.calmed = true;
-                self.shutdown(Reason::ENHANCE_YOUR_CALM);
-            }
-            match ready!(self.h2.poll_accept(cx)) {
-                None if self.calmed => {
+        if self.shared.leaving.take() {
+            self.graceful_shutdown();
+        }
+        if !self.calmed && self.shared.floods() {
+            self.calmed = true;
+            self.shutdown(Reason::ENHANCE_YOUR_CALM);
+        }
+        if self.ended.is_none() {
+            match self.h2.poll_accept(cx) {
+                Poll::Ready(Some(Ok((request, respond)))) => {
+                    return Poll::Ready(Some(Ok(self.accept(request, respond))));
+                }
+                Poll::Ready(Some(Err(e))) => self.ended = Some(Err(self.connection_failed(&e))),
+                Poll::Ready(None) if self.calmed => {
                     let sentence = "the client reset more than half of its streams early".to_owned();
-                    return self.fail(End::Server.violation(TOO_MANY_PREMATURE_RESETS, sentence));
+                    self.ended = Some(Err(End::Server.violation(TOO_MANY_PREMATURE_RESETS, sentence)));
                 }
-                None => {
-                    self.done = true;
-                    return Poll::Ready(None);
-                }
-                Some(Err(e)) => {
-                    let flood = self.news.flood.get().map(|flood| flood.error(End::Server));
-                    return self.fail(flood.unwrap_or_else(|| connection_error(End::Server, &e)));
-                }
-                Some(Ok((request, mut respond))) => {
-                    let (parts, body) = request.into_parts();
-                    match self.reader.read(parts, &self.shared.stats) {
-                        Ok(head) => {
-                            let stream = ServerStream::new(&head, body, respond, Rc::clone(&self.shared));
-                            return Poll::Ready(Some(Ok((head, stream))));
-                        }
-                        Err(rejection) => {
-                            tracing::debug!(details = rejection.details, "request refused: {}", rejection.sentence);
-                            if rejection.reason == Reason::PROTOCOL_ERROR {
-                                self.shared.stats.inc(Http2Stat::RxMessagingError);
-                            }
-                            respond.send_reset(rejection.reason);
-                        }
-                    }
-                }
+                Poll::Ready(None) => self.ended = Some(Ok(())),
+                Poll::Pending => {}
             }
         }
+        // By now every head that was read is handed out or refused.
+        if let Some(refusal) = self.next_refusal() {
+            return Poll::Ready(Some(Ok(Accepted::Refused(refusal))));
+        }
+        match self.ended.take() {
+            None => Poll::Pending,
+            Some(Ok(())) => {
+                self.done = true;
+                Poll::Ready(None)
+            }
+            Some(Err(error)) => self.fail(error),
+        }
+    }
+
+    fn accept(&mut self, request: Request<RecvStream>, respond: SendResponse<Bytes>) -> Accepted {
+        self.news.heads.borrow_mut().claimed(respond.stream_id().as_u32());
+        let (parts, body) = request.into_parts();
+        let read = self.reader.read(parts, &self.shared.stats);
+        let asked = read.as_ref().map_or(Asked::Plain, Asked::of);
+        let mut stream = ServerStream::new(asked, body, respond, Rc::clone(&self.shared));
+        match read {
+            Ok(head) => Accepted::Request(head, stream),
+            Err(rejection) => {
+                if rejection.reason == Reason::PROTOCOL_ERROR {
+                    self.shared.stats.inc(Http2Stat::RxMessagingError);
+                }
+                stream.reset(rejection.reason);
+                let Rejection { details, sentence, .. } = rejection;
+                Accepted::Refused(Refusal {
+                    status: 0,
+                    details,
+                    sentence,
+                })
+            }
+        }
+    }
+
+    fn connection_failed(&self, e: &::h2::Error) -> CodecError {
+        if let Some(flood) = self.news.flood.get() {
+            return flood.error(End::Server);
+        }
+        let error = connection_error(End::Server, e);
+        if let CodecError::Protocol { .. } = error {
+            let too_large = e.reason() == Some(Reason::ENHANCE_YOUR_CALM);
+            self.news.heads.borrow_mut().give_up(if too_large {
+                Refused::FarTooLarge
+            } else {
+                Refused::Malformed
+            });
+        }
+        error
+    }
+
+    /// A head that `h2` refused by itself; it tells nobody why.
+    fn next_refusal(&mut self) -> Option<Refusal> {
+        let refused = self.news.heads.borrow_mut().next_refused()?;
+        let stats = &self.shared.stats;
+        Some(match refused {
+            Refused::Malformed => {
+                // The connection's own error is counted where it is said.
+                if self.ended.is_none() {
+                    stats.inc(Http2Stat::RxMessagingError);
+                }
+                Refusal {
+                    status: 0,
+                    details: INVALID_FIELD,
+                    sentence: "the client broke a rule of HTTP/2 in the request's head, or right behind it".to_owned(),
+                }
+            }
+            Refused::TooLarge | Refused::FarTooLarge => {
+                stats.inc(Http2Stat::HeaderListSizeTooLarge);
+                let answered = refused == Refused::TooLarge;
+                let status = answered.then_some(http::StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+                Refusal {
+                    status: status.map_or(0, |status| status.as_u16()),
+                    details: HEADERS_TOO_LARGE,
+                    sentence: "the head is far larger than the limit".to_owned(),
+                }
+            }
+        })
     }
 
     /// Starts to drain: GOAWAY for all streams, then, one round trip later, the final one. Streams run to their end, after which
@@ -157,12 +250,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ServerConnection<IO> {
 }
 
 impl Shared {
-    fn new(stats: Group<Http2Stat>) -> Self {
+    fn new(stats: Group<Http2Stat>, limits: HeadLimits) -> Self {
         Self {
             stats,
+            limits,
             active: Cell::new(0),
             closed: Cell::new(0),
             premature: Cell::new(0),
+            leaving: Cell::new(false),
         }
     }
 

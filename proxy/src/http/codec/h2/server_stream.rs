@@ -12,6 +12,7 @@ use bytes::Bytes;
 use super::{
     body::{Inbound, Outbound},
     error::{End, count_error, reset, stream_error},
+    head::check_limits,
     response,
     server::Shared,
 };
@@ -30,11 +31,29 @@ pub struct ServerStream {
     respond: SendResponse<Bytes>,
     /// Present once the response head was sent.
     outbound: Option<Outbound>,
-    /// Extended CONNECT.
-    upgrade: bool,
+    asked: Asked,
     shared: Rc<Shared>,
     started: Instant,
     fate: Fate,
+}
+
+/// What a request wants of its stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asked {
+    Plain,
+    Connect,
+    /// Extended CONNECT.
+    Upgrade,
+}
+
+impl Asked {
+    pub(super) fn of(head: &RequestHead) -> Self {
+        match head.method {
+            _ if head.upgrade.is_some() => Self::Upgrade,
+            http::Method::CONNECT => Self::Connect,
+            _ => Self::Plain,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,13 +66,13 @@ enum Fate {
 }
 
 impl ServerStream {
-    pub(super) fn new(head: &RequestHead, body: RecvStream, respond: SendResponse<Bytes>, shared: Rc<Shared>) -> Self {
+    pub(super) fn new(asked: Asked, body: RecvStream, respond: SendResponse<Bytes>, shared: Rc<Shared>) -> Self {
         shared.opened();
         Self {
             inbound: Inbound::new(body),
             respond,
             outbound: None,
-            upgrade: head.upgrade.is_some(),
+            asked,
             shared,
             started: Instant::now(),
             fate: Fate::Running,
@@ -65,6 +84,11 @@ impl ServerStream {
         self.respond.stream_id().as_u32()
     }
 
+    /// The request was a CONNECT, extended or not.
+    pub fn is_tunnel(&self) -> bool {
+        self.asked != Asked::Plain
+    }
+
     /// The request has no (further) body and no trailers.
     pub fn request_ended(&self) -> bool {
         self.inbound.ended()
@@ -73,8 +97,14 @@ impl ServerStream {
     /// The next piece of the request body. Its bytes go back to the client's window at once: hold what you take within bounds.
     pub fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Incoming, CodecError>> {
         let incoming = ready!(self.inbound.poll(End::Server, cx));
-        if let Ok(Incoming::Frame(Frame::Trailers(_))) = incoming {
+        if let Ok(Incoming::Frame(Frame::Trailers(trailers))) = &incoming {
             self.stats().inc(Http2Stat::Trailers);
+            if let Err(rejection) = check_limits(self.shared.limits, trailers, (0, 0), self.stats()) {
+                self.reset(rejection.reason);
+                return Poll::Ready(Err(
+                    self.failed(End::Server.violation(rejection.details, rejection.sentence))
+                ));
+            }
         }
         Poll::Ready(incoming.map_err(|e| self.failed(e)))
     }
@@ -93,7 +123,7 @@ impl ServerStream {
     /// # Errors
     /// Where the stream is gone, or where HTTP/2 cannot say it (101 to a plain request).
     pub fn send_head(&mut self, head: ResponseHead, end: bool) -> Result<(), CodecError> {
-        let head = response::write(head, self.upgrade)?;
+        let head = response::write(head, self.asked == Asked::Upgrade)?;
         let stream = self
             .respond
             .send_response(head, end)
@@ -143,6 +173,11 @@ impl ServerStream {
             Err(e) => stream_error(End::Server, &e),
         };
         Poll::Ready(self.failed(error))
+    }
+
+    /// The connection goes away once its streams are over. Takes effect with what is sent next.
+    pub fn leave(&self) {
+        self.shared.leaving.set(true);
     }
 
     /// Resets the stream, whatever its state.

@@ -81,11 +81,22 @@ where
 {
     spawn_local(async move {
         while let Some(next) = poll_fn(|cx| connection.poll_accept(cx)).await {
-            let (head, stream) = next?;
-            spawn_local(app(head, stream));
+            if let Accepted::Request(head, stream) = next? {
+                spawn_local(app(head, stream));
+            }
         }
         Ok(())
     })
+}
+
+/// The next stream, which must be admitted.
+async fn accept<IO: AsyncRead + AsyncWrite + Unpin>(connection: &mut ServerConnection<IO>) -> ServerStream {
+    match poll_fn(|cx| connection.poll_accept(cx)).await {
+        Some(Ok(Accepted::Request(_, stream))) => stream,
+        Some(Ok(Accepted::Refused(refusal))) => panic!("{refusal:?}"),
+        Some(Err(e)) => panic!("{e}"),
+        None => panic!("the connection ended"),
+    }
 }
 
 fn request(method: Method, path: &'static str) -> RequestHead {

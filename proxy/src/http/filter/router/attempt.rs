@@ -17,7 +17,7 @@ use crate::{
     cluster::{Endpoint, balance, outlier},
     failure::ResetReason,
     http::{
-        codec::CodecError,
+        codec::{CodecError, h2},
         message::{Frame, Incoming, ResponseHead},
         stream::Stream,
     },
@@ -72,6 +72,9 @@ impl Outcome {
             Self::Failed(AttemptFailure::TimedOut(Expired::PerTry | Expired::PerTryIdle)) => {
                 AttemptResult::PerTryTimeout
             }
+            Self::Failed(AttemptFailure::TimedOut(Expired::MaxUpstreamStreamDuration)) => {
+                AttemptResult::Reset(ResetReason::LocalReset)
+            }
             Self::Failed(_) | Self::Downstream(_) => AttemptResult::Final,
         }
     }
@@ -87,7 +90,8 @@ impl Attempt<'_, '_> {
         route::host_from_endpoint(self.stream, self.plan.action(), &endpoint);
         let now = Instant::now();
         deadlines.active(now);
-        if self.stream.request_done {
+        // What follows a WebSocket's head is the tunnel's: the request is complete, for its deadlines, without it.
+        if self.stream.request_done || self.stream.request.is_websocket() {
             deadlines.request_complete(now);
             deadlines.attempt_started(now);
         }
@@ -136,7 +140,14 @@ impl Attempt<'_, '_> {
         let pool = local.pool(key, endpoint);
         let shared = &self.stream.worker.shared;
         let lease = {
-            let mut acquire = pin!(pool.acquire(cluster, endpoint, priority, shared));
+            let terminates = self.plan.action().terminates(&self.stream.request.method);
+            let mut acquire = pin!(async {
+                if terminates {
+                    pool.connect_tunnel(cluster, endpoint, priority, shared).await
+                } else {
+                    pool.acquire(cluster, endpoint, priority, shared).await
+                }
+            });
             let stream = &mut *self.stream;
             poll_fn(|cx| {
                 if let Poll::Ready(lease) = acquire.as_mut().poll(cx) {
@@ -166,12 +177,14 @@ impl Attempt<'_, '_> {
         let upstream = &mut self.stream.info.upstream;
         if let Some(facts) = exchange.facts() {
             upstream.local_address.clone_from(&facts.local_address);
-            upstream.protocol = Some(facts.protocol);
+            upstream.protocol = facts.protocol;
             upstream.connection_id = facts.id;
             upstream.tls.clone_from(&facts.tls);
             self.stream.info.times.upstream_connect = Some(facts.connect);
         }
-        self.stream.info.times.first_upstream_tx = Some(Instant::now());
+        let now = Instant::now();
+        deadlines.stream_opened(now);
+        self.stream.info.times.first_upstream_tx = Some(now);
         self.send_again(&mut exchange)
             .map_err(|e| Outcome::Failed(reset(&e, endpoint)))?;
         Ok(exchange)
@@ -212,8 +225,13 @@ impl Attempt<'_, '_> {
             Downstream(CodecError),
             Expired(Expired),
         }
+        // Envoy holds the first bytes of a WebSocket or CONNECT back until the upstream agrees: a server that refuses would take
+        // them for another request.
+        let held = stream.request.is_websocket() || stream.request.method == http::Method::CONNECT;
         let event = poll_fn(|cx| {
-            if let Poll::Ready(Err(error)) = poll_request_body(cx, stream, &mut exchange, Some(replay), deadlines) {
+            if !held
+                && let Poll::Ready(Err(error)) = poll_request_body(cx, stream, &mut exchange, Some(replay), deadlines)
+            {
                 return match error {
                     BodyError::Downstream(e) => {
                         // What came before the fault goes up, as it would have without it.
@@ -245,7 +263,7 @@ impl Attempt<'_, '_> {
             if let Poll::Ready(Err(e)) = flushed {
                 return Poll::Ready(Event::Upstream(e));
             }
-            if stream.request_done
+            if (stream.request_done || held)
                 && let Poll::Ready(e) = stream.down.poll_closed(cx)
             {
                 return Poll::Ready(Event::Downstream(e));
@@ -265,7 +283,10 @@ impl Attempt<'_, '_> {
                 Some(endpoint) => reset(&e, endpoint),
                 None => AttemptFailure::NoHealthyEndpoint,
             }),
-            Event::Downstream(e) => Outcome::Downstream(e),
+            Event::Downstream(e) => {
+                exchange.written().await;
+                Outcome::Downstream(e)
+            }
             Event::Expired(expired) => Outcome::Failed(AttemptFailure::TimedOut(expired)),
         }
     }
@@ -379,6 +400,7 @@ fn reset(error: &CodecError, endpoint: &Endpoint) -> AttemptFailure {
     let reason = match error {
         CodecError::Closed | CodecError::Io(_) => ResetReason::ConnectionTermination,
         CodecError::Reset(_) => ResetReason::RemoteReset,
+        CodecError::Protocol { details, .. } if h2::is_limit(details) => ResetReason::RemoteReset,
         CodecError::Refused => ResetReason::RemoteRefused,
         CodecError::Protocol { .. } => ResetReason::ProtocolError,
     };

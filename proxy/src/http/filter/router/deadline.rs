@@ -21,6 +21,8 @@ pub(super) enum Expired {
     /// `stream_idle_timeout` or the route's `idle_timeout`.
     Idle,
     MaxStreamDuration,
+    /// The cluster's `max_stream_duration`, or `x-envoy-upstream-stream-duration-ms`.
+    MaxUpstreamStreamDuration,
     /// The connection manager's `request_timeout`: the request has not been read in full.
     Request,
 }
@@ -42,6 +44,8 @@ pub(super) struct Deadlines {
     global_at: Option<Instant>,
     per_try_at: Option<Instant>,
     max_stream_at: Option<Instant>,
+    max_upstream_stream: Option<Duration>,
+    max_upstream_stream_at: Option<Instant>,
     request_at: Option<Instant>,
     last_activity: Instant,
 }
@@ -58,6 +62,8 @@ impl Deadlines {
             global_at: None,
             per_try_at: None,
             max_stream_at: timeouts.max_stream.map(|d| now + d),
+            max_upstream_stream: timeouts.max_upstream_stream.filter(|d| !d.is_zero()),
+            max_upstream_stream_at: None,
             request_at: timeouts.request.map(|d| now + d),
             last_activity: now,
         }
@@ -76,9 +82,15 @@ impl Deadlines {
         self.per_try_at = self.per_try.map(|d| now + d);
     }
 
+    /// An attempt's head is on its way.
+    pub(super) fn stream_opened(&mut self, now: Instant) {
+        self.max_upstream_stream_at = self.max_upstream_stream.map(|d| now + d);
+    }
+
     /// An attempt ended without an answer, and another may follow.
     pub(super) fn attempt_failed(&mut self) {
         self.per_try_at = None;
+        self.max_upstream_stream_at = None;
     }
 
     /// The response head has arrived: the attempt can no longer time out.
@@ -105,6 +117,8 @@ impl Deadlines {
             self.global_at.map(|at| (at, Expired::Global)),
             self.per_try_at.map(|at| (at, Expired::PerTry)),
             self.max_stream_at.map(|at| (at, Expired::MaxStreamDuration)),
+            self.max_upstream_stream_at
+                .map(|at| (at, Expired::MaxUpstreamStreamDuration)),
             self.request_at.map(|at| (at, Expired::Request)),
         ];
         fixed

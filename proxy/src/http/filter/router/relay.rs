@@ -10,7 +10,7 @@ use super::{
 use crate::{
     failure::ResponseFlags,
     http::{
-        codec::CodecError,
+        codec::{CodecError, h2},
         message::{Frame, Incoming, ResponseHead},
         stream::{Stream, StreamEnd},
     },
@@ -34,7 +34,11 @@ pub(super) async fn run(
     mut exchange: Exchange,
     deadlines: &mut Deadlines,
 ) -> StreamEnd {
-    let upgraded = head.status == http::StatusCode::SWITCHING_PROTOCOLS;
+    let accepted = match head.status {
+        http::StatusCode::SWITCHING_PROTOCOLS => true,
+        status => stream.request.method == http::Method::CONNECT && status.is_success(),
+    };
+    let upgraded = accepted && !end;
     if upgraded {
         // A tunnel lives as long as its ends want: only idleness and duration limits remain (Envoy: the route's timeout
         // does not apply to upgrades).
@@ -103,13 +107,14 @@ pub(super) async fn run(
         Event::Done => StreamEnd::Complete,
         Event::Downstream(e) => {
             plan.cluster.state.stats.inc(ClusterStat::UpstreamRqTxReset);
+            exchange.written().await;
             stream.downstream_failed(&e).await
         }
         Event::Upstream(e) => {
             plan.cluster.state.stats.inc(ClusterStat::UpstreamRqRxReset);
-            upstream_broke(stream, &e)
+            upstream_broke(stream, &e).await
         }
-        Event::Expired(expired) => timed_out(stream, plan, expired),
+        Event::Expired(expired) => timed_out(stream, plan, expired).await,
     }
 }
 
@@ -133,13 +138,13 @@ fn pass_down(stream: &mut Stream<'_>, incoming: Incoming) -> Result<bool, CodecE
 }
 
 /// The response was cut after its head: the client can only be told by a reset.
-fn upstream_broke(stream: &mut Stream<'_>, error: &CodecError) -> StreamEnd {
+async fn upstream_broke(stream: &mut Stream<'_>, error: &CodecError) -> StreamEnd {
     let (flag, details) = match error {
-        CodecError::Protocol { .. } => (
+        CodecError::Protocol { details, .. } if !h2::is_limit(details) => (
             ResponseFlags::UPSTREAM_PROTOCOL_ERROR,
             "upstream_reset_after_response_started{protocol_error}",
         ),
-        CodecError::Reset(_) | CodecError::Refused => (
+        CodecError::Protocol { .. } | CodecError::Reset(_) | CodecError::Refused => (
             ResponseFlags::UPSTREAM_REMOTE_RESET,
             "upstream_reset_after_response_started{remote_reset}",
         ),
@@ -151,11 +156,11 @@ fn upstream_broke(stream: &mut Stream<'_>, error: &CodecError) -> StreamEnd {
     stream.info.flags.insert(flag);
     stream.info.response_code_details = Some(details.into());
     stream.info.failure = Some(format!("the response was cut: {error}").into());
-    stream.down.reset();
+    stream.down.cut().await;
     StreamEnd::Broken
 }
 
-fn timed_out(stream: &mut Stream<'_>, plan: &Plan, expired: Expired) -> StreamEnd {
+async fn timed_out(stream: &mut Stream<'_>, plan: &Plan, expired: Expired) -> StreamEnd {
     let (flag, details) = match expired {
         Expired::Global | Expired::PerTry | Expired::PerTryIdle => {
             plan.cluster.state.stats.inc(ClusterStat::UpstreamRqTimeout);
@@ -163,10 +168,14 @@ fn timed_out(stream: &mut Stream<'_>, plan: &Plan, expired: Expired) -> StreamEn
         }
         Expired::Idle => (ResponseFlags::STREAM_IDLE_TIMEOUT, "stream_idle_timeout"),
         Expired::MaxStreamDuration => (ResponseFlags::default(), "max_duration_timeout"),
+        Expired::MaxUpstreamStreamDuration => (
+            ResponseFlags::UPSTREAM_MAX_STREAM_DURATION_REACHED,
+            "upstream_max_stream_duration_reached",
+        ),
         Expired::Request => (ResponseFlags::default(), "request_overall_timeout"),
     };
     stream.info.flags.insert(flag);
     stream.info.response_code_details = Some(details.into());
-    stream.down.reset();
+    stream.down.cut().await;
     StreamEnd::Broken
 }

@@ -7,7 +7,11 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 use super::{Plan, attempt::AttemptFailure, deadline::Expired};
 use crate::{
     failure::{ResetReason, ResponseFlags},
-    http::{local_reply::LocalReply, message::RequestHead, stream::Stream},
+    http::{
+        local_reply::LocalReply,
+        message::{RequestHead, ResponseHead},
+        stream::Stream,
+    },
     route::action::DirectResponse,
     stats::{ClusterStat, RouteStat},
 };
@@ -24,10 +28,22 @@ pub(super) fn no_cluster(status: StatusCode, name: &str) -> LocalReply {
 
 pub(super) fn redirect(status: StatusCode, location: String) -> LocalReply {
     let mut reply = LocalReply::new(status, "", "direct_response");
-    reply.from_route = true;
     if let Ok(value) = HeaderValue::try_from(location) {
-        reply.headers.push((header::LOCATION, value));
+        reply.headers.insert(header::LOCATION, value);
     }
+    reply
+}
+
+/// A WebSocket's upstream says something else than yes (101) or no (4xx, 5xx).
+pub(super) fn is_no_handshake(status: StatusCode) -> bool {
+    status != StatusCode::SWITCHING_PROTOCOLS && !status.is_client_error() && !status.is_server_error()
+}
+
+/// The answer without its body.
+pub(super) fn no_handshake(head: ResponseHead) -> LocalReply {
+    let mut reply = LocalReply::new(head.status, "", "websocket_handshake_unsuccessful");
+    reply.headers = head.headers;
+    reply.headers.remove(header::CONTENT_LENGTH);
     reply
 }
 
@@ -40,15 +56,28 @@ pub(super) fn tls_redirect(request: &RequestHead) -> LocalReply {
 pub(super) fn direct_response(direct: &DirectResponse, request: &RequestHead) -> LocalReply {
     let body = String::from_utf8_lossy(&direct.body).into_owned();
     let mut reply = LocalReply::new(direct.status, body, "direct_response");
-    reply.from_route = true;
     // Envoy names the requested URL where the status wants a location.
     if direct.status == StatusCode::CREATED || direct.status.is_redirection() {
         let scheme = String::from_utf8_lossy(request.scheme.as_bytes());
         let location = format!("{scheme}://{}{}", request.authority_str(), request.path_str());
         if let Ok(value) = HeaderValue::try_from(location) {
-            reply.headers.push((header::LOCATION, value));
+            reply.headers.insert(header::LOCATION, value);
         }
     }
+    reply
+}
+
+/// `strict_check_headers` names a header whose value cannot be what it should.
+pub(super) fn invalid_header(name: &HeaderName, value: &HeaderValue) -> LocalReply {
+    let value = String::from_utf8_lossy(value.as_bytes());
+    let mut reply = LocalReply::new(
+        StatusCode::BAD_REQUEST,
+        format!("invalid header '{name}' with value '{value}'"),
+        "",
+    )
+    .with_flags(ResponseFlags::INVALID_ENVOY_REQUEST_HEADERS)
+    .closing();
+    reply.details = Cow::Owned(format!("request_headers_failed_strict_check{{{name}}}"));
     reply
 }
 
@@ -69,7 +98,7 @@ pub(super) fn dropped(unconditional: bool) -> LocalReply {
         ),
     };
     let mut reply = LocalReply::new(StatusCode::SERVICE_UNAVAILABLE, body, details).with_flags(flag);
-    reply.headers.push((header, HeaderValue::from_static("true")));
+    reply.headers.insert(header, HeaderValue::from_static("true"));
     reply
 }
 
@@ -100,6 +129,12 @@ pub(super) fn timed_out(expired: Expired, request_done: bool, alternative: bool)
             reply.grpc_status = Some(DEADLINE_EXCEEDED);
             reply
         }
+        Expired::MaxUpstreamStreamDuration => LocalReply::new(
+            late,
+            "upstream max stream duration reached",
+            "upstream_max_stream_duration_reached",
+        )
+        .with_flags(ResponseFlags::UPSTREAM_MAX_STREAM_DURATION_REACHED),
         Expired::Request => LocalReply::new(
             StatusCode::REQUEST_TIMEOUT,
             "request timeout",
@@ -172,7 +207,7 @@ fn reset(stream: &Stream<'_>, reason: ResetReason, transport: Option<Box<str>>, 
     reply.details = Cow::Owned(details);
     reply.sentence = Some(sentence);
     if reason == ResetReason::Overflow {
-        reply.headers.push((OVERLOADED, HeaderValue::from_static("true")));
+        reply.headers.insert(OVERLOADED, HeaderValue::from_static("true"));
     }
     reply
 }

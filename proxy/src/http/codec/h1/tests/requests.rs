@@ -401,7 +401,7 @@ fn a_tunnel_carries_bytes_both_ways() {
         (
             WEBSOCKET,
             101,
-            "HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: WebSocket\r\n\r\ndown",
+            "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: WebSocket\r\n\r\ndown",
         ),
         (CONNECT, 200, "HTTP/1.1 200 OK\r\n\r\ndown"),
     ] {

@@ -52,7 +52,7 @@ fn a_drain_lets_streams_finish_and_takes_no_new_ones() {
     run(async {
         let (mut server, client) = default_pair().await;
         let mut stream = client.start(&request(Method::POST, "/"), false).unwrap();
-        let (_, mut accepted) = poll_fn(|cx| server.poll_accept(cx)).await.unwrap().unwrap();
+        let mut accepted = accept(&mut server).await;
         server.graceful_shutdown();
         let server = serve(server, echo);
         while client.is_open() {
@@ -82,7 +82,7 @@ fn an_abrupt_end_fails_the_streams() {
     run(async {
         let (mut server, client) = default_pair().await;
         let mut stream = client.start(&request(Method::GET, "/"), true).unwrap();
-        let (_, mut accepted) = poll_fn(|cx| server.poll_accept(cx)).await.unwrap().unwrap();
+        let mut accepted = accept(&mut server).await;
         server.shutdown(Reason::NO_ERROR);
         assert!(poll_fn(|cx| server.poll_accept(cx)).await.is_none());
         assert!(accepted.send_head(status(StatusCode::OK), true).is_err());
@@ -97,7 +97,7 @@ fn a_connection_that_drops_closes_its_streams() {
     run(async {
         let (mut server, client) = default_pair().await;
         let mut stream = client.start(&request(Method::POST, "/"), false).unwrap();
-        let (_, mut accepted) = poll_fn(|cx| server.poll_accept(cx)).await.unwrap().unwrap();
+        let mut accepted = accept(&mut server).await;
         drop(server);
         assert_eq!(head(&mut stream).await.unwrap_err(), CodecError::Closed);
         assert_eq!(

@@ -1,0 +1,90 @@
+//! When resources become public.
+
+use std::sync::Arc;
+
+use super::{KnownCluster, KnownListener, Resources};
+use crate::{
+    cluster::endpoint_set,
+    control::interest::{Kind, Need, User},
+};
+
+impl Resources {
+    /// Makes public what has become warm, in the order in which it is needed.
+    pub fn publish(&mut self) {
+        let mut warm = Vec::new();
+        for known in self.clusters.values().filter(|k| !k.public) {
+            if let Err(rejection) = self.build_upstream(&known.cluster) {
+                tracing::error!("{rejection}");
+            }
+            if self.is_warm(known) {
+                warm.push(known.cluster.clone());
+            }
+        }
+        for cluster in warm {
+            if let Some(known) = self.clusters.get_mut(&cluster.name) {
+                known.public = true;
+                let user = User::Cluster(cluster.name.clone());
+                for need in std::mem::take(&mut known.former) {
+                    self.interest.release(&need, &user);
+                }
+            }
+            if let Some(record) = self.ledger.borrow_mut().clusters.get_mut(&cluster.name) {
+                record.activate();
+            }
+            endpoint_set::replace(&cluster);
+            self.publisher.set_cluster(cluster);
+        }
+        let ready: Vec<Arc<str>> = self
+            .listeners
+            .iter()
+            .filter(|(_, k)| self.is_ready(k))
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in ready {
+            let Some(known) = self.listeners.get_mut(&name) else {
+                continue;
+            };
+            let former = std::mem::take(&mut known.former);
+            let Some(listener) = known.warming.take() else { continue };
+            if let Err(rejection) = self.build_downstream(&listener) {
+                tracing::error!("{rejection}");
+            }
+            if let Err(e) = self.publisher.set_listener(listener) {
+                tracing::error!("{e}");
+            }
+            if let Some(record) = self.ledger.borrow_mut().listeners.get_mut(&name) {
+                record.activate();
+            }
+            self.retire(name, former);
+        }
+        self.publisher.publish();
+    }
+
+    /// Whether no cluster is warming.
+    pub fn clusters_are_warm(&self) -> bool {
+        self.clusters.values().all(|k| k.public)
+    }
+
+    pub fn listeners_are_warm(&self) -> bool {
+        self.listeners.values().all(|k| k.warming.is_none())
+    }
+
+    fn is_warm(&self, known: &KnownCluster) -> bool {
+        let resolved = known.cluster.dns().is_none() || known.cluster.endpoints.load().version > 0;
+        resolved && known.needs.iter().all(|need| self.is_met(need))
+    }
+
+    fn is_ready(&self, known: &KnownListener) -> bool {
+        known.warming.is_some() && known.needs.iter().all(|need| self.is_met(need))
+    }
+
+    fn is_met(&self, need: &Need) -> bool {
+        let held = match need.kind {
+            Kind::Endpoints => self.assignments.contains_key(need),
+            Kind::Routes => self.routes.contains(need),
+            Kind::Secret => self.secrets.contains_key(need),
+            Kind::Cluster | Kind::Listener => true,
+        };
+        held || self.given_up.contains(need)
+    }
+}

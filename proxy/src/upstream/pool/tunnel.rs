@@ -1,0 +1,69 @@
+//! Connections for a CONNECT that ends here: each carries one tunnel, and none is pooled.
+
+use std::{rc::Rc, sync::Arc};
+
+use super::{AcquireFailure, Connecting, ConnectionFacts, Lease, Pool};
+use crate::{
+    cluster::{Cluster, Endpoint, Priority},
+    http::codec::h1,
+    io::Stream,
+    stats::ClusterStat,
+    upstream::{
+        connect,
+        permit::{OpenConnection, Permit, Resource},
+    },
+    worker,
+};
+
+/// A connection without messages.
+pub struct TunnelConnection {
+    pub codec: h1::Tunnel<Stream>,
+    pub facts: Rc<ConnectionFacts>,
+    _open: OpenConnection,
+}
+
+impl Pool {
+    /// A connection of its own. Where a breaker forbids another, the request fails: it cannot share one that is given back.
+    ///
+    /// # Errors
+    /// A breaker's overflow, or the connect's failure.
+    pub async fn connect_tunnel(
+        self: &Rc<Self>,
+        cluster: &Arc<Cluster>,
+        endpoint: &Arc<Endpoint>,
+        priority: Priority,
+        shared: &worker::Shared,
+    ) -> Result<Lease, AcquireFailure> {
+        let state = &cluster.state;
+        let _pending =
+            Permit::take(state, priority, Resource::Pending).ok_or(AcquireFailure::Overflow(Resource::Pending))?;
+        state.stats.inc(ClusterStat::UpstreamRqPendingTotal);
+        let permit = self
+            .connection_permit(cluster, priority)
+            .ok_or(AcquireFailure::Overflow(Resource::Connection))?;
+        let open = OpenConnection::new(&endpoint.state, permit);
+        let connecting = Connecting::new(self);
+        let connected = connect::connect(cluster, endpoint, &self.key.options).await;
+        drop(connecting);
+        let connected = connected.map_err(AcquireFailure::Connect)?;
+        self.busy.set(self.busy.get() + 1);
+        let facts = Rc::new(ConnectionFacts {
+            id: shared.connection_ids.fetch_add(1, std::sync::atomic::Ordering::Relaxed),
+            local_address: connected.local_address,
+            tls: connected.tls,
+            protocol: None,
+            connect: (connected.started, connected.finished),
+        });
+        Ok(Lease::Tunnel(Box::new(TunnelConnection {
+            codec: h1::Tunnel::new(connected.stream),
+            facts,
+            _open: open,
+        })))
+    }
+
+    /// A tunnel's connection closed.
+    pub fn tunnel_ended(&self) {
+        self.busy.set(self.busy.get() - 1);
+        self.wake_one();
+    }
+}
