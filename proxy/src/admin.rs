@@ -27,7 +27,7 @@ use crate::{
     bootstrap::Received,
     config::runtime::Runtime,
     control::ledger::Ledger,
-    stats::{ConfigStat, Group, ListenerManagerStat, ServerStat},
+    stats::{ConfigStat, Group, ListenerManagerStat, RuntimeStat, ServerStat},
     worker::Shared,
 };
 
@@ -79,6 +79,7 @@ pub struct Admin {
     pub runtime: Runtime,
     server: Group<ServerStat>,
     listener_manager: Group<ListenerManagerStat>,
+    runtime_stats: Group<RuntimeStat>,
     config: Group<ConfigStat>,
 }
 
@@ -102,8 +103,10 @@ impl Admin {
     ) -> Rc<Self> {
         let server = shared.stats.group(crate::stats::Prefix::root("server."));
         let listener_manager = shared.stats.group(crate::stats::Prefix::root("listener_manager."));
+        let runtime_stats = shared.stats.group(crate::stats::Prefix::root("runtime."));
         let config = shared.stats.group(crate::stats::Prefix::root("control_plane."));
         let admin = Rc::new(Self {
+            runtime_stats,
             shared,
             requests,
             bootstrap,
@@ -141,19 +144,17 @@ impl Admin {
         server.set(ServerStat::MemoryAllocated, memory.allocated);
         server.set(ServerStat::MemoryHeapSize, memory.heap_size);
         server.set(ServerStat::MemoryPhysicalSize, memory.physical);
+        crate::server::gauges::refresh(&self.shared, server);
+        let keys = self.shared.snapshot.load().runtime.len();
+        self.runtime_stats.set(RuntimeStat::NumKeys, keys as u64);
         if let Some(accepted) = self.ledger.borrow().accepted {
             self.config
                 .set(ConfigStat::ConfigAgeSeconds, accepted.elapsed().as_secs());
         }
-        let snapshot = self.shared.snapshot.load();
         let manager = &self.listener_manager;
         manager.set(
             ListenerManagerStat::WorkersStarted,
             u64::from(self.state.get() == State::Live),
-        );
-        manager.set(
-            ListenerManagerStat::TotalListenersActive,
-            snapshot.listeners.len() as u64,
         );
     }
 }

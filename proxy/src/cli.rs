@@ -1,6 +1,6 @@
 //! The command line: Envoy's flags, so that a launcher need not know the difference.
 
-use std::path::PathBuf;
+use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Parser, ValueEnum};
 
@@ -33,13 +33,13 @@ pub struct Args {
     #[arg(long, default_value = "")]
     pub service_zone: String,
     /// trace, debug, info, warning|warn, error, critical or off.
-    #[arg(short = 'l', long, default_value = "info", value_parser = level)]
+    #[arg(short = 'l', long, default_value = "info")]
     pub log_level: String,
     /// Levels by component, e.g. upstream:debug,config:trace.
     #[arg(long, default_value = "")]
     pub component_log_level: String,
-    /// Accepted; lines have their own format.
-    #[arg(long, default_value = "")]
+    /// How lines of the log look, in spdlog's syntax.
+    #[arg(long, default_value = "", allow_hyphen_values = true)]
     pub log_format: String,
     /// Write the log to this file rather than to standard error.
     #[arg(long, value_name = "FILE")]
@@ -120,15 +120,14 @@ pub struct Args {
     /// Prints the version and exits.
     #[arg(long)]
     pub version: bool,
-    /// Ignored, as Envoy ignores what follows a bare `--`.
-    #[arg(last = true, hide = true)]
-    pub ignored: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Mode {
     Serve,
     Validate,
+    /// Read the configuration, start, and end.
+    #[value(name = "init_only")]
     InitOnly,
 }
 
@@ -157,15 +156,6 @@ fn revision() -> &'static str {
     option_env!("PILLION_REVISION").unwrap_or("0000000000000000000000000000000000000000")
 }
 
-fn level(text: &str) -> Result<String, String> {
-    const LEVELS: [&str; 8] = ["trace", "debug", "info", "warning", "warn", "error", "critical", "off"];
-    if LEVELS.contains(&text) {
-        Ok(text.to_owned())
-    } else {
-        Err(format!("one of {}", LEVELS.join(", ")))
-    }
-}
-
 fn tag(text: &str) -> Result<(String, String), String> {
     match text.split_once(':') {
         Some((name, value))
@@ -178,12 +168,35 @@ fn tag(text: &str) -> Result<(String, String), String> {
 }
 
 impl Args {
+    /// The process's arguments. What follows `--` or `--ignore_rest`, which is its other name, is dropped.
+    ///
+    /// # Errors
+    /// What to print, for `--help` too.
+    pub fn read() -> Result<Self, clap::Error> {
+        Self::try_parse_from(kept(std::env::args_os()))
+    }
+
+    /// What Envoy refuses although every flag by itself is right.
+    ///
+    /// # Errors
+    /// In Envoy's words.
+    pub fn check(&self) -> anyhow::Result<()> {
+        if self.use_dynamic_base_id && self.restart_epoch > 0 {
+            anyhow::bail!(
+                "error: cannot use --restart-epoch={} with --use-dynamic-base-id",
+                self.restart_epoch
+            );
+        }
+        crate::logging::Levels::new(&self.log_level, &self.component_log_level)?;
+        Ok(())
+    }
+
     /// Flags that were given and mean nothing here; said once in the log.
     pub fn without_meaning(&self) -> Vec<&'static str> {
         let given = [
-            ("--log-format", !self.log_format.is_empty()),
             ("--use-dynamic-base-id", self.use_dynamic_base_id),
             ("--base-id", self.base_id != 0),
+            ("--base-id-path", self.base_id_path.is_some()),
             ("--restart-epoch", self.restart_epoch != 0),
             ("--skip-hot-restart-on-no-parent", self.skip_hot_restart_on_no_parent),
             ("--skip-hot-restart-parent-stats", self.skip_hot_restart_parent_stats),
@@ -191,7 +204,6 @@ impl Args {
             ("--socket-mode", self.socket_mode.is_some()),
             ("--enable-mutex-tracing", self.enable_mutex_tracing),
             ("--enable-fine-grain-logging", self.enable_fine_grain_logging),
-            ("--log-format-escaped", self.log_format_escaped),
             ("--log-stacktrace-single-entry", self.log_stacktrace_single_entry),
             ("--disable-extensions", self.disable_extensions.is_some()),
             ("--enable-core-dump", self.enable_core_dump),
@@ -204,12 +216,17 @@ impl Args {
     }
 }
 
+fn kept(args: impl Iterator<Item = OsString>) -> impl Iterator<Item = OsString> {
+    args.take_while(|arg| arg != "--" && arg != "--ignore_rest")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn parse(args: &[&str]) -> Result<Args, clap::Error> {
-        Args::try_parse_from(std::iter::once("pillion").chain(args.iter().copied()))
+        let args = std::iter::once("pillion").chain(args.iter().copied());
+        Args::try_parse_from(kept(args.map(OsString::from)))
     }
 
     #[test]
@@ -246,6 +263,11 @@ mod tests {
         assert!(parse(&["-c", "x", "--", "--whatever", "y"]).is_ok());
         let error = parse(&["--drain-tim-s", "4"]).unwrap_err().to_string();
         assert!(error.contains("--drain-time-s"), "{error}");
-        assert!(parse(&["-l", "loud"]).is_err());
+        assert!(parse(&["-c", "x", "--ignore_rest", "--whatever"]).is_ok());
+        assert!(parse(&["-c", "x", "whatever"]).is_err());
+        assert!(parse(&["-l", "loud"]).unwrap().check().is_err());
+        assert_eq!(parse(&["--mode", "init_only"]).unwrap().mode, Mode::InitOnly);
+        let both = parse(&["--use-dynamic-base-id", "--restart-epoch", "1"]).unwrap();
+        assert!(both.check().is_err());
     }
 }

@@ -11,12 +11,14 @@ use std::{
     time::Duration,
 };
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 
 pub mod balance;
 mod breaker;
 pub mod dns;
 pub mod endpoint_set;
+#[cfg(test)]
+pub(crate) mod from_json;
 pub mod outlier;
 
 pub use breaker::BreakerLimits;
@@ -221,6 +223,15 @@ pub struct TransportSockets {
 }
 
 impl TransportSockets {
+    /// Whether none of `matches` took the endpoint.
+    pub fn is_default(&self, endpoint: &Endpoint) -> bool {
+        match (&self.default, &endpoint.transport) {
+            (UpstreamTransport::Raw, UpstreamTransport::Raw) => true,
+            (UpstreamTransport::Tls(default), UpstreamTransport::Tls(own)) => Arc::ptr_eq(default, own),
+            _ => false,
+        }
+    }
+
     /// The TLS contexts among them.
     pub fn tls_contexts(&self) -> impl Iterator<Item = &Arc<UpstreamTls>> {
         let transports = self.matches.iter().map(|m| &m.transport).chain([&self.default]);
@@ -282,6 +293,8 @@ pub struct OutlierDetection {
     pub failure_percentage_minimum_hosts: u32,
     pub failure_percentage_request_volume: u32,
     pub successful_active_health_check_uneject_host: bool,
+    /// `cluster.<name>.outlier_detection.`
+    pub stats: stats::Group<stats::OutlierDetectionStat>,
 }
 
 /// Routing priority: selects the circuit breaker's thresholds.
@@ -304,6 +317,10 @@ pub struct ClusterState {
     pub health_generation: AtomicU64,
     /// Hosts ejected now, across workers.
     pub ejected: AtomicU32,
+    /// When success rates were judged last; 0: never.
+    pub outlier_interval_ms: AtomicU64,
+    /// Of consistent hashing, shared by the workers.
+    pub tables: ArcSwapOption<balance::Tables>,
     pub added_via_api: bool,
 }
 
@@ -316,9 +333,9 @@ pub struct Breaker {
     pub retries: Limit,
     pub connection_pools: Limit,
     /// `retry_budget`: (budget percent in hundredths, minimum retry concurrency); replaces the `retries` limit.
-    pub retry_budget: arc_swap::ArcSwapOption<RetryBudget>,
-    /// Export `remaining_*` gauges.
-    pub track_remaining: AtomicBool,
+    pub retry_budget: ArcSwapOption<RetryBudget>,
+    /// The `remaining_*` gauges, where the config asks for them.
+    pub remaining: ArcSwapOption<stats::Group<stats::RemainingStat>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -435,10 +452,31 @@ pub struct OutlierCounters {
     pub consecutive_local_origin_failure: AtomicU32,
     pub interval_total: AtomicU32,
     pub interval_success: AtomicU32,
+    /// `/clusters` shows it.
     pub ejections: AtomicU32,
+    /// Grows with each ejection, shrinks with each interval without one: the next lasts this many times the base.
+    pub ejections_in_a_row: AtomicU32,
+    pub ejected_until_ms: AtomicU64,
     /// Milliseconds since the process started; 0: never ejected.
     pub last_ejection_ms: AtomicU64,
     pub last_unejection_ms: AtomicU64,
+}
+
+impl TcpKeepalive {
+    /// What is not given is the system's.
+    pub fn for_socket(&self) -> socket2::TcpKeepalive {
+        let mut keepalive = socket2::TcpKeepalive::new();
+        if let Some(time) = self.time {
+            keepalive = keepalive.with_time(time);
+        }
+        if let Some(interval) = self.interval {
+            keepalive = keepalive.with_interval(interval);
+        }
+        if let Some(probes) = self.probes {
+            keepalive = keepalive.with_retries(probes);
+        }
+        keepalive
+    }
 }
 
 impl Cluster {

@@ -65,7 +65,7 @@ impl Context {
 }
 
 #[cfg(test)]
-mod from_json;
+pub(crate) mod from_json;
 
 #[cfg(test)]
 impl Context {

@@ -22,7 +22,7 @@ use xds_client::WILDCARD;
 use crate::{
     bootstrap::{Bootstrap, StaticResources},
     config::{Context, source::ConfigSource},
-    listener::socket::Listening,
+    listener::{accept::HandedOver, exact_balance::ExactBalance, socket::Listening},
 };
 use interest::{Changes, Kind, Need, User};
 use ledger::Ledger;
@@ -37,8 +37,11 @@ pub enum Command {
     Listen {
         name: Arc<str>,
         sockets: Vec<Listening>,
+        balance: Option<Arc<ExactBalance>>,
         stop: watch::Receiver<bool>,
     },
+    /// Another worker accepted this connection, and this one has fewer.
+    Serve(HandedOver),
     /// The snapshot changed: let go of the old one, and of clusters that left.
     Swapped,
     /// Finish and end the thread.

@@ -85,6 +85,8 @@ pub struct HttpConnectionManager {
     pub stream_error_on_invalid_http_message: bool,
     pub local_reply: LocalReply,
     pub stats: stats::Group<stats::HttpStat>,
+    /// `listener.<address>.http.<stat_prefix>.`, where a listener holds it.
+    pub listener_stats: Option<stats::Group<stats::ListenerHttpStat>>,
     /// Tracing is configured (`x-request-id` carries the sampling decision).
     pub tracing: bool,
     pub suppress_envoy_headers: bool,

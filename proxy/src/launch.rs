@@ -3,7 +3,6 @@
 use std::{cell::RefCell, process::ExitCode, rc::Rc, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use clap::Parser;
 use tokio::{sync::mpsc, task::LocalSet};
 
 use crate::{
@@ -21,7 +20,7 @@ use crate::{
 
 /// Runs the proxy with the process's arguments.
 pub fn main() -> ExitCode {
-    let args = match Args::try_parse() {
+    let args = match Args::read() {
         Ok(args) => args,
         Err(e) => {
             let failed = e.use_stderr();
@@ -38,7 +37,7 @@ pub fn main() -> ExitCode {
         println!("disabled");
         return ExitCode::SUCCESS;
     }
-    match run(&args) {
+    match args.check().and_then(|()| run(&args)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
             eprintln!("{e:#}");
@@ -178,6 +177,9 @@ fn serve(
             metadata: Arc::new(serde_json::Value::Object(bootstrap.node.metadata.clone())),
         },
         stats: context.stats.clone(),
+        max_downstream_connections: bootstrap
+            .max_downstream_connections
+            .map(|limit| u32::try_from(limit).unwrap_or(u32::MAX)),
         ipv6: args.local_address_ip_version == "v6",
         drain: DrainSettings {
             time: drain_time,

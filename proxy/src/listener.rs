@@ -1,6 +1,6 @@
 //! Listeners: sockets, inspection of what arrives, and the filter chain that takes a connection.
 //!
-//! In the order of a connection: `socket` binds, `accept` takes it on a worker, `inspect` looks at its first bytes,
+//! In the order of a connection: `socket` binds, `accept` takes it on a worker (`exact_balance` may choose another), `inspect` looks at its first bytes,
 //! `filter_chain` decides who takes it, `connection` walks it through all that to its network filter.
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
@@ -9,6 +9,7 @@ use ipnet::IpNet;
 
 pub mod accept;
 pub mod connection;
+pub mod exact_balance;
 pub mod filter_chain;
 pub mod inspect;
 pub mod socket;

@@ -26,6 +26,11 @@ pub use select::{RouteFacts, Selection, select, target, upgrade_allowed};
 
 use header_edit::HeaderEdits;
 
+use crate::{
+    http::message::RequestHead,
+    stats::{Group, RouteStat},
+};
+
 /// `envoy.config.route.v3.RouteConfiguration`, parsed.
 #[derive(Debug)]
 pub struct RouteConfiguration {
@@ -68,6 +73,8 @@ pub struct VirtualHost {
     pub include_attempt_count_in_response: bool,
     pub include_is_timeout_retry_header: bool,
     pub virtual_clusters: Vec<VirtualCluster>,
+    /// `vhost.<name>.vcluster.other.`: requests that none of `virtual_clusters` claims, where there are any.
+    pub other: Option<Group<RouteStat>>,
     pub per_request_buffer_limit: Option<u32>,
 }
 
@@ -82,7 +89,19 @@ pub enum TlsRequirement {
 #[derive(Debug)]
 pub struct VirtualCluster {
     pub name: Arc<str>,
+    /// All must match.
     pub headers: Vec<matcher::HeaderMatcher>,
+    /// `vhost.<virtual host>.vcluster.<name>.`
+    pub stats: Group<RouteStat>,
+}
+
+impl VirtualHost {
+    /// Under which virtual cluster a request counts: the first that claims it.
+    pub fn virtual_cluster(&self, request: &RequestHead) -> Option<&Group<RouteStat>> {
+        let claims = |cluster: &&VirtualCluster| cluster.headers.iter().all(|matcher| matcher.matches(request));
+        let claimed = self.virtual_clusters.iter().find(claims);
+        claimed.map(|cluster| &cluster.stats).or(self.other.as_ref())
+    }
 }
 
 #[derive(Debug)]
@@ -92,8 +111,8 @@ pub struct Route {
     pub matches: RouteMatch,
     pub action: Action,
     pub header_edits: HeaderEdits,
-    /// Statistics under `vhost.<virtual host>.route.<stat_prefix>.`
-    pub stat_prefix: Option<Arc<str>>,
+    /// `vhost.<virtual host>.route.<stat_prefix>.`, where the route has one.
+    pub stats: Option<Group<RouteStat>>,
     pub per_request_buffer_limit: Option<u32>,
     /// `metadata.filter_metadata`, as JSON, for formatters and filters.
     pub metadata: Option<Arc<serde_json::Value>>,

@@ -5,7 +5,10 @@
 
 use std::{
     io,
-    sync::{Arc, atomic::AtomicU64},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64},
+    },
     thread::JoinHandle,
     time::Duration,
 };
@@ -14,6 +17,7 @@ use tokio::{runtime, sync::mpsc, task::LocalSet};
 
 use crate::{
     access_log::file::{FlushSettings, LogFiles},
+    cluster::Limit,
     control::{
         Command,
         publisher::{DrainSettings, Publisher},
@@ -24,6 +28,7 @@ use crate::{
 
 mod concurrency;
 mod end;
+pub mod gauges;
 
 pub use concurrency::default_concurrency;
 pub use end::{Ending, drain, signals};
@@ -44,6 +49,8 @@ pub struct Settings {
     pub flush: FlushSettings,
     /// `--local-address-ip-version v6`.
     pub ipv6: bool,
+    /// `None`: no limit.
+    pub max_downstream_connections: Option<u32>,
 }
 
 impl Process {
@@ -52,14 +59,19 @@ impl Process {
     /// # Errors
     /// Where the system gives no more threads.
     pub fn start(settings: Settings) -> io::Result<Self> {
+        let filesystem = settings.stats.group(stats::Prefix::root("filesystem."));
         let shared = Arc::new(Shared {
             snapshot: Arc::default(),
             stats: settings.stats,
             connection_ids: AtomicU64::new(0),
             node: settings.node,
             own_address: crate::sys::own_address(settings.ipv6),
-            log_files: LogFiles::start(settings.flush)?,
+            log_files: LogFiles::start(settings.flush, filesystem)?,
             workers: settings.concurrency,
+            downstream_connections: Limit {
+                now: AtomicU32::new(0),
+                max: AtomicU32::new(settings.max_downstream_connections.unwrap_or(u32::MAX)),
+            },
         });
         let mut inboxes = Vec::with_capacity(settings.concurrency);
         let mut workers = Vec::with_capacity(settings.concurrency);

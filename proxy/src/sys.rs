@@ -54,6 +54,22 @@ pub fn die_with_parent() {
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) };
 }
 
+/// The calling thread's number in the kernel.
+pub fn thread_id() -> i32 {
+    // SAFETY: takes nothing and touches no memory.
+    unsafe { libc::gettid() }
+}
+
+/// CPUs that the process may run on (its affinity mask); `None` where the kernel does not say.
+pub fn affinity() -> Option<usize> {
+    // SAFETY: `cpu_set_t` is a plain bit array, for which all zeros is a value.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: `set` is writable and as large as is said; 0 means the calling thread.
+    let rc = unsafe { libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &mut set) };
+    // SAFETY: reads `set` only.
+    (rc == 0).then(|| unsafe { libc::CPU_COUNT(&set) } as usize)
+}
+
 /// Lowers the calling thread's scheduling priority by `nice`.
 pub fn lower_thread_priority(nice: i32) {
     // SAFETY: on Linux PRIO_PROCESS with 0 means the calling thread; no memory is touched.

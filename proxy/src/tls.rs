@@ -12,7 +12,7 @@ use crate::{
         Rejection,
         tls::{DownstreamTlsConfig, Secrets, UpstreamTlsConfig},
     },
-    stats::{Group, SslStat},
+    stats::{Group, SslSocketFactoryStat, SslStat},
     stream_info::TlsInfo,
 };
 
@@ -23,6 +23,8 @@ pub struct DownstreamTls {
     pub context: ArcSwapOption<certs::ServerContext>,
     /// `listener.<address>.ssl.`
     pub stats: Group<SslStat>,
+    /// `listener.<address>.server_ssl_socket_factory.`
+    pub factory: Group<SslSocketFactoryStat>,
 }
 
 /// `UpstreamTlsContext`.
@@ -32,26 +34,30 @@ pub struct UpstreamTls {
     pub context: ArcSwapOption<certs::ClientContext>,
     /// `cluster.<name>.ssl.`
     pub stats: Group<SslStat>,
+    /// `cluster.<name>.client_ssl_socket_factory.`
+    pub factory: Group<SslSocketFactoryStat>,
 }
 
 impl DownstreamTls {
     /// Without a context: a connection that comes before one is stored is closed.
-    pub fn new(config: DownstreamTlsConfig, stats: Group<SslStat>) -> Self {
+    pub fn new(config: DownstreamTlsConfig, stats: Group<SslStat>, factory: Group<SslSocketFactoryStat>) -> Self {
         Self {
             config: Arc::new(config),
             context: ArcSwapOption::empty(),
             stats,
+            factory,
         }
     }
 }
 
 impl UpstreamTls {
     /// Without a context: connecting fails until one is stored.
-    pub fn new(config: UpstreamTlsConfig, stats: Group<SslStat>) -> Self {
+    pub fn new(config: UpstreamTlsConfig, stats: Group<SslStat>, factory: Group<SslSocketFactoryStat>) -> Self {
         Self {
             config: Arc::new(config),
             context: ArcSwapOption::empty(),
             stats,
+            factory,
         }
     }
 }
@@ -133,14 +139,32 @@ impl TlsInfo {
     }
 }
 
-impl DownstreamTls {
-    /// Counts a finished handshake.
-    pub fn count<IO>(&self, stream: &certs::TlsStream<IO>) {
-        self.stats.inc(SslStat::Handshake);
-        if stream.peer().is_none() {
-            self.stats.inc(SslStat::NoCertificate);
-        }
-        self.stats.inc_name(SslStat::Ciphers, stream.cipher());
-        self.stats.inc_name(SslStat::Versions, stream.tls_version().as_str());
+/// Counts a finished handshake of either side.
+pub fn count_handshake<IO>(stats: &Group<SslStat>, stream: &certs::TlsStream<IO>) {
+    stats.inc(SslStat::Handshake);
+    if stream.peer().is_none() {
+        stats.inc(SslStat::NoCertificate);
+    }
+    if stream.resumed() {
+        stats.inc(SslStat::SessionReused);
+    }
+    stats.inc_name(SslStat::Ciphers, stream.cipher());
+    stats.inc_name(SslStat::Versions, stream.tls_version().as_str());
+    if let Some(group) = stream.group() {
+        stats.inc_name(SslStat::Curves, group);
+    }
+    if let Some(signature) = stream.peer_signature() {
+        stats.inc_name(SslStat::Sigalgs, signature);
+    }
+}
+
+/// Which counter a failed handshake goes under.
+pub fn failure_stat(stat: certs::FailureStat) -> SslStat {
+    match stat {
+        certs::FailureStat::FailVerifyNoCert => SslStat::FailVerifyNoCert,
+        certs::FailureStat::FailVerifyError => SslStat::FailVerifyError,
+        certs::FailureStat::FailVerifySan => SslStat::FailVerifySan,
+        certs::FailureStat::FailVerifyCertHash => SslStat::FailVerifyCertHash,
+        certs::FailureStat::ConnectionError => SslStat::ConnectionError,
     }
 }

@@ -4,13 +4,14 @@
 //! and its response over either protocol, `permit` counts what circuit breakers limit.
 
 use std::{
-    cell::{Cell, OnceCell, RefCell},
+    cell::{Cell, RefCell},
     rc::Rc,
     sync::Arc,
 };
 
 use hashbrown::HashMap;
 
+mod codec_stats;
 pub mod connect;
 pub mod exchange;
 pub mod permit;
@@ -18,10 +19,8 @@ pub mod pool;
 
 pub use exchange::Exchange;
 
-use crate::{
-    cluster::{Cluster, ClusterState, Endpoint, balance::Balancer},
-    stats::{Group, Http2Stat},
-};
+use crate::cluster::{Cluster, ClusterState, Endpoint, balance::Balancer};
+use codec_stats::CodecStats;
 use pool::{Pool, PoolKey};
 
 /// One worker's part of a cluster: the balancer's state and the connection pools. Outlives config updates.
@@ -30,8 +29,7 @@ pub struct LocalCluster {
     pub balancer: RefCell<Balancer>,
     /// Of the config that the pools' connections were made with.
     config_hash: Cell<u64>,
-    /// `cluster.<name>.http2.`, made at the first HTTP/2 connection and kept, so that its counters outlive connections.
-    http2_stats: Rc<OnceCell<Group<Http2Stat>>>,
+    codecs: Rc<CodecStats>,
     pools: RefCell<HashMap<PoolKey, Rc<Pool>, foldhash::fast::RandomState>>,
 }
 
@@ -41,7 +39,7 @@ impl LocalCluster {
             state: cluster.state.clone(),
             balancer: RefCell::new(Balancer::default()),
             config_hash: Cell::new(cluster.hash),
-            http2_stats: Rc::default(),
+            codecs: Rc::default(),
             pools: RefCell::default(),
         })
     }
@@ -59,7 +57,7 @@ impl LocalCluster {
         self.pools
             .borrow_mut()
             .entry(key)
-            .or_insert_with_key(|key| Pool::new(key.clone(), endpoint.clone(), self.http2_stats.clone()))
+            .or_insert_with_key(|key| Pool::new(key.clone(), endpoint.clone(), self.codecs.clone()))
             .clone()
     }
 

@@ -14,7 +14,7 @@ use hashbrown::HashMap;
 
 use crate::{
     access_log::file::LogFiles,
-    cluster::Cluster,
+    cluster::{Cluster, Limit},
     control::{Command, Commands},
     listener::accept,
     snapshot::Snapshot,
@@ -34,6 +34,8 @@ pub struct Shared {
     pub log_files: Arc<LogFiles>,
     /// `--concurrency`.
     pub workers: usize,
+    /// Connections of all listeners that count, and how many there may be (`overload_manager`).
+    pub downstream_connections: Limit,
 }
 
 /// What formats and headers say of this proxy.
@@ -54,6 +56,8 @@ pub struct Worker {
     random: Cell<u64>,
     /// `http2.`, made at the first HTTP/2 connection and kept, so that its counters outlive connections.
     http2_stats: OnceCell<stats::Group<stats::Http2Stat>>,
+    /// The same of HTTP/1.
+    http1_stats: OnceCell<stats::Group<stats::Http1Stat>>,
 }
 
 impl Worker {
@@ -66,6 +70,7 @@ impl Worker {
             clusters: RefCell::default(),
             random: Cell::new(seed | 1),
             http2_stats: OnceCell::new(),
+            http1_stats: OnceCell::new(),
             shared,
         })
     }
@@ -79,6 +84,12 @@ impl Worker {
     pub fn http2_stats(&self) -> stats::Group<stats::Http2Stat> {
         let make = || self.shared.stats.group(stats::Prefix::root("http2."));
         self.http2_stats.get_or_init(make).clone()
+    }
+
+    /// The counters of downstream HTTP/1 connections, there from the first one on.
+    pub fn http1_stats(&self) {
+        let make = || self.shared.stats.group(stats::Prefix::root("http1."));
+        self.http1_stats.get_or_init(make);
     }
 
     /// This worker's pools and balancer of a cluster, made at first use.
@@ -125,11 +136,21 @@ pub async fn run(worker: Rc<Worker>, mut commands: Commands) {
             }
         };
         match command {
-            Some(Command::Listen { name, sockets, stop }) => {
+            Some(Command::Listen {
+                name,
+                sockets,
+                balance,
+                stop,
+            }) => {
                 for socket in sockets {
-                    if let Err(e) = accept::spawn(&worker, name.clone(), socket, stop.clone()) {
+                    if let Err(e) = accept::spawn(&worker, name.clone(), socket, balance.clone(), stop.clone()) {
                         tracing::error!(listener = &*name, "cannot watch the listening socket: {e}");
                     }
+                }
+            }
+            Some(Command::Serve(connection)) => {
+                if let Err(e) = connection.serve(&worker) {
+                    tracing::error!("cannot serve a connection that was handed over: {e}");
                 }
             }
             Some(Command::Swapped) => worker.swapped(),

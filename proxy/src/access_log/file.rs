@@ -16,6 +16,8 @@ use std::{
 
 use hashbrown::HashMap;
 
+use crate::stats::{FilesystemStat, Group};
+
 /// Lines that wait for the writer at most; beyond, lines are dropped and counted rather than requests stopped.
 const QUEUE_LINES: usize = 64 * 1024;
 
@@ -31,6 +33,8 @@ pub struct FlushSettings {
 #[derive(Debug)]
 pub struct LogFiles {
     queue: SyncSender<Message>,
+    /// `filesystem.`
+    stats: Group<FilesystemStat>,
 }
 
 #[derive(Debug)]
@@ -47,19 +51,26 @@ impl LogFiles {
     ///
     /// # Errors
     /// Where no thread can be made.
-    pub fn start(settings: FlushSettings) -> io::Result<Arc<Self>> {
+    pub fn start(settings: FlushSettings, stats: Group<FilesystemStat>) -> io::Result<Arc<Self>> {
         let (queue, lines) = mpsc::sync_channel(QUEUE_LINES);
-        std::thread::Builder::new()
-            .name("access-log".into())
-            .spawn(move || Writer::new(settings).run(&lines))?;
-        Ok(Arc::new(Self { queue }))
+        std::thread::Builder::new().name("access-log".into()).spawn({
+            let stats = stats.clone();
+            move || Writer::new(settings, stats).run(&lines)
+        })?;
+        Ok(Arc::new(Self { queue, stats }))
     }
 
     /// Hands a line (with its newline) over.
     pub fn write(&self, path: &Arc<str>, line: String) {
+        let length = line.len() as i64;
         match self.queue.try_send(Message::Line(path.clone(), line)) {
-            Ok(()) | Err(TrySendError::Disconnected(_)) => {}
+            Ok(()) => {
+                self.stats.inc(FilesystemStat::WriteBuffered);
+                self.stats.gauge_add(FilesystemStat::WriteTotalBuffered, length);
+            }
+            Err(TrySendError::Disconnected(_)) => {}
             Err(TrySendError::Full(_)) => {
+                self.stats.inc(FilesystemStat::WriteFailed);
                 tracing::warn!(path = &**path, "access-log line dropped: the writer is behind")
             }
         }
@@ -81,6 +92,7 @@ impl LogFiles {
 
 struct Writer {
     settings: FlushSettings,
+    stats: Group<FilesystemStat>,
     files: HashMap<Arc<str>, Buffered>,
 }
 
@@ -91,9 +103,10 @@ struct Buffered {
 }
 
 impl Writer {
-    fn new(settings: FlushSettings) -> Self {
+    fn new(settings: FlushSettings, stats: Group<FilesystemStat>) -> Self {
         Self {
             settings,
+            stats,
             files: HashMap::new(),
         }
     }
@@ -129,7 +142,10 @@ impl Writer {
     fn line(&mut self, path: Arc<str>, line: &str) {
         let file = self.files.entry(path).or_insert_with_key(|path| Buffered {
             file: open(path)
-                .inspect_err(|e| tracing::error!("access log {path}: cannot open it: {e}"))
+                .inspect_err(|e| {
+                    self.stats.inc(FilesystemStat::ReopenFailed);
+                    tracing::error!("access log {path}: cannot open it: {e}");
+                })
                 .ok(),
             buffer: Vec::new(),
             oldest: Instant::now(),
@@ -139,7 +155,7 @@ impl Writer {
         }
         file.buffer.extend_from_slice(line.as_bytes());
         if file.buffer.len() >= self.settings.min_size {
-            file.flush();
+            file.flush(&self.stats);
         }
     }
 
@@ -148,22 +164,32 @@ impl Writer {
         let interval = self.settings.interval;
         self.files
             .values_mut()
-            .filter(|f| now.duration_since(f.oldest) >= interval)
-            .for_each(Buffered::flush);
+            .filter(|f| !f.buffer.is_empty() && now.duration_since(f.oldest) >= interval)
+            .for_each(|f| {
+                self.stats.inc(FilesystemStat::FlushedByTimer);
+                f.flush(&self.stats);
+            });
     }
 
     fn flush_all(&mut self) {
-        self.files.values_mut().for_each(Buffered::flush);
+        self.files.values_mut().for_each(|f| f.flush(&self.stats));
     }
 }
 
 impl Buffered {
-    fn flush(&mut self) {
-        if let Some(file) = &mut self.file
-            && let Err(e) = file.write_all(&self.buffer)
-        {
-            tracing::error!("access log: lines are lost: {e}");
+    fn flush(&mut self, stats: &Group<FilesystemStat>) {
+        if self.buffer.is_empty() {
+            return;
         }
+        match self.file.as_mut().map(|file| file.write_all(&self.buffer)) {
+            Some(Ok(())) => stats.inc(FilesystemStat::WriteCompleted),
+            Some(Err(e)) => {
+                stats.inc(FilesystemStat::WriteFailed);
+                tracing::error!("access log: lines are lost: {e}");
+            }
+            None => stats.inc(FilesystemStat::WriteFailed),
+        }
+        stats.gauge_add(FilesystemStat::WriteTotalBuffered, -(self.buffer.len() as i64));
         self.buffer.clear();
     }
 }

@@ -78,7 +78,7 @@ fn the_base_is_taken_with_its_bytes() {
     let (_, cluster) = &parsed.clusters[0];
     assert_eq!(cluster.cluster.connect_timeout, Duration::from_secs(5));
     assert_eq!(cluster.assignment.as_ref().unwrap().priorities[0][0].endpoints.len(), 1);
-    assert_eq!(cluster.limits.map(|l| l.retries), [3, 3]);
+    assert_eq!(cluster.limits.clone().map(|l| l.retries), [3, 3]);
 }
 
 #[test]

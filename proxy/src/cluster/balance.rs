@@ -1,8 +1,8 @@
 //! Load balancing: which endpoint of a cluster takes a request. Pure: random numbers, cursors and load are facts.
 //!
 //! `priority` picks the priority by health, this module the endpoint within it: weighted round robin, least request by the
-//! power of two choices, weighted random. What a balancer derives from the endpoints is rebuilt only when they changed.
-//! Ring hash and Maglev are served by weighted random until they are built.
+//! power of two choices, weighted random, or consistent hashing (`consistent`). What a balancer derives from the endpoints
+//! (`usable`) is rebuilt only when they changed.
 
 use std::{
     net::SocketAddr,
@@ -10,29 +10,26 @@ use std::{
 };
 
 use super::{Cluster, Discovery, EdsHealth, Endpoint, EndpointConfig, EndpointState, LbPolicy};
-use crate::{address::Address, stream_info::ConnectionInfo};
+use crate::{address::Address, stats::ClusterStat, stream_info::ConnectionInfo};
 
+mod consistent;
 mod priority;
+mod usable;
+
+pub use usable::Tables;
+use usable::{Usable, Version};
 
 /// What a worker keeps between two choices for one cluster.
 #[derive(Debug, Default)]
 pub struct Balancer {
-    /// Of the endpoint set and of health that `usable` was derived from.
-    version: Option<(u64, u64)>,
+    /// What `usable` was derived from.
+    version: Option<Version>,
     /// By priority.
     usable: Vec<Usable>,
     /// Next place of round robin.
     cursor: u64,
     /// Endpoints of an ORIGINAL_DST cluster, made at first use.
     original: hashbrown::HashMap<SocketAddr, Arc<Endpoint>>,
-}
-
-/// Endpoints of one priority that may be chosen.
-#[derive(Debug, Default)]
-struct Usable {
-    endpoints: Vec<Arc<Endpoint>>,
-    /// Running sums of the weights; empty where all weights are equal.
-    sums: Vec<u64>,
 }
 
 /// Most destinations that an ORIGINAL_DST cluster remembers per worker; beyond, the memory starts over.
@@ -69,21 +66,53 @@ pub fn choose(
     if let Discovery::OriginalDst { port_override, .. } = &cluster.discovery {
         return balancer.original(cluster, facts.original_destination?, *port_override);
     }
-    balancer.refresh(cluster);
-    let picked = priority::pick(&balancer.usable, |u| u.endpoints.len(), (facts.random)(), cluster)?;
-    trace.priority(picked, balancer.usable.len(), balancer.usable[picked].endpoints.len());
-    let mut chosen = balancer.within(picked, cluster.lb, facts.random)?;
-    for _ in 1..facts.max_attempts.max(1) {
+    balancer.refresh(cluster, facts.random);
+    // Equal hashes go to equal priorities too.
+    let point = match cluster.lb {
+        LbPolicy::RingHash { .. } | LbPolicy::Maglev { .. } => facts.hash,
+        _ => None,
+    };
+    let point = point.unwrap_or_else(&mut *facts.random);
+    let Some(picked) = priority::pick(&balancer.usable, |u| u.endpoints.len(), point, cluster) else {
+        // Nothing healthy is less than any threshold.
+        if cluster.lb_config.healthy_panic_threshold > 0.0 {
+            cluster.state.stats.inc(ClusterStat::LbHealthyPanic);
+        }
+        return None;
+    };
+    let usable = &balancer.usable[picked];
+    trace.priority(picked, balancer.usable.len(), usable.endpoints.len());
+    if usable.panic {
+        cluster.state.stats.inc(ClusterStat::LbHealthyPanic);
+    }
+    let mut chosen = balancer.within(picked, cluster.lb, point, 0, facts.random)?;
+    for attempt in 1..facts.max_attempts.max(1) {
         if !facts.avoid.iter().any(|tried| Arc::ptr_eq(&tried.state, &chosen.state)) {
             break;
         }
-        chosen = balancer.within(picked, cluster.lb, facts.random)?;
+        chosen = balancer.within(picked, cluster.lb, point, attempt, facts.random)?;
     }
     Some(chosen)
 }
 
-/// The address that the client meant, where an interception restored it.
-pub fn original_destination(connection: &ConnectionInfo) -> Option<SocketAddr> {
+/// The address that the client meant: where the cluster says so and the request has the header, the one that it names,
+/// else the one that an interception restored.
+pub fn original_destination(
+    cluster: &Cluster,
+    connection: &ConnectionInfo,
+    headers: Option<&http::HeaderMap>,
+) -> Option<SocketAddr> {
+    let Discovery::OriginalDst { use_http_header, .. } = &cluster.discovery else {
+        return None;
+    };
+    let named = use_http_header.as_ref().and_then(|name| headers?.get(name));
+    if let Some(named) = named {
+        let address = named.to_str().ok().and_then(|text| text.trim().parse().ok());
+        if address.is_none() {
+            cluster.state.stats.inc(ClusterStat::OriginalDstHostInvalid);
+        }
+        return address;
+    }
     connection
         .local_address_restored
         .then(|| connection.local_address.ip())
@@ -97,28 +126,32 @@ impl Balancer {
         self.original.clear();
     }
 
-    fn refresh(&mut self, cluster: &Cluster) {
+    fn refresh(&mut self, cluster: &Cluster, random: &mut dyn FnMut() -> u64) {
         let set = cluster.endpoints.load();
-        let version = (set.version, cluster.state.health_generation.load(Ordering::Acquire));
+        let version = Version {
+            endpoints: set.version,
+            health: cluster.state.health_generation.load(Ordering::Acquire),
+            config: cluster.hash,
+        };
         if self.version == Some(version) {
             return;
         }
+        if self.version.is_none() {
+            // Workers and proxies that started together must not all begin with the first host.
+            self.cursor = random();
+        }
         self.version = Some(version);
-        // While healthy hosts elsewhere can take everything, no priority panics.
-        let shares: Vec<_> = set
-            .priorities
-            .iter()
-            .map(|p| (healthy(&p.endpoints), p.endpoints.len()))
-            .collect();
-        let enough = priority::is_enough(&shares, u64::from(set.overprovisioning_factor));
-        self.usable = set
-            .priorities
-            .iter()
-            .map(|p| Usable::of(&p.endpoints, cluster, enough))
-            .collect();
+        self.usable = usable::of_priorities(&set, cluster, version);
     }
 
-    fn within(&mut self, priority: usize, policy: LbPolicy, random: &mut dyn FnMut() -> u64) -> Option<Arc<Endpoint>> {
+    fn within(
+        &mut self,
+        priority: usize,
+        policy: LbPolicy,
+        point: u64,
+        attempt: u32,
+        random: &mut dyn FnMut() -> u64,
+    ) -> Option<Arc<Endpoint>> {
         let usable = self.usable.get(priority)?;
         match policy {
             LbPolicy::LeastRequest { choices, .. } => {
@@ -129,11 +162,10 @@ impl Balancer {
             }
             LbPolicy::RoundRobin | LbPolicy::ClusterProvided => {
                 self.cursor = self.cursor.wrapping_add(1);
-                usable.by_weight(self.cursor).cloned()
+                usable.in_turn(self.cursor).cloned()
             }
-            LbPolicy::Random | LbPolicy::RingHash { .. } | LbPolicy::Maglev { .. } => {
-                usable.by_weight(random()).cloned()
-            }
+            LbPolicy::Random => usable.by_weight(random()).cloned(),
+            LbPolicy::RingHash { .. } | LbPolicy::Maglev { .. } => usable.by_hash(point, attempt).cloned(),
         }
     }
 
@@ -154,48 +186,6 @@ impl Balancer {
             })
         });
         Some(endpoint.clone())
-    }
-}
-
-fn healthy(endpoints: &[Arc<Endpoint>]) -> usize {
-    endpoints.iter().filter(|e| e.is_healthy()).count()
-}
-
-impl Usable {
-    /// Healthy endpoints; below the panic threshold all of them, for better some answers than none.
-    fn of(endpoints: &[Arc<Endpoint>], cluster: &Cluster, enough: bool) -> Self {
-        const PERCENT: f64 = 100.0;
-        let healthy: Vec<Arc<Endpoint>> = endpoints.iter().filter(|e| e.is_healthy()).cloned().collect();
-        let share = healthy.len() as f64 / endpoints.len().max(1) as f64 * PERCENT;
-        let panic = !enough && share < cluster.lb_config.healthy_panic_threshold;
-        let endpoints = match (panic, cluster.lb_config.fail_traffic_on_panic) {
-            (true, true) => Vec::new(),
-            (true, false) => endpoints.to_vec(),
-            (false, _) => healthy,
-        };
-        let even = endpoints
-            .windows(2)
-            .all(|pair| pair[0].config.weight == pair[1].config.weight);
-        let mut sum = 0;
-        let sums = endpoints.iter().map(|e| {
-            sum += u64::from(e.config.weight);
-            sum
-        });
-        let sums = if even { Vec::new() } else { sums.collect() };
-        Self { endpoints, sums }
-    }
-
-    /// The endpoint at `point` of the line on which each takes the length of its weight.
-    fn by_weight(&self, point: u64) -> Option<&Arc<Endpoint>> {
-        match self.sums.last() {
-            None => self
-                .endpoints
-                .get((point % self.endpoints.len().max(1) as u64) as usize),
-            Some(total) => {
-                let point = point % total;
-                self.endpoints.get(self.sums.partition_point(|sum| *sum <= point))
-            }
-        }
     }
 }
 

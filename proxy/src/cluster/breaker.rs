@@ -2,16 +2,16 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+    atomic::{AtomicU32, AtomicU64, Ordering},
 };
 
 use arc_swap::ArcSwapOption;
 
 use super::{Breaker, ClusterState, Limit, RetryBudget};
-use crate::stats::{ClusterStat, Group};
+use crate::stats::{ClusterStat, Group, RemainingStat};
 
 /// `envoy.config.cluster.v3.CircuitBreakers.Thresholds` of one priority.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct BreakerLimits {
     pub connections: u32,
     pub pending: u32,
@@ -19,7 +19,8 @@ pub struct BreakerLimits {
     pub retries: u32,
     pub connection_pools: u32,
     pub retry_budget: Option<RetryBudget>,
-    pub track_remaining: bool,
+    /// `cluster.<name>.circuit_breakers.<priority>.remaining_*`, with `track_remaining`.
+    pub remaining: Option<Group<RemainingStat>>,
 }
 
 /// Envoy's defaults.
@@ -32,7 +33,7 @@ impl Default for BreakerLimits {
             retries: 3,
             connection_pools: u32::MAX,
             retry_budget: None,
-            track_remaining: false,
+            remaining: None,
         }
     }
 }
@@ -47,7 +48,33 @@ impl ClusterState {
             endpoint_version: AtomicU64::new(0),
             health_generation: AtomicU64::new(0),
             ejected: AtomicU32::new(0),
+            outlier_interval_ms: AtomicU64::new(0),
+            tables: ArcSwapOption::empty(),
             added_via_api,
+        }
+    }
+}
+
+impl ClusterState {
+    /// Sets the gauges of the circuit breakers; before statistics are shown, for the counts are exact only here.
+    pub fn show_breakers(&self) {
+        use ClusterStat as S;
+        let default = [
+            S::CircuitBreakersDefaultCxOpen,
+            S::CircuitBreakersDefaultCxPoolOpen,
+            S::CircuitBreakersDefaultRqOpen,
+            S::CircuitBreakersDefaultRqPendingOpen,
+            S::CircuitBreakersDefaultRqRetryOpen,
+        ];
+        let high = [
+            S::CircuitBreakersHighCxOpen,
+            S::CircuitBreakersHighCxPoolOpen,
+            S::CircuitBreakersHighRqOpen,
+            S::CircuitBreakersHighRqPendingOpen,
+            S::CircuitBreakersHighRqRetryOpen,
+        ];
+        for (breaker, open) in self.breakers.iter().zip([default, high]) {
+            breaker.show(&self.stats, open);
         }
     }
 }
@@ -65,7 +92,7 @@ impl Breaker {
             retries: limit(limits.retries),
             connection_pools: limit(limits.connection_pools),
             retry_budget: ArcSwapOption::from_pointee(limits.retry_budget),
-            track_remaining: AtomicBool::new(limits.track_remaining),
+            remaining: ArcSwapOption::from_pointee(limits.remaining.clone()),
         }
     }
 
@@ -78,6 +105,34 @@ impl Breaker {
         store(&self.retries, limits.retries);
         store(&self.connection_pools, limits.connection_pools);
         self.retry_budget.store(limits.retry_budget.map(Arc::new));
-        self.track_remaining.store(limits.track_remaining, Ordering::Relaxed);
+        self.remaining.store(limits.remaining.clone().map(Arc::new));
+    }
+
+    /// Sets the gauges that say whether a limit is reached and, where they are tracked, how much is left.
+    fn show(&self, stats: &Group<ClusterStat>, open: [ClusterStat; 5]) {
+        let limits = [
+            &self.connections,
+            &self.connection_pools,
+            &self.requests,
+            &self.pending,
+            &self.retries,
+        ];
+        for (limit, gauge) in limits.into_iter().zip(open) {
+            // A limit of 0 refuses everything and is never reached.
+            stats.set(gauge, u64::from(limit.now() > 0 && limit.remaining() == 0));
+        }
+        let Some(remaining) = self.remaining.load_full() else {
+            return;
+        };
+        let gauges = [
+            RemainingStat::RemainingCx,
+            RemainingStat::RemainingCxPools,
+            RemainingStat::RemainingRq,
+            RemainingStat::RemainingPending,
+            RemainingStat::RemainingRetries,
+        ];
+        for (limit, gauge) in limits.into_iter().zip(gauges) {
+            remaining.set(gauge, u64::from(limit.remaining()));
+        }
     }
 }

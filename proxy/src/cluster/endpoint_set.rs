@@ -6,7 +6,8 @@ use hashbrown::HashMap;
 use serde_json::Value;
 
 use super::{
-    Cluster, Endpoint, EndpointConfig, EndpointSet, EndpointState, LocalityEndpoints, PrioritySet, TransportSockets,
+    Cluster, Discovery, EdsHealth, Endpoint, EndpointConfig, EndpointSet, EndpointState, LocalityEndpoints,
+    PrioritySet, TransportSockets, outlier,
 };
 use crate::{address::Address, config::endpoint::LoadAssignment, stats::ClusterStat, tls::UpstreamTransport};
 
@@ -58,14 +59,38 @@ pub fn apply(cluster: &Cluster, assignment: &LoadAssignment) {
         overprovisioning_factor: assignment.policy.overprovisioning_factor,
         drop_overloads: assignment.policy.drop_overloads.clone(),
     };
-    mark_removed(cluster, &old, &next);
-    let total = next.endpoints().count();
+    let left = mark_removed(cluster, &old, &next);
+    let (total, known_hosts) = (next.endpoints().count(), known.len());
     let stats = &cluster.state.stats;
     stats.set(ClusterStat::MembershipTotal, total as u64);
-    let healthy = next.endpoints().filter(|e| e.is_healthy()).count();
-    stats.set(ClusterStat::MembershipHealthy, healthy as u64);
-    stats.inc(ClusterStat::MembershipChange);
+    // Envoy sets it only where hosts change.
+    if !matches!(cluster.discovery, Discovery::Static) {
+        let heaviest = next.endpoints().map(|e| u64::from(e.config.weight)).max();
+        stats.set(ClusterStat::MaxHostWeight, heaviest.unwrap_or(0));
+    }
+    // Hosts that came are those that are neither known nor gone.
+    let changed = left > 0 || total != known_hosts;
+    if changed {
+        stats.inc(ClusterStat::MembershipChange);
+    } else if old.version > 0 {
+        stats.inc(ClusterStat::UpdateNoRebuild);
+    }
+    let default = |e: &&Arc<Endpoint>| !known.contains_key(&e.address) && cluster.transport.is_default(e);
+    let defaults = next.endpoints().filter(default).count();
+    stats.add(ClusterStat::DefaultTotalMatchCount, defaults as u64);
     cluster.endpoints.store(Arc::new(next));
+    refresh_health(cluster);
+}
+
+/// Sets the gauges of health, which ejections change too.
+pub fn refresh_health(cluster: &Cluster) {
+    let set = cluster.endpoints.load();
+    let degraded = |e: &&Arc<Endpoint>| e.is_healthy() && e.config.health == EdsHealth::Degraded;
+    let degraded = set.endpoints().filter(degraded).count();
+    let healthy = set.endpoints().filter(|e| e.is_healthy()).count();
+    let stats = &cluster.state.stats;
+    stats.set(ClusterStat::MembershipDegraded, degraded as u64);
+    stats.set(ClusterStat::MembershipHealthy, (healthy - degraded) as u64);
 }
 
 /// This version of a cluster takes the place of the one before: hosts that only that one had are gone.
@@ -75,17 +100,20 @@ pub fn replace(new: &Cluster) {
     }
 }
 
-/// Hosts that left: pools that hold connections to them close them.
-fn mark_removed(cluster: &Cluster, old: &EndpointSet, next: &EndpointSet) {
+/// Hosts that left: pools that hold connections to them close them, and they are ejected no more, for nobody else would
+/// let them back in. How many they are.
+fn mark_removed(cluster: &Cluster, old: &EndpointSet, next: &EndpointSet) -> usize {
     let stays: hashbrown::HashSet<&Address> = next.endpoints().map(|e| &e.address).collect();
+    let mut left = 0;
     for endpoint in old.endpoints() {
-        let removed = !stays.contains(&endpoint.address);
-        endpoint.state.removed.store(removed, Ordering::Relaxed);
-        // Nobody else will let it back in.
-        if removed && endpoint.state.ejected.swap(false, Ordering::AcqRel) {
-            cluster.state.ejected.fetch_sub(1, Ordering::AcqRel);
+        let leaves = !stays.contains(&endpoint.address);
+        endpoint.state.removed.store(leaves, Ordering::Relaxed);
+        if leaves {
+            left += 1;
+            outlier::forget_ejection(cluster, &endpoint.state);
         }
     }
+    left
 }
 
 impl EndpointSet {

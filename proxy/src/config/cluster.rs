@@ -93,7 +93,7 @@ fn cluster(pb: &pb::Cluster, hash: u64, added_via_api: bool, at: &At) -> Result<
         "" => Arc::clone(&name),
         alternative => alternative.into(),
     };
-    let limits = circuit_breakers::parse(pb.circuit_breakers.as_deref(), at)?;
+    let limits = circuit_breakers::parse(pb.circuit_breakers.as_deref(), &stat_name, at)?;
     let assignment = match pb.load_assignment.as_deref() {
         Some(assignment) => Some(endpoint::written(assignment, &at.field("load_assignment"))?),
         None => None,
@@ -115,7 +115,11 @@ fn cluster(pb: &pb::Cluster, hash: u64, added_via_api: bool, at: &At) -> Result<
         protocol: protocol.protocol,
         transport,
         outlier: match pb.outlier_detection.as_deref() {
-            Some(outlier) => Some(outlier_detection::parse(outlier, &at.field("outlier_detection"))?),
+            Some(outlier) => Some(outlier_detection::parse(
+                outlier,
+                &stat_name,
+                &at.field("outlier_detection"),
+            )?),
             None => None,
         },
         idle_timeout: protocol.idle_timeout,

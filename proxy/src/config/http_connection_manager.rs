@@ -48,6 +48,7 @@ pub(crate) fn parse(extension: &Extension, at: &At) -> Result<HttpConnectionMana
     Ok(HttpConnectionManager {
         stats: at.stats(Prefix::http(Arc::clone(&stat_prefix))),
         stat_prefix,
+        listener_stats: None,
         codec: codec(pb.codec_type, at)?,
         routes: routes(&pb, at)?,
         suppress_envoy_headers: filters.iter().any(|filter| match filter {

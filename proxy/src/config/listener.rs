@@ -211,6 +211,7 @@ fn socket_hash(listener: &Listener) -> u64 {
         listener.transparent,
         listener.freebind,
         listener.backlog,
+        listener.exact_balance,
     )
         .hash(&mut hasher);
     hasher.finish()

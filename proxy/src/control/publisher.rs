@@ -15,10 +15,12 @@ use crate::{
     drain::{DrainOrder, DrainStrategy},
     listener::{
         FilterChain, ListenAddress, Listener,
+        exact_balance::ExactBalance,
         socket::{self, BindError, Listening},
     },
     route::RouteConfiguration,
     snapshot::Snapshot,
+    stats::{ClusterManagerStat, Group, ListenerManagerStat, Prefix},
     worker::Shared,
 };
 
@@ -46,6 +48,8 @@ pub struct Publisher {
     draining: Vec<Weak<FilterChain>>,
     sockets: HashMap<Arc<str>, OpenSockets>,
     drain: DrainSettings,
+    cluster_stats: Group<ClusterManagerStat>,
+    listener_stats: Group<ListenerManagerStat>,
     /// The process is about to end: nothing opens any more.
     ending: bool,
     /// Replaced snapshots that some worker may still hold: dropped here, never on a worker.
@@ -64,6 +68,8 @@ impl Publisher {
     pub fn new(shared: Arc<Shared>, workers: Vec<mpsc::UnboundedSender<Command>>, drain: DrainSettings) -> Self {
         Self {
             next: Snapshot::clone(&shared.snapshot.load()),
+            cluster_stats: shared.stats.group(Prefix::root("cluster_manager.")),
+            listener_stats: shared.stats.group(Prefix::root("listener_manager.")),
             shared,
             workers,
             changed: false,
@@ -101,9 +107,27 @@ impl Publisher {
             .get(&name)
             .is_some_and(|s| s.socket_hash == listener.socket_hash);
         if listener.bind_to_port && !keeps_sockets && !self.ending {
-            self.open(&listener)?;
+            if let Err(e) = self.open(&listener) {
+                self.listener_stats.inc(ListenerManagerStat::ListenerCreateFailure);
+                return Err(e);
+            }
         } else if !listener.bind_to_port {
             self.sockets.remove(&name);
+        }
+        match &old {
+            None => {
+                self.listener_stats.inc(ListenerManagerStat::ListenerAdded);
+                // Envoy counts every worker's.
+                let workers = self.workers.len() as u64;
+                self.listener_stats
+                    .add(ListenerManagerStat::ListenerCreateSuccess, workers);
+            }
+            Some(_) => {
+                self.listener_stats.inc(ListenerManagerStat::ListenerModified);
+                if keeps_sockets {
+                    self.listener_stats.inc(ListenerManagerStat::ListenerInPlaceUpdated);
+                }
+            }
         }
         if let Some(open) = self.sockets.get(&name) {
             for (address, bound) in listener.addresses.iter_mut().zip(&open.addresses) {
@@ -132,10 +156,16 @@ impl Publisher {
         };
         let addresses = listener.addresses.iter().enumerate().map(bound).collect();
         let (stop, stopped) = watch::channel(false);
+        // One worker has nobody to hand anything to.
+        let balance = (listener.exact_balance && self.workers.len() > 1).then(|| ExactBalance::new(&self.workers));
         for (worker, sockets) in by_worker.into_iter().enumerate() {
-            let name = listener.name.clone();
-            let stop = stopped.clone();
-            self.opened.push((worker, Command::Listen { name, sockets, stop }));
+            let command = Command::Listen {
+                name: listener.name.clone(),
+                sockets,
+                balance: balance.clone(),
+                stop: stopped.clone(),
+            };
+            self.opened.push((worker, command));
         }
         self.sockets.insert(
             listener.name.clone(),
@@ -152,6 +182,7 @@ impl Publisher {
     pub fn remove_listener(&mut self, name: &str) {
         self.sockets.remove(name);
         if let Some(listener) = self.next.listeners.remove(name) {
+            self.listener_stats.inc(ListenerManagerStat::ListenerRemoved);
             self.replaced.extend(listener.chains().cloned());
             self.readdressed = true;
             self.changed = true;
@@ -168,12 +199,19 @@ impl Publisher {
     }
 
     pub fn set_cluster(&mut self, cluster: Arc<Cluster>) {
-        self.next.clusters.insert(cluster.name.clone(), cluster);
+        let old = self.next.clusters.insert(cluster.name.clone(), cluster);
+        self.cluster_stats.inc(match old {
+            None => ClusterManagerStat::ClusterAdded,
+            Some(_) => ClusterManagerStat::ClusterModified,
+        });
         self.changed = true;
     }
 
     pub fn remove_cluster(&mut self, name: &str) {
-        self.changed |= self.next.clusters.remove(name).is_some();
+        if self.next.clusters.remove(name).is_some() {
+            self.cluster_stats.inc(ClusterManagerStat::ClusterRemoved);
+            self.changed = true;
+        }
     }
 
     pub fn set_runtime(&mut self, runtime: Arc<serde_json::Map<String, serde_json::Value>>) {
@@ -190,6 +228,11 @@ impl Publisher {
             self.next.index_addresses();
         }
         self.next.version += 1;
+        let (clusters, listeners) = (&self.next.clusters, &self.next.listeners);
+        self.cluster_stats
+            .set(ClusterManagerStat::ActiveClusters, clusters.len() as u64);
+        self.listener_stats
+            .set(ListenerManagerStat::TotalListenersActive, listeners.len() as u64);
         let old = self.shared.snapshot.swap(Arc::new(self.next.clone()));
         self.retired.push(old);
         for worker in &self.workers {
@@ -210,9 +253,21 @@ impl Publisher {
         self.drop_retired();
     }
 
+    /// How many resources wait for what they need.
+    pub fn set_warming(&self, clusters: usize, listeners: usize) {
+        self.cluster_stats
+            .set(ClusterManagerStat::WarmingClusters, clusters as u64);
+        self.listener_stats
+            .set(ListenerManagerStat::TotalListenersWarming, listeners as u64);
+    }
+
     /// Drops replaced snapshots that nobody else holds any more; call it now and then.
     pub fn drop_retired(&mut self) {
         self.retired.retain(|old| Arc::strong_count(old) > 1);
+        self.draining.retain(|chain| chain.strong_count() > 0);
+        let draining = self.draining.len() as u64;
+        self.listener_stats
+            .set(ListenerManagerStat::TotalFilterChainsDraining, draining);
     }
 
     /// Drains listeners for which `which` holds. `close`: sockets close now; otherwise they keep accepting, and their

@@ -5,6 +5,7 @@
 
 use std::{
     cell::RefCell,
+    hash::{BuildHasher, Hasher, RandomState},
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
@@ -372,7 +373,7 @@ impl Resources {
     pub fn housekeep(&mut self) {
         self.publisher.drop_retired();
         for cluster in self.publisher.next().clusters.values() {
-            outlier::tick(cluster);
+            outlier::tick(cluster, RandomState::new().build_hasher().finish());
         }
         let now = Instant::now();
         let (drained, retiring) = std::mem::take(&mut self.retiring)

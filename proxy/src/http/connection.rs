@@ -12,8 +12,11 @@ use std::{
 use bytes::BytesMut;
 use tokio::io::AsyncReadExt;
 
+mod counted;
 mod http1;
 mod http2;
+
+pub use counted::Counted;
 
 use super::{
     CodecType, HttpConnectionManager,
@@ -36,6 +39,7 @@ struct Connection {
     worker: Rc<Worker>,
     manager: Arc<HttpConnectionManager>,
     info: Rc<ConnectionInfo>,
+    counted: Counted,
 }
 
 /// Serves a connection until it closes.
@@ -45,15 +49,19 @@ pub async fn serve(
     info: Rc<ConnectionInfo>,
     mut stream: io::Stream,
     mut drain: DrainWatch,
+    counted: Counted,
 ) {
-    let connection = Connection { worker, manager, info };
+    let connection = Connection {
+        worker,
+        manager,
+        info,
+        counted,
+    };
     let chosen = connection.hear(connection.choose_codec(&mut stream), &mut drain).await;
     let Some(http2) = chosen.flatten() else {
         return;
     };
     let stats = &connection.manager.stats;
-    stats.inc(HttpStat::DownstreamCxTotal);
-    stats.gauge_add(HttpStat::DownstreamCxActive, 1);
     if http2 {
         stats.inc(HttpStat::DownstreamCxHttp2Total);
         stats.gauge_add(HttpStat::DownstreamCxHttp2Active, 1);
@@ -71,9 +79,6 @@ pub async fn serve(
             .stats
             .gauge_add(HttpStat::DownstreamCxHttp1Active, -1);
     }
-    let stats = &connection.manager.stats;
-    stats.gauge_add(HttpStat::DownstreamCxActive, -1);
-    stats.inc(HttpStat::DownstreamCxDestroy);
 }
 
 /// What ended the wait for a request.

@@ -2,15 +2,15 @@
 
 use std::{
     cell::RefCell,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use super::{ServerHeader, codec::CodecError, filter::router::Plan, message::ResponseHead, stream::Stream};
+use super::{HttpConnectionManager, ServerHeader, codec::CodecError, message::ResponseHead, stream::Stream};
 use crate::{
     route,
-    stats::{ClusterStat, Group, HttpStat},
+    stats::{HttpStat, ListenerHttpStat},
 };
 
 const UPSTREAM_SERVICE_TIME: HeaderName = HeaderName::from_static("x-envoy-upstream-service-time");
@@ -113,32 +113,19 @@ fn date() -> HeaderValue {
     })
 }
 
-/// `http.<prefix>.downstream_rq_Nxx`.
-pub fn count_code(stats: &Group<HttpStat>, code: u16) {
-    let class = match code / 100 {
-        1 => HttpStat::DownstreamRq1xx,
-        2 => HttpStat::DownstreamRq2xx,
-        3 => HttpStat::DownstreamRq3xx,
-        4 => HttpStat::DownstreamRq4xx,
-        _ => HttpStat::DownstreamRq5xx,
+/// `http.<prefix>.downstream_rq_Nxx`, and the same of the listener.
+pub fn count_code(manager: &HttpConnectionManager, code: u16) {
+    let (of_manager, of_listener) = match code / 100 {
+        1 => (HttpStat::DownstreamRq1xx, ListenerHttpStat::DownstreamRq1xx),
+        2 => (HttpStat::DownstreamRq2xx, ListenerHttpStat::DownstreamRq2xx),
+        3 => (HttpStat::DownstreamRq3xx, ListenerHttpStat::DownstreamRq3xx),
+        4 => (HttpStat::DownstreamRq4xx, ListenerHttpStat::DownstreamRq4xx),
+        _ => (HttpStat::DownstreamRq5xx, ListenerHttpStat::DownstreamRq5xx),
     };
-    stats.inc(class);
-}
-
-/// `cluster.<name>.upstream_rq_*` of a response that came from the cluster.
-pub(super) fn count_upstream(plan: &Plan, head: &ResponseHead, taken: Duration) {
-    let stats = &plan.cluster.state.stats;
-    let code = head.status.as_u16();
-    stats.inc(ClusterStat::UpstreamRqCompleted);
-    stats.inc_code(ClusterStat::UpstreamRqCode, code);
-    stats.inc_code(ClusterStat::ExternalUpstreamRqCode, code);
-    let class = match code / 100 {
-        1 => ClusterStat::UpstreamRq1xx,
-        2 => ClusterStat::UpstreamRq2xx,
-        3 => ClusterStat::UpstreamRq3xx,
-        4 => ClusterStat::UpstreamRq4xx,
-        _ => ClusterStat::UpstreamRq5xx,
-    };
-    stats.inc(class);
-    stats.record(ClusterStat::UpstreamRqTime, taken.as_millis() as u64);
+    manager.stats.inc(of_manager);
+    manager.stats.inc(HttpStat::DownstreamRqCompleted);
+    if let Some(stats) = &manager.listener_stats {
+        stats.inc(of_listener);
+        stats.inc(ListenerHttpStat::DownstreamRqCompleted);
+    }
 }

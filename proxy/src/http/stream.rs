@@ -240,8 +240,7 @@ impl<'a> Stream<'a> {
         let stats = &self.manager.stats;
         self.active = None;
         if let Some(code) = self.info.response_code.filter(|code| *code != 0) {
-            response::count_code(stats, code);
-            stats.inc(HttpStat::DownstreamRqCompleted);
+            response::count_code(self.manager, code);
         }
         stats.record(HttpStat::DownstreamRqTime, (now - self.info.start).as_millis() as u64);
         if !self.manager.access_log.is_empty() {

@@ -10,12 +10,16 @@ use std::{
 };
 
 use tokio::{
-    net::{TcpListener, UnixListener},
+    net::{TcpListener, TcpStream, UnixListener, UnixStream},
     sync::watch,
 };
 
-use super::{connection, socket::Listening};
-use crate::{address::Address, io::Socket, worker::Worker};
+use super::{
+    connection,
+    exact_balance::{ExactBalance, Place},
+    socket::Listening,
+};
+use crate::{address::Address, control::Command, io::Socket, worker::Worker};
 
 /// Pause after an accept that failed for want of descriptors or memory: retrying at once would spin (EMFILE).
 const BACK_OFF: Duration = Duration::from_millis(100);
@@ -28,25 +32,110 @@ pub fn spawn(
     worker: &Rc<Worker>,
     name: Arc<str>,
     listening: Listening,
+    balance: Option<Arc<ExactBalance>>,
     mut stop: watch::Receiver<bool>,
 ) -> io::Result<()> {
     let acceptor = Acceptor::new(listening)?;
     let worker = worker.clone();
     tokio::task::spawn_local(async move {
         tokio::select! {
-            () = acceptor.run(&worker, &name) => {}
-            _ = stop.wait_for(|stop| *stop) => acceptor.take_waiting(&worker, &name).await,
+            () = acceptor.run(&worker, &name, balance.as_ref()) => {}
+            _ = stop.wait_for(|stop| *stop) => acceptor.take_waiting(&worker, &name, balance.as_ref()).await,
         }
     });
     Ok(())
 }
 
+/// An accepted connection that nobody serves yet.
+struct Arrived {
+    listener: Arc<str>,
+    socket: Socket,
+    local: Address,
+    remote: Address,
+}
+
+/// The same on its way to another worker.
+#[derive(Debug)]
+pub struct HandedOver {
+    listener: Arc<str>,
+    socket: Detached,
+    local: Address,
+    remote: Address,
+    place: Place,
+}
+
+/// A socket that no runtime watches.
+#[derive(Debug)]
+enum Detached {
+    Tcp(std::net::TcpStream),
+    Unix(std::os::unix::net::UnixStream),
+}
+
+impl Arrived {
+    fn serve(self, worker: &Rc<Worker>, place: Option<Place>) {
+        let connection = connection::handle(worker.clone(), self.listener, self.socket, self.local, self.remote);
+        tokio::task::spawn_local(async move {
+            connection.await;
+            drop(place);
+        });
+    }
+
+    fn hand_over(self, place: Place) {
+        let detached = match self.socket {
+            Socket::Tcp(stream) => stream.into_std().map(Detached::Tcp),
+            Socket::Unix(stream) => stream.into_std().map(Detached::Unix),
+        };
+        match detached {
+            Ok(socket) => place.hand_over(|place| {
+                Command::Serve(HandedOver {
+                    listener: self.listener,
+                    socket,
+                    local: self.local,
+                    remote: self.remote,
+                    place,
+                })
+            }),
+            Err(e) => tracing::warn!(listener = &*self.listener, "cannot hand a connection over: {e}"),
+        }
+    }
+}
+
+impl HandedOver {
+    /// Serves the connection on the worker that it was handed to.
+    ///
+    /// # Errors
+    /// Where the socket cannot be registered with the runtime.
+    pub fn serve(self, worker: &Rc<Worker>) -> io::Result<()> {
+        let socket = match self.socket {
+            Detached::Tcp(stream) => Socket::Tcp(TcpStream::from_std(stream)?),
+            Detached::Unix(stream) => Socket::Unix(UnixStream::from_std(stream)?),
+        };
+        let arrived = Arrived {
+            listener: self.listener,
+            socket,
+            local: self.local,
+            remote: self.remote,
+        };
+        arrived.serve(worker, Some(self.place));
+        Ok(())
+    }
+}
+
 /// A socket with its own address and the peer's.
 type Accepted = (Socket, Address, Address);
 
-fn serve(worker: &Rc<Worker>, name: &Arc<str>, (socket, local, remote): Accepted) {
-    let connection = connection::handle(worker.clone(), name.clone(), socket, local, remote);
-    tokio::task::spawn_local(connection);
+/// Serves a connection here, or where fewer are.
+fn serve(worker: &Rc<Worker>, name: &Arc<str>, balance: Option<&Arc<ExactBalance>>, (socket, local, remote): Accepted) {
+    let arrived = Arrived {
+        listener: name.clone(),
+        socket,
+        local,
+        remote,
+    };
+    match balance.map(|balance| balance.place(worker.index)) {
+        Some(place) if place.worker != worker.index => arrived.hand_over(place),
+        place => arrived.serve(worker, place),
+    }
 }
 
 enum Acceptor {
@@ -69,10 +158,10 @@ impl Acceptor {
         })
     }
 
-    async fn run(&self, worker: &Rc<Worker>, name: &Arc<str>) {
+    async fn run(&self, worker: &Rc<Worker>, name: &Arc<str>, balance: Option<&Arc<ExactBalance>>) {
         loop {
             match self.accept().await {
-                Ok(accepted) => serve(worker, name, accepted),
+                Ok(accepted) => serve(worker, name, balance, accepted),
                 Err(e) => {
                     if !is_transient(&e) {
                         tracing::warn!(listener = &**name, "accept failed, trying again in {BACK_OFF:?}: {e}");
@@ -84,9 +173,9 @@ impl Acceptor {
     }
 
     /// Clients that the kernel has accepted for this socket would be reset with it.
-    async fn take_waiting(&self, worker: &Rc<Worker>, name: &Arc<str>) {
+    async fn take_waiting(&self, worker: &Rc<Worker>, name: &Arc<str>, balance: Option<&Arc<ExactBalance>>) {
         while let Poll::Ready(Ok(accepted)) = poll_fn(|cx| Poll::Ready(self.poll_accept(cx))).await {
-            serve(worker, name, accepted);
+            serve(worker, name, balance, accepted);
         }
     }
 

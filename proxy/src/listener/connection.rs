@@ -18,10 +18,10 @@ use crate::{
     http,
     io::{Raw, Socket, Stream},
     snapshot::Snapshot,
-    stats::{Group, ListenerStat, SslStat},
+    stats::{Group, ListenerStat, SslSocketFactoryStat},
     stream_info::{ConnectionInfo, StreamInfo, TlsInfo},
     tcp,
-    tls::DownstreamTls,
+    tls::{self, DownstreamTls},
     worker::Worker,
 };
 
@@ -29,6 +29,9 @@ use crate::{
 pub async fn handle(worker: Rc<Worker>, listener: Arc<str>, socket: Socket, local: Address, remote: Address) {
     let snapshot = worker.snapshot();
     let Some(listener) = snapshot.listeners.get(&listener).cloned() else {
+        return;
+    };
+    let Some(_admitted) = Admitted::new(&worker, &listener, &snapshot.runtime) else {
         return;
     };
     let start = Instant::now();
@@ -42,25 +45,78 @@ pub async fn handle(worker: Rc<Worker>, listener: Arc<str>, socket: Socket, loca
     };
     let (listener, accepted) = hand_off(&snapshot, listener, accepted);
     drop(snapshot);
-    let stats = &listener.stats;
-    stats.inc(ListenerStat::DownstreamCxTotal);
-    stats.gauge_add(ListenerStat::DownstreamCxActive, 1);
-    let _closed = Closed {
-        stats: stats.clone(),
-        start,
-    };
     if let Some(ready) = accepted.prepare(&worker, &listener).await {
         ready.serve(worker).await;
     }
 }
 
-/// Counts the connection's end, however it comes.
-struct Closed {
-    stats: Group<ListenerStat>,
-    start: Instant,
+/// A place under the limits of connections, given up when dropped. One beyond them is closed before a byte is read, so
+/// that a flood costs no memory.
+struct Admitted {
+    worker: Rc<Worker>,
+    /// Under the limit of all listeners.
+    counted: bool,
 }
 
-impl Drop for Closed {
+impl Admitted {
+    fn new(worker: &Rc<Worker>, listener: &Listener, runtime: &Runtime) -> Option<Self> {
+        let stats = &listener.stats;
+        if !runtime.is_empty() {
+            // Envoy's only way to limit one listener.
+            let key = format!("envoy.resource_limits.listener.{}.connection_limit", listener.name);
+            let limit = runtime.get(&key).and_then(serde_json::Value::as_u64);
+            if limit.is_some_and(|limit| stats.value(ListenerStat::DownstreamCxActive) >= limit) {
+                stats.inc(ListenerStat::DownstreamCxOverflow);
+                return None;
+            }
+        }
+        let counted = !listener.ignore_global_conn_limit;
+        if counted && !worker.shared.downstream_connections.try_take() {
+            stats.inc(ListenerStat::DownstreamGlobalCxOverflow);
+            return None;
+        }
+        Some(Self {
+            worker: worker.clone(),
+            counted,
+        })
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        if self.counted {
+            self.worker.shared.downstream_connections.give_back();
+        }
+    }
+}
+
+type Runtime = serde_json::Map<String, serde_json::Value>;
+
+/// Counts a connection that a filter chain took, and its end, however it comes.
+struct Counted {
+    stats: Group<ListenerStat>,
+    start: Instant,
+    /// What the connection manager counts, where one serves it.
+    http: Option<http::connection::Counted>,
+}
+
+impl Counted {
+    fn new(listener: &Listener, chain: &FilterChain, start: Instant) -> Self {
+        listener.stats.inc(ListenerStat::DownstreamCxTotal);
+        listener.stats.gauge_add(ListenerStat::DownstreamCxActive, 1);
+        let http = match &chain.filter {
+            NetworkFilter::Http(manager) => Some(http::connection::Counted::new(manager, chain.tls.is_some())),
+            NetworkFilter::Tcp(_) | NetworkFilter::None => None,
+        };
+        Self {
+            stats: listener.stats.clone(),
+            start,
+            http,
+        }
+    }
+}
+
+impl Drop for Counted {
     fn drop(&mut self) {
         self.stats.gauge_add(ListenerStat::DownstreamCxActive, -1);
         self.stats.inc(ListenerStat::DownstreamCxDestroy);
@@ -153,12 +209,18 @@ impl Accepted {
             return None;
         };
         info.filter_chain_name = chain.name.clone();
+        let counted = Counted::new(listener, &chain, self.start);
         let drain = chain.drain.watch();
         let raw = Raw::new(self.socket, peek.into_bytes());
         let stream = match &chain.tls {
             None => Stream::plain(raw),
             Some(tls) => {
-                let stream = Box::pin(terminate(&chain, tls, listener, raw)).await?;
+                let Some(stream) = Box::pin(terminate(&chain, tls, listener, raw)).await else {
+                    if let Some(http) = &counted.http {
+                        http.ended_by_peer();
+                    }
+                    return None;
+                };
                 info.tls = Some(Arc::new(stream.1));
                 Stream::tls(stream.0)
             }
@@ -168,6 +230,7 @@ impl Accepted {
             info: Rc::new(info),
             stream,
             drain,
+            counted,
         })
     }
 
@@ -209,11 +272,12 @@ impl Accepted {
 /// Terminates TLS under the chain's `transport_socket_connect_timeout`.
 async fn terminate(
     chain: &FilterChain,
-    tls: &DownstreamTls,
+    own: &DownstreamTls,
     listener: &Listener,
     raw: Raw,
 ) -> Option<(certs::TlsStream<Raw>, TlsInfo)> {
-    let Some(context) = tls.context.load_full() else {
+    let Some(context) = own.context.load_full() else {
+        own.factory.inc(SslSocketFactoryStat::DownstreamContextSecretsNotReady);
         tracing::warn!(
             listener = &*listener.name,
             filter_chain = &*chain.name,
@@ -236,29 +300,18 @@ async fn terminate(
     };
     match outcome {
         Ok(stream) => {
-            tls.count(&stream);
-            let own = context.identities().first();
-            let info = TlsInfo::of(&stream, own, chain.keeps_client_chain());
+            tls::count_handshake(&own.stats, &stream);
+            let identity = context.identities().first();
+            let info = TlsInfo::of(&stream, identity, chain.keeps_client_chain());
             Some((stream, info))
         }
         Err(e) => {
             if let Some(stat) = e.stat() {
-                tls.stats.inc(ssl_stat(stat));
+                own.stats.inc(tls::failure_stat(stat));
             }
             tracing::debug!(listener = &*listener.name, "downstream TLS handshake failed: {e}");
             None
         }
-    }
-}
-
-/// Which counter a failed handshake goes under.
-pub fn ssl_stat(stat: certs::FailureStat) -> SslStat {
-    match stat {
-        certs::FailureStat::FailVerifyNoCert => SslStat::FailVerifyNoCert,
-        certs::FailureStat::FailVerifyError => SslStat::FailVerifyError,
-        certs::FailureStat::FailVerifySan => SslStat::FailVerifySan,
-        certs::FailureStat::FailVerifyCertHash => SslStat::FailVerifyCertHash,
-        certs::FailureStat::ConnectionError => SslStat::ConnectionError,
     }
 }
 
@@ -283,18 +336,20 @@ struct Ready {
     info: Rc<ConnectionInfo>,
     stream: Stream,
     drain: DrainWatch,
+    counted: Counted,
 }
 
 impl Ready {
-    async fn serve(self, worker: Rc<Worker>) {
-        match &self.chain.filter {
-            NetworkFilter::Http(manager) => {
-                http::connection::serve(worker, manager.clone(), self.info, self.stream, self.drain).await;
+    async fn serve(mut self, worker: Rc<Worker>) {
+        match (&self.chain.filter, self.counted.http.take()) {
+            (NetworkFilter::Http(manager), Some(counted)) => {
+                let manager = manager.clone();
+                http::connection::serve(worker, manager, self.info, self.stream, self.drain, counted).await;
             }
-            NetworkFilter::Tcp(proxy) => {
+            (NetworkFilter::Tcp(proxy), _) => {
                 tcp::proxy::serve(worker, proxy.clone(), self.info, self.stream, self.drain).await;
             }
-            NetworkFilter::None => {}
+            (NetworkFilter::Http(_) | NetworkFilter::None, _) => {}
         }
     }
 }

@@ -5,7 +5,7 @@ use std::{io, net::TcpListener, os::unix::net::UnixListener};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::{ListenAddress, Listener};
+use super::{ListenAddress, Listener, SocketState};
 use crate::address::Address;
 
 /// One bound and listening socket.
@@ -156,14 +156,23 @@ fn bind_tcp(listener: &Listener, address: &ListenAddress, to: std::net::SocketAd
             socket.set_freebind_v4(true)?
         }
     }
-    for option in &listener.socket_options {
-        crate::sys::set_socket_option(&socket, option)?;
+    let set = |state: SocketState| {
+        let due = listener.socket_options.iter().filter(|option| option.state == state);
+        due.map(|option| crate::sys::set_socket_option(&socket, option))
+            .collect::<io::Result<()>>()
+    };
+    if let Some(keepalive) = &listener.tcp_keepalive {
+        // Accepted sockets inherit it.
+        socket.set_tcp_keepalive(&keepalive.for_socket())?;
     }
+    set(SocketState::Prebind)?;
     socket.bind(&to.into())?;
+    set(SocketState::Bound)?;
     if let Some(queue) = listener.tcp_fast_open_queue {
         crate::sys::set_tcp_fast_open(&socket, queue)?;
     }
     socket.listen(listener.backlog.min(i32::MAX as u32) as i32)?;
+    set(SocketState::Listening)?;
     Ok(socket.into())
 }
 

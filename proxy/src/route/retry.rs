@@ -223,13 +223,6 @@ impl RetryState {
         }
     }
 
-    /// Counts a final answer that retries brought about.
-    pub fn count_success(&self, cluster: &Cluster, status: StatusCode) {
-        if self.done > 0 && !status.is_server_error() {
-            cluster.state.stats.inc(ClusterStat::UpstreamRqRetrySuccess);
-        }
-    }
-
     /// Full jitter over an exponentially growing interval: Envoy's `JitteredExponentialBackOffStrategy`.
     fn back_off(&self, random: u64) -> Duration {
         /// Beyond this many doublings every configured maximum is reached.

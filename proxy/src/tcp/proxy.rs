@@ -19,6 +19,7 @@ use crate::{
     failure::{ResetReason, ResponseFlags},
     format::Facts,
     io::Stream,
+    route::action::{HashInput, HashPolicy},
     stats::{ClusterStat, TcpStat},
     stream_info::{ConnectionInfo, StreamInfo},
     upstream::{
@@ -39,7 +40,7 @@ pub async fn serve(
     let stats = &proxy.stats;
     stats.inc(TcpStat::DownstreamCxTotal);
     let mut info = StreamInfo::new(connection);
-    if let Some((cluster, upstream, _open)) = establish(&worker, &proxy, &mut info).await {
+    if let Some((cluster, upstream, open)) = establish(&worker, &proxy, &mut info).await {
         let mut up = upstream.stream;
         let limits = copy::Limits {
             idle: proxy.idle_timeout,
@@ -56,6 +57,10 @@ pub async fn serve(
             })
             .await
         };
+        if matches!(ended, copy::Ended::Closed | copy::Ended::Failed) {
+            open.ended_by_peer();
+        }
+        drop(open);
         match ended {
             copy::Ended::Idle => stats.inc(TcpStat::IdleTimeout),
             copy::Ended::Deadline => stats.inc(TcpStat::MaxDownstreamConnectionDuration),
@@ -72,7 +77,6 @@ pub async fn serve(
             .state
             .stats
             .add(ClusterStat::UpstreamCxRxBytesTotal, copied.down);
-        cluster.state.stats.inc(ClusterStat::UpstreamCxDestroy);
     } else {
         // The client sees an orderly end; the reason stands in the log.
         let _ = down.shutdown().await;
@@ -100,10 +104,10 @@ async fn establish(
     let local = worker.local_cluster(&cluster);
     for _ in 0..proxy.max_connect_attempts.max(1) {
         let facts = balance::Facts {
-            hash: None,
+            hash: source_hash(proxy, &info.connection),
             avoid: &[],
             max_attempts: 1,
-            original_destination: balance::original_destination(&info.connection),
+            original_destination: balance::original_destination(&cluster, &info.connection, None),
             random: &mut || worker.random(),
         };
         let chosen = balance::choose(&cluster, &mut local.balancer.borrow_mut(), facts, &mut ());
@@ -127,30 +131,51 @@ async fn establish(
             return None;
         };
         let open = OpenConnection::new(&endpoint.state, permit);
+        let stats = &cluster.state.stats;
+        stats.inc(ClusterStat::UpstreamRqPendingTotal);
         match connect::connect(&cluster, &endpoint, &ConnectOptions::default()).await {
             Ok(connected) => {
+                stats.inc(ClusterStat::UpstreamRqTotal);
+                open.busy(true);
+                outlier::report(&cluster, &endpoint, outlier::Seen::Connected, worker.random());
                 info.upstream.local_address.clone_from(&connected.local_address);
                 info.upstream.tls.clone_from(&connected.tls);
                 info.upstream.connection_id = worker.shared.connection_ids.fetch_add(1, Ordering::Relaxed);
                 info.times.upstream_connect = Some((connected.started, connected.finished));
                 return Some((cluster, connected, open));
             }
-            Err(failure) => note_failure(&cluster, &endpoint, failure, info),
+            Err(failure) => {
+                if failure.reason != ResetReason::ConnectTimeout {
+                    open.ended_by_peer();
+                }
+                stats.inc(ClusterStat::UpstreamRqPendingFailureEject);
+                note_failure(&cluster, &endpoint, failure, info, worker.random());
+            }
         }
     }
     cluster.state.stats.inc(ClusterStat::UpstreamCxConnectAttemptsExceeded);
     None
 }
 
-fn note_failure(cluster: &Cluster, endpoint: &Endpoint, failure: ConnectFailure, info: &mut StreamInfo) {
+fn note_failure(cluster: &Cluster, endpoint: &Endpoint, failure: ConnectFailure, info: &mut StreamInfo, random: u64) {
     let seen = match failure.reason {
         ResetReason::ConnectTimeout => outlier::Seen::Timeout,
         reason => outlier::Seen::Reset(reason),
     };
-    outlier::report(cluster, endpoint, seen);
+    outlier::report(cluster, endpoint, seen, random);
     info.flags.insert(ResponseFlags::UPSTREAM_CONNECTION_FAILURE);
     info.upstream.transport_failure = failure.transport;
     info.failure = Some(failure.sentence.into());
+}
+
+/// `hash_policy`: by the source address is the one that a connection has.
+fn source_hash(proxy: &TcpProxy, connection: &ConnectionInfo) -> Option<u64> {
+    let by_source = |policy: &HashPolicy| matches!(policy.input, HashInput::SourceIp);
+    let source = connection
+        .remote_address
+        .ip()
+        .filter(|_| proxy.hash_policy.iter().any(by_source))?;
+    Some(xxhash_rust::xxh64::xxh64(source.ip().to_string().as_bytes(), 0))
 }
 
 /// The cluster, by weight where several are configured.

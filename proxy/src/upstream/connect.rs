@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use socket2::{Domain, Protocol as IpProtocol, Socket as Socket2, TcpKeepalive as Keepalive, Type};
+use socket2::{Domain, Protocol as IpProtocol, Socket as Socket2, Type};
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
 
 use crate::{
@@ -17,9 +17,9 @@ use crate::{
     cluster::{Cluster, Endpoint},
     failure::ResetReason,
     io::{Raw, Socket, Stream},
-    stats::{ClusterStat, SslStat},
+    stats::ClusterStat,
     stream_info::TlsInfo,
-    tls::UpstreamTransport,
+    tls::{self, UpstreamTransport},
 };
 
 /// What of a request or downstream connection shapes the connection itself; part of the pool key.
@@ -147,17 +147,7 @@ async fn open_tcp(cluster: &Cluster, to: SocketAddr) -> io::Result<TcpStream> {
     )?;
     socket.set_tcp_nodelay(true)?;
     if let Some(k) = &cluster.tcp_keepalive {
-        let mut keepalive = Keepalive::new();
-        if let Some(time) = k.time {
-            keepalive = keepalive.with_time(time);
-        }
-        if let Some(interval) = k.interval {
-            keepalive = keepalive.with_interval(interval);
-        }
-        if let Some(probes) = k.probes {
-            keepalive = keepalive.with_retries(probes);
-        }
-        socket.set_tcp_keepalive(&keepalive)?;
+        socket.set_tcp_keepalive(&k.for_socket())?;
     }
     for option in &cluster.socket_options {
         crate::sys::set_socket_option(&socket, option)?;
@@ -193,10 +183,10 @@ async fn secure(
     options: &ConnectOptions,
     raw: Raw,
 ) -> Result<(Stream, Option<Arc<TlsInfo>>), ConnectFailure> {
-    let UpstreamTransport::Tls(tls) = &endpoint.transport else {
+    let UpstreamTransport::Tls(own) = &endpoint.transport else {
         return Ok((Stream::plain(raw), None));
     };
-    let Some(context) = tls.context.load_full() else {
+    let Some(context) = own.context.load_full() else {
         return Err(ConnectFailure {
             reason: ResetReason::ConnectFailure,
             transport: Some("TLS_error:_Secret_is_not_supplied_by_SDS".into()),
@@ -211,12 +201,14 @@ async fn secure(
     };
     match context.connect(raw, wanted).await {
         Ok(stream) => {
-            tls.stats.inc(SslStat::Handshake);
+            tls::count_handshake(&own.stats, &stream);
             let info = TlsInfo::of(&stream, context.identity(), false);
             Ok((Stream::tls(stream), Some(Arc::new(info))))
         }
         Err(e) => {
-            tls.stats.inc(SslStat::ConnectionError);
+            if let Some(stat) = e.stat() {
+                own.stats.inc(tls::failure_stat(stat));
+            }
             Err(ConnectFailure {
                 reason: ResetReason::ConnectFailure,
                 transport: Some(e.envoy_reason().into()),

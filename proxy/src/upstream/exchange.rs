@@ -131,7 +131,14 @@ impl Exchange {
     /// The next head: informational ones first, then the final one and whether the response ends with it.
     pub fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<(ResponseHead, bool), CodecError>> {
         match &mut self.side {
-            Side::Http1(c) => open(c)?.codec.poll_head(cx),
+            Side::Http1(c) => {
+                let connection = open(c)?;
+                let polled = connection.codec.poll_head(cx);
+                if let Poll::Ready(Err(_)) = &polled {
+                    connection.broken_by_peer();
+                }
+                polled
+            }
             Side::Http2 { stream, .. } => stream.poll_head(cx),
             Side::Tunnel(c) => c.codec.poll_head(),
         }
@@ -139,7 +146,14 @@ impl Exchange {
 
     pub fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Incoming, CodecError>> {
         match &mut self.side {
-            Side::Http1(c) => open(c)?.codec.poll_body(cx),
+            Side::Http1(c) => {
+                let connection = open(c)?;
+                let polled = connection.codec.poll_body(cx);
+                if let Poll::Ready(Err(_)) = &polled {
+                    connection.broken_by_peer();
+                }
+                polled
+            }
             Side::Http2 { stream, .. } => stream.poll_body(cx),
             Side::Tunnel(c) => c.codec.poll_body(cx),
         }

@@ -1,6 +1,10 @@
 //! Places under circuit breakers' limits, given back when dropped.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    cell::Cell,
+    sync::{Arc, atomic::Ordering},
+    time::Instant,
+};
 
 use crate::{
     cluster::{Breaker, ClusterState, EndpointState, Limit, Priority},
@@ -66,7 +70,8 @@ impl Permit {
         if !limit(cluster.breaker(priority), resource).try_take() {
             let overflow = match resource {
                 Resource::Connection => ClusterStat::UpstreamCxOverflow,
-                Resource::Pending | Resource::Request => ClusterStat::UpstreamRqPendingOverflow,
+                Resource::Pending => ClusterStat::UpstreamRqPendingOverflow,
+                Resource::Request => ClusterStat::UpstreamRqActiveOverflow,
                 Resource::Retry => ClusterStat::UpstreamRqRetryOverflow,
             };
             cluster.stats.inc(overflow);
@@ -133,11 +138,15 @@ impl Drop for ActiveRequest {
     }
 }
 
-/// An open connection to an endpoint.
+/// An open connection to an endpoint, or one that is being opened; counts how it ended when it is dropped.
 #[derive(Debug)]
 pub struct OpenConnection {
     endpoint: Arc<EndpointState>,
-    _permit: Permit,
+    permit: Permit,
+    since: Instant,
+    by_peer: Cell<bool>,
+    /// Requests are under way, which the end cuts.
+    busy: Cell<bool>,
 }
 
 impl OpenConnection {
@@ -145,13 +154,44 @@ impl OpenConnection {
         endpoint.active_connections.fetch_add(1, Ordering::Relaxed);
         Self {
             endpoint: endpoint.clone(),
-            _permit: permit,
+            permit,
+            since: Instant::now(),
+            by_peer: Cell::new(false),
+            busy: Cell::new(false),
         }
+    }
+
+    /// The peer ended it, or let it not come about.
+    pub fn ended_by_peer(&self) {
+        self.by_peer.set(true);
+    }
+
+    /// It idled longer than the cluster allows.
+    pub fn idled_out(&self) {
+        self.permit.cluster.stats.inc(ClusterStat::UpstreamCxIdleTimeout);
+    }
+
+    /// Whether an end would cut a request.
+    pub fn busy(&self, busy: bool) {
+        self.busy.set(busy);
     }
 }
 
 impl Drop for OpenConnection {
     fn drop(&mut self) {
+        use ClusterStat as S;
+        let stats = &self.permit.cluster.stats;
+        let (ended, with_requests) = match self.by_peer.get() {
+            true => (S::UpstreamCxDestroyRemote, S::UpstreamCxDestroyRemoteWithActiveRq),
+            false => (S::UpstreamCxDestroyLocal, S::UpstreamCxDestroyLocalWithActiveRq),
+        };
+        stats.inc(S::UpstreamCxDestroy);
+        stats.inc(ended);
+        if self.busy.get() {
+            stats.inc(S::UpstreamCxDestroyWithActiveRq);
+            stats.inc(with_requests);
+        }
+        stats.record(S::UpstreamCxLengthMs, self.since.elapsed().as_millis() as u64);
         self.endpoint.active_connections.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -4,7 +4,7 @@
 //! it waits for a place; whoever gives a connection back hands it to the one that waited longest.
 
 use std::{
-    cell::{Cell, OnceCell, RefCell},
+    cell::{Cell, RefCell},
     collections::VecDeque,
     rc::Rc,
     sync::{Arc, atomic::Ordering},
@@ -18,18 +18,20 @@ mod tunnel;
 pub use self::tunnel::TunnelConnection;
 
 use super::{
+    codec_stats::CodecStats,
     connect::{self, ConnectFailure, ConnectOptions, Connected},
     permit::{OpenConnection, Permit, Resource},
 };
 use crate::{
     address::Address,
     cluster::{Cluster, Endpoint, Priority, UpstreamProtocol},
+    failure::ResetReason,
     http::{
         codec::{h1, h2},
         message::Protocol,
     },
     io::Stream,
-    stats::{ClusterPart, ClusterStat, Group, Http2Stat, Prefix},
+    stats::ClusterStat,
     stream_info::TlsInfo,
     tls::UpstreamTransport,
     worker,
@@ -93,7 +95,14 @@ pub struct Http1Connection {
     pub facts: Rc<ConnectionFacts>,
     requests: u32,
     idle_since: Instant,
-    _open: OpenConnection,
+    open: OpenConnection,
+}
+
+impl Http1Connection {
+    /// The peer ended the connection, or broke its protocol, within an exchange.
+    pub(super) fn broken_by_peer(&self) {
+        self.open.ended_by_peer();
+    }
 }
 
 /// An HTTP/2 connection, shared by its streams. Its driver task ends with it.
@@ -129,9 +138,9 @@ enum Wake {
 
 pub struct Pool {
     key: PoolKey,
-    /// Keeps the TLS context alive whose address stands in the key.
+    codecs: Rc<CodecStats>,
+    /// Its health decides whether connections may stay; it keeps the TLS context alive whose address stands in the key.
     endpoint: Arc<Endpoint>,
-    http2_stats: Rc<OnceCell<Group<Http2Stat>>>,
     // Boxed once when the connection is made: leases and waiters pass it on by pointer.
     #[allow(clippy::vec_box)]
     idle: RefCell<Vec<Box<Http1Connection>>>,
@@ -144,12 +153,12 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// `http2_stats` are the cluster's, shared by its pools.
-    pub fn new(key: PoolKey, endpoint: Arc<Endpoint>, http2_stats: Rc<OnceCell<Group<Http2Stat>>>) -> Rc<Self> {
+    /// `codecs` are the cluster's, shared by its pools.
+    pub fn new(key: PoolKey, endpoint: Arc<Endpoint>, codecs: Rc<CodecStats>) -> Rc<Self> {
         Rc::new(Self {
             key,
+            codecs,
             endpoint,
-            http2_stats,
             idle: RefCell::default(),
             shared: RefCell::default(),
             waiters: RefCell::default(),
@@ -186,10 +195,8 @@ impl Pool {
                 self.connection_permit(cluster, priority)
             };
             if let Some(permit) = permit {
-                return self
-                    .open(cluster, endpoint, permit, shared)
-                    .await
-                    .map_err(AcquireFailure::Connect);
+                let opened = self.open(cluster, endpoint, permit, shared).await;
+                return opened.map_err(|failure| failed(cluster, failure));
             }
             let (wake, woken) = oneshot::channel();
             self.waiters.borrow_mut().push_back(wake);
@@ -198,7 +205,7 @@ impl Pool {
                     self.busy.set(self.busy.get() + 1);
                     return Ok(Lease::Http1(connection));
                 }
-                Ok(Wake::Failed(failure)) => return Err(AcquireFailure::Connect(failure)),
+                Ok(Wake::Failed(failure)) => return Err(failed(cluster, failure)),
                 Ok(Wake::Retry) | Err(_) => {}
             }
             if let Some(lease) = self.pooled(cluster) {
@@ -211,10 +218,11 @@ impl Pool {
     fn pooled(&self, cluster: &Cluster) -> Option<Lease> {
         while let Some(mut connection) = self.next_idle() {
             if connection.codec.is_stale() {
-                cluster.state.stats.inc(ClusterStat::UpstreamCxDestroyRemote);
+                connection.open.ended_by_peer();
                 continue;
             }
             connection.requests += 1;
+            connection.open.busy(true);
             self.busy.set(self.busy.get() + 1);
             return Some(Lease::Http1(connection));
         }
@@ -247,10 +255,16 @@ impl Pool {
         shared: &worker::Shared,
     ) -> Result<Lease, ConnectFailure> {
         let connecting = Connecting::new(self);
+        self.codecs.announce(self.key.protocol, cluster, shared);
         let open = OpenConnection::new(&endpoint.state, permit);
         let result = match connect::connect(cluster, endpoint, &self.key.options).await {
             Ok(connected) => self.start(cluster, connected, open, shared).await,
-            Err(failure) => Err(failure),
+            Err(failure) => {
+                if failure.reason != ResetReason::ConnectTimeout {
+                    open.ended_by_peer();
+                }
+                Err(failure)
+            }
         };
         drop(connecting);
         match &result {
@@ -286,23 +300,23 @@ impl Pool {
             protocol: Some(if http2 { Protocol::Http2 } else { Protocol::Http11 }),
             connect: (connected.started, connected.finished),
         });
-        let stats = &cluster.state.stats;
+        if self.key.protocol == Wanted::Auto {
+            let spoken = if http2 { Wanted::Http2 } else { Wanted::Http1 };
+            self.codecs.announce(spoken, cluster, shared);
+        }
         if http2 {
-            stats.inc(ClusterStat::UpstreamCxHttp2Total);
             let settings = super::exchange::http2_settings(cluster);
-            let codec_stats = self.http2_stats.get_or_init(|| {
-                let part = Prefix::cluster_part(cluster.stat_name.clone(), ClusterPart::Http2);
-                shared.stats.group(part)
-            });
+            let codec_stats = self.codecs.http2(cluster, shared);
             let (handle, driver) = h2::ClientConnection::handshake(connected.stream, &settings, codec_stats.clone())
                 .await
                 .map_err(|e| ConnectFailure {
-                    reason: crate::failure::ResetReason::ProtocolError,
+                    reason: ResetReason::ProtocolError,
                     transport: None,
                     sentence: format!("cluster {}: HTTP/2 preface failed: {e}", cluster.name),
                 })?;
             tokio::task::spawn_local(async move {
                 if let Err(e) = driver.await {
+                    open.ended_by_peer();
                     tracing::debug!("upstream HTTP/2 connection ended: {e}");
                 }
                 drop(open);
@@ -319,16 +333,35 @@ impl Pool {
             }
             return Ok(Lease::Http2(connection));
         }
-        stats.inc(ClusterStat::UpstreamCxHttp1Total);
         let codec = h1::ClientConnection::new(connected.stream, super::exchange::http1_settings(cluster));
         self.busy.set(self.busy.get() + 1);
+        open.busy(true);
         Ok(Lease::Http1(Box::new(Http1Connection {
             codec,
             facts,
             requests: 1,
             idle_since: Instant::now(),
-            _open: open,
+            open,
         })))
+    }
+
+    fn host_stays(&self) -> bool {
+        let host = &self.endpoint.state;
+        ![&host.removed, &host.ejected, &host.failed_active_health_check]
+            .iter()
+            .any(|flag| flag.load(Ordering::Relaxed))
+    }
+
+    /// Takes back a connection on which nothing was sent.
+    pub fn give_back_unused(&self, lease: Lease, cluster: &Cluster) {
+        match lease {
+            Lease::Http1(connection) => self.give_back(connection, cluster),
+            Lease::Http2(connection) => self.stream_ended(&connection),
+            Lease::Tunnel(connection) => {
+                drop(connection);
+                self.tunnel_ended();
+            }
+        }
     }
 
     /// Takes an HTTP/1 connection back after its exchange; one that cannot be reused closes here.
@@ -341,17 +374,24 @@ impl Pool {
         if spent {
             cluster.state.stats.inc(ClusterStat::UpstreamCxMaxRequests);
         }
-        if self.draining.get() || expired || spent || !connection.codec.is_reusable() {
+        let complete = connection.codec.body_complete();
+        connection.open.busy(!complete);
+        if complete && !connection.codec.is_reusable() {
+            cluster.state.stats.inc(ClusterStat::UpstreamCxCloseNotify);
+        }
+        if self.draining.get() || !self.host_stays() || expired || spent || !connection.codec.is_reusable() {
             drop(connection);
             return self.wake_one();
         }
         while let Some(waiter) = self.waiters.borrow_mut().pop_front() {
+            connection.open.busy(true);
             match waiter.send(Wake::Connection(connection)) {
                 Ok(()) => return,
                 Err(Wake::Connection(back)) => connection = back,
                 Err(_) => return,
             }
         }
+        connection.open.busy(false);
         connection.idle_since = Instant::now();
         self.idle.borrow_mut().push(connection);
     }
@@ -380,10 +420,22 @@ impl Pool {
 
     /// Closes idle connections that the peer closed or that idled longer than `idle_timeout`; all of them if `all`.
     pub fn sweep(&self, now: Instant, idle_timeout: Option<Duration>, all: bool) {
+        // As Envoy drains the pools of a host that left or is taken for sick.
+        let all = all || !self.host_stays();
         let expired = |since: Instant| all || idle_timeout.is_some_and(|max| now.duration_since(since) >= max);
-        self.idle
-            .borrow_mut()
-            .retain_mut(|c| !expired(c.idle_since) && !c.codec.is_stale());
+        self.idle.borrow_mut().retain_mut(|c| {
+            if expired(c.idle_since) {
+                if !all {
+                    c.open.idled_out();
+                }
+                return false;
+            }
+            let stale = c.codec.is_stale();
+            if stale {
+                c.open.ended_by_peer();
+            }
+            !stale
+        });
         self.shared
             .borrow_mut()
             .retain(|c| c.handle.is_open() && (c.handle.active() > 0 || !expired(c.idle_since.get())));
@@ -408,6 +460,12 @@ impl Pool {
             && self.shared.borrow().is_empty()
             && self.waiters.borrow().is_empty()
     }
+}
+
+/// A request that waited for a connection that did not come about.
+fn failed(cluster: &Cluster, failure: ConnectFailure) -> AcquireFailure {
+    cluster.state.stats.inc(ClusterStat::UpstreamRqPendingFailureEject);
+    AcquireFailure::Connect(failure)
 }
 
 fn exhausted(requests: u32, cluster: &Cluster) -> bool {

@@ -1,16 +1,25 @@
 //! `circuit_breakers`: limits by priority.
 
+use std::sync::Arc;
+
 use xds_api::envoy::config::{cluster::v3 as pb, core::v3::RoutingPriority};
 
 use super::super::{at::At, rejection::Rejection};
-use crate::cluster::{BreakerLimits, RetryBudget};
+use crate::{
+    cluster::{BreakerLimits, RetryBudget},
+    stats::{ClusterPart, Prefix},
+};
 
 /// `retry_budget`'s defaults.
 const BUDGET_PERCENT: f64 = 20.0;
 const BUDGET_MIN_CONCURRENCY: u32 = 3;
 
 /// By priority. Of several thresholds for one priority the first counts, as in Envoy.
-pub(super) fn parse(pb: Option<&pb::CircuitBreakers>, at: &At) -> Result<[BreakerLimits; 2], Rejection> {
+pub(super) fn parse(
+    pb: Option<&pb::CircuitBreakers>,
+    stat_name: &Arc<str>,
+    at: &At,
+) -> Result<[BreakerLimits; 2], Rejection> {
     let mut limits = [None, None];
     let thresholds = pb.map_or(&[][..], |pb| &pb.thresholds);
     let at = at.field("circuit_breakers");
@@ -20,11 +29,16 @@ pub(super) fn parse(pb: Option<&pb::CircuitBreakers>, at: &At) -> Result<[Breake
     );
     for (i, threshold) in thresholds.iter().enumerate() {
         let at = at.item("thresholds", i);
-        let slot = match at.enumeration("priority", threshold.priority)? {
-            RoutingPriority::Default => &mut limits[0],
-            RoutingPriority::High => &mut limits[1],
+        let (slot, part) = match at.enumeration("priority", threshold.priority)? {
+            RoutingPriority::Default => (&mut limits[0], ClusterPart::RemainingDefault),
+            RoutingPriority::High => (&mut limits[1], ClusterPart::RemainingHigh),
         };
-        slot.get_or_insert(limit(threshold));
+        slot.get_or_insert_with(|| BreakerLimits {
+            remaining: threshold
+                .track_remaining
+                .then(|| at.stats(Prefix::cluster_part(Arc::clone(stat_name), part))),
+            ..limit(threshold)
+        });
     }
     Ok(limits.map(Option::unwrap_or_default))
 }
@@ -42,6 +56,6 @@ fn limit(pb: &pb::circuit_breakers::Thresholds) -> BreakerLimits {
         retries: pb.max_retries.unwrap_or(default.retries),
         connection_pools: pb.max_connection_pools.unwrap_or(default.connection_pools),
         retry_budget,
-        track_remaining: pb.track_remaining,
+        remaining: None,
     }
 }

@@ -182,6 +182,8 @@ fn dns_discovery(
 fn deprecated_dns(pb: &pb::Cluster, at: &At) -> Result<DnsConfig, Rejection> {
     use pb::cluster::DnsLookupFamily as F;
     let failure = pb.dns_failure_refresh_rate.as_ref();
+    // The system's resolver tells no TTL.
+    at.not_honoured("respect_dns_ttl", pb.respect_dns_ttl);
     if let Some(resolver) = pb.typed_dns_resolver_config.as_deref() {
         dns_resolver(resolver, &at.field("typed_dns_resolver_config"))?;
     }
@@ -208,6 +210,7 @@ fn dns_cluster(extension: &Extension, at: &At) -> Result<Dns, Rejection> {
     let pb: DnsCluster = extension.message(at)?;
     let failure = pb.dns_failure_refresh_rate.as_ref();
     at.not_honoured("dns_min_refresh_rate", pb.dns_min_refresh_rate.is_some());
+    at.not_honoured("respect_dns_ttl", pb.respect_dns_ttl);
     if let Some(resolver) = pb.typed_dns_resolver_config.as_deref() {
         dns_resolver(resolver, &at.field("typed_dns_resolver_config"))?;
     }

@@ -1,11 +1,14 @@
 //! `outlier_detection`, with Envoy's defaults filled in.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use xds_api::envoy::config::cluster::v3 as pb;
 
 use super::super::{at::At, rejection::Rejection};
-use crate::cluster::OutlierDetection;
+use crate::{
+    cluster::OutlierDetection,
+    stats::{ClusterPart, Prefix},
+};
 
 /// Envoy's defaults.
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -22,7 +25,7 @@ const FAILURE_PERCENTAGE_MINIMUM_HOSTS: u32 = 5;
 const FAILURE_PERCENTAGE_REQUEST_VOLUME: u32 = 50;
 const ALWAYS: u32 = 100;
 
-pub(super) fn parse(pb: &pb::OutlierDetection, at: &At) -> Result<OutlierDetection, Rejection> {
+pub(super) fn parse(pb: &pb::OutlierDetection, stat_name: &Arc<str>, at: &At) -> Result<OutlierDetection, Rejection> {
     let base_ejection_time = at
         .duration("base_ejection_time", pb.base_ejection_time.as_ref())?
         .unwrap_or(BASE_EJECTION_TIME);
@@ -66,6 +69,10 @@ pub(super) fn parse(pb: &pb::OutlierDetection, at: &At) -> Result<OutlierDetecti
         failure_percentage_request_volume: pb
             .failure_percentage_request_volume
             .unwrap_or(FAILURE_PERCENTAGE_REQUEST_VOLUME),
+        stats: at.stats(Prefix::cluster_part(
+            Arc::clone(stat_name),
+            ClusterPart::OutlierDetection,
+        )),
         successful_active_health_check_uneject_host: pb.successful_active_health_check_uneject_host.unwrap_or(true),
     })
 }

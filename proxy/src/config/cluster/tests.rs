@@ -52,7 +52,7 @@ fn defaults_are_envoys() {
         (limits.connections, limits.pending, limits.requests, limits.retries),
         (1024, 1024, 1024, 3)
     );
-    assert!(limits.retry_budget.is_none() && !limits.track_remaining);
+    assert!(limits.retry_budget.is_none() && limits.remaining.is_none());
 }
 
 #[test]

@@ -68,7 +68,8 @@ fn transport_socket(
         None => UpstreamTransport::Raw,
         Some(config) => {
             let stats = at.stats(Prefix::cluster_part(Arc::clone(stat_name), ClusterPart::Ssl));
-            UpstreamTransport::Tls(Arc::new(UpstreamTls::new(config, stats)))
+            let factory = at.stats(Prefix::cluster_part(Arc::clone(stat_name), ClusterPart::SslFactory));
+            UpstreamTransport::Tls(Arc::new(UpstreamTls::new(config, stats, factory)))
         }
     })
 }

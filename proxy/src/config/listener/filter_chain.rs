@@ -18,8 +18,10 @@ use super::{
 };
 use crate::{
     drain::Drain,
+    http::HttpConnectionManager,
     listener::{FilterChain, FilterChainMatch, NetworkFilter},
     stats::Prefix,
+    tcp::TcpProxy,
     tls::DownstreamTls,
 };
 
@@ -82,7 +84,7 @@ fn filter_chain(pb: &pb::FilterChain, hash: u64, stat_prefix: &Arc<str>, at: &At
             pb.transport_socket_connect_timeout.as_ref(),
             None,
         )?,
-        filter: network_filters(&pb.filters, at)?,
+        filter: network_filters(&pb.filters, stat_prefix, at)?,
         drain: Drain::default(),
         hash,
     })
@@ -111,25 +113,30 @@ fn transport_socket(
     let config = extension::dispatch(Category::TransportSocket, any, false, TRANSPORT_SOCKETS, &at)?.flatten();
     Ok(config.map(|config| {
         let stats = at.stats(Prefix::listener_ssl(Arc::clone(stat_prefix)));
-        Arc::new(DownstreamTls::new(config, stats))
+        let factory = at.stats(Prefix::listener_ssl_factory(Arc::clone(stat_prefix)));
+        Arc::new(DownstreamTls::new(config, stats, factory))
     }))
 }
 
+/// A network filter before its listener is known to it.
+enum Parsed {
+    Http(Box<HttpConnectionManager>),
+    Tcp(TcpProxy),
+}
+
 /// Both kinds take the whole connection, so each is the last of its chain.
-const NETWORK_FILTERS: &[Kind<NetworkFilter>] = &[
+const NETWORK_FILTERS: &[Kind<Parsed>] = &[
     Kind {
         type_name: "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-        parse: |extension, at| {
-            http_connection_manager::parse(extension, at).map(|http| NetworkFilter::Http(Arc::new(http)))
-        },
+        parse: |extension, at| http_connection_manager::parse(extension, at).map(|http| Parsed::Http(Box::new(http))),
     },
     Kind {
         type_name: "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
-        parse: |extension, at| tcp_proxy::parse(extension, at).map(|tcp| NetworkFilter::Tcp(Arc::new(tcp))),
+        parse: |extension, at| tcp_proxy::parse(extension, at).map(Parsed::Tcp),
     },
 ];
 
-fn network_filters(pbs: &[pb::Filter], at: &At) -> Result<NetworkFilter, Rejection> {
+fn network_filters(pbs: &[pb::Filter], stat_prefix: &str, at: &At) -> Result<NetworkFilter, Rejection> {
     use pb::filter::ConfigType as C;
     let mut terminal = NetworkFilter::None;
     for (i, filter) in pbs.iter().enumerate() {
@@ -150,8 +157,13 @@ fn network_filters(pbs: &[pb::Filter], at: &At) -> Result<NetworkFilter, Rejecti
             }
         };
         let at = at.field("typed_config");
-        if let Some(filter) = extension::dispatch(Category::NetworkFilter, any, false, NETWORK_FILTERS, &at)? {
-            terminal = filter;
+        match extension::dispatch(Category::NetworkFilter, any, false, NETWORK_FILTERS, &at)? {
+            Some(Parsed::Http(mut http)) => {
+                http.listener_stats = Some(at.stats(Prefix::listener_http(stat_prefix, &http.stat_prefix)));
+                terminal = NetworkFilter::Http(Arc::new(*http));
+            }
+            Some(Parsed::Tcp(tcp)) => terminal = NetworkFilter::Tcp(Arc::new(tcp)),
+            None => {}
         }
     }
     Ok(terminal)

@@ -13,7 +13,10 @@ use super::{
     },
     Defaults, action, matcher, per_filter, redirect, retry,
 };
-use crate::route::{Action, RetryPolicy, Route, TlsRequirement, VirtualCluster, VirtualHost};
+use crate::{
+    route::{Action, RetryPolicy, Route, TlsRequirement, VirtualCluster, VirtualHost},
+    stats::Prefix,
+};
 
 pub(super) fn parse(pb: &pb::VirtualHost, defaults: &Defaults, at: &At) -> Result<VirtualHost, Rejection> {
     use pb::virtual_host::TlsRequirementType as T;
@@ -40,7 +43,7 @@ pub(super) fn parse(pb: &pb::VirtualHost, defaults: &Defaults, at: &At) -> Resul
     }
     let mut routes = Vec::with_capacity(pb.routes.len());
     for (i, route) in pb.routes.iter().enumerate() {
-        let route = self::route(route, retry.as_ref(), defaults, &at.item("routes", i))?;
+        let route = self::route(route, name, retry.as_ref(), defaults, &at.item("routes", i))?;
         routes.push(Arc::new(route));
     }
     let mut virtual_clusters = Vec::with_capacity(pb.virtual_clusters.len());
@@ -49,8 +52,10 @@ pub(super) fn parse(pb: &pb::VirtualHost, defaults: &Defaults, at: &At) -> Resul
         if cluster.headers.is_empty() {
             return Err(at.field("headers").reject("must not be empty"));
         }
+        let cluster_name = at.non_empty("name", &cluster.name)?;
         virtual_clusters.push(VirtualCluster {
-            name: at.non_empty("name", &cluster.name)?.into(),
+            name: cluster_name.into(),
+            stats: at.stats(Prefix::virtual_cluster(name, cluster_name)),
             headers: shared::headers(&cluster.headers, "headers", &at)?,
         });
     }
@@ -67,6 +72,7 @@ pub(super) fn parse(pb: &pb::VirtualHost, defaults: &Defaults, at: &At) -> Resul
         include_request_attempt_count: pb.include_request_attempt_count,
         include_attempt_count_in_response: pb.include_attempt_count_in_response,
         include_is_timeout_retry_header: pb.include_is_timeout_retry_header,
+        other: (!virtual_clusters.is_empty()).then(|| at.stats(Prefix::virtual_cluster(name, "other"))),
         virtual_clusters,
         per_request_buffer_limit: pb.per_request_buffer_limit_bytes,
     })
@@ -74,6 +80,7 @@ pub(super) fn parse(pb: &pb::VirtualHost, defaults: &Defaults, at: &At) -> Resul
 
 fn route(
     pb: &pb::Route,
+    virtual_host: &str,
     host_retry: Option<&Arc<RetryPolicy>>,
     defaults: &Defaults,
     at: &At,
@@ -109,9 +116,9 @@ fn route(
         matches,
         action,
         header_edits: header_edit::parse(&header_fields!(pb), at)?,
-        stat_prefix: match pb.stat_prefix.as_str() {
+        stats: match pb.stat_prefix.as_str() {
             "" => None,
-            prefix => Some(prefix.into()),
+            prefix => Some(at.stats(Prefix::route(virtual_host, prefix))),
         },
         per_request_buffer_limit: pb.per_request_buffer_limit_bytes,
         metadata: metadata::parse(pb.metadata.as_deref()),

@@ -29,6 +29,7 @@ const HEADER_TIMEOUT: &str = "request_header_timeout";
 impl Connection {
     pub(super) async fn serve_http1(&self, stream: io::Stream, mut drain: DrainWatch) {
         let manager = &self.manager;
+        self.worker.http1_stats();
         let mut codec = h1::ServerConnection::new(stream, manager.http1_settings(self.info.tls.is_some()));
         let mut longest = manager.max_connection_duration.map(|d| self.info.start + d);
         // Idle or old, a connection that was used goes on for `drain_timeout`, as Envoy's does.
@@ -54,7 +55,7 @@ impl Connection {
             let head = match waited {
                 Waited::Request(Ok(Some(head))) => head,
                 Waited::Request(Ok(None)) => {
-                    manager.stats.inc(HttpStat::DownstreamCxDestroyRemote);
+                    self.counted.ended_by_peer();
                     break;
                 }
                 Waited::Request(Err(e)) => {

@@ -59,7 +59,10 @@ impl Connection {
                     tracing::debug!(connection = self.info.id, "HTTP/2 connection failed: {e}");
                     break;
                 }
-                Waited::Request(None) => break,
+                Waited::Request(None) => {
+                    self.counted.ended_by_peer();
+                    break;
+                }
                 Waited::Drain(new) => {
                     order = Some(new);
                     continue;

@@ -1,21 +1,22 @@
 //! The router: the last filter. Picks route, cluster and endpoint, and drives the upstream exchange.
 //!
 //! `attempt` makes one try at the upstream, `relay` carries bodies both ways, `replay` keeps the request for another try,
-//! `deadline` is the stream's one timer, `reply` words what the client is told when no upstream answers.
+//! `deadline` is the stream's one timer, `count` is the statistics, `reply` words what the client is told when no upstream answers.
 
 use std::{rc::Rc, sync::Arc};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 mod attempt;
+mod count;
 mod deadline;
 mod relay;
 mod replay;
 mod reply;
 
 use self::{
-    attempt::{Attempt, Outcome},
-    deadline::Deadlines,
+    attempt::{Attempt, AttemptFailure, Outcome},
+    deadline::{Deadlines, Expired},
     replay::Replay,
 };
 use super::super::{
@@ -34,7 +35,7 @@ use crate::{
         timeout::Timeouts,
     },
     snapshot::Snapshot,
-    stats::{ClusterStat, HttpStat},
+    stats::{ClusterStat, Group, HttpStat, RouteStat},
     upstream::LocalCluster,
 };
 
@@ -80,6 +81,8 @@ pub struct Plan {
     /// Index of the chosen weighted cluster, whose header edits apply.
     pub weighted: Option<usize>,
     pub timeouts: Timeouts,
+    /// Under which the request counts besides its cluster.
+    pub virtual_cluster: Option<Group<RouteStat>>,
 }
 
 impl Plan {
@@ -131,7 +134,7 @@ fn plan(router: &Router, stream: &mut Stream<'_>, snapshot: &Snapshot) -> Result
     let (virtual_host, route) = match route::select(&config, &facts, &mut ()) {
         Selection::Route(virtual_host, route) => (virtual_host.clone(), route.clone()),
         Selection::TlsRedirect => {
-            stats.inc(HttpStat::RqRedirect);
+            stats.inc(HttpStat::RqDirectResponse);
             return Err(Box::new(reply::tls_redirect(&stream.request)));
         }
         Selection::None => {
@@ -156,7 +159,8 @@ fn plan(router: &Router, stream: &mut Stream<'_>, snapshot: &Snapshot) -> Result
     let action = match &route.action {
         Action::Route(action) => action,
         Action::Redirect(redirect) => {
-            stats.inc(HttpStat::RqRedirect);
+            // Envoy counts every answer that a route gives by itself as one.
+            stats.inc(HttpStat::RqDirectResponse);
             let location = route::redirect::location(redirect, &route.matches, &stream.request);
             return Err(Box::new(reply::redirect(redirect.code, location)));
         }
@@ -177,6 +181,7 @@ fn plan(router: &Router, stream: &mut Stream<'_>, snapshot: &Snapshot) -> Result
         return Err(Box::new(reply::no_cluster(action.cluster_not_found, &name)));
     };
     stream.info.upstream.cluster = Some(cluster.clone());
+    let virtual_cluster = virtual_host.virtual_cluster(&stream.request).cloned();
     let weighted = target.and_then(|t| t.weighted);
     stream.weighted = weighted;
     if let Some((name, value)) = router.invalid_header(&stream.request.headers) {
@@ -195,6 +200,7 @@ fn plan(router: &Router, stream: &mut Stream<'_>, snapshot: &Snapshot) -> Result
         local,
         weighted,
         timeouts,
+        virtual_cluster,
     })
 }
 
@@ -240,6 +246,9 @@ async fn forward(router: &Router, stream: &mut Stream<'_>, plan: Plan) -> Stream
         {
             tried.push(endpoint.clone());
         }
+        if matches!(&outcome, Outcome::Failed(AttemptFailure::TimedOut(Expired::PerTry))) {
+            plan.cluster.state.stats.inc(ClusterStat::UpstreamRqPerTryTimeout);
+        }
         let decision = match &mut retry {
             Some(state) if replay.is_whole() => {
                 state.decide(&outcome.for_retry(), &plan.cluster, stream.worker.random())
@@ -249,6 +258,10 @@ async fn forward(router: &Router, stream: &mut Stream<'_>, plan: Plan) -> Stream
         match decision {
             RetryDecision::Retry(back_off) => {
                 plan.cluster.state.stats.inc(ClusterStat::UpstreamRqRetry);
+                plan.count(RouteStat::UpstreamRqRetry);
+                if let Outcome::Head(head, ..) = &outcome {
+                    count::retried(&plan, head.status);
+                }
                 if plan.virtual_host.include_is_timeout_retry_header {
                     let timed_out = matches!(outcome.for_retry(), AttemptResult::PerTryTimeout);
                     let value = HeaderValue::from_static(if timed_out { "true" } else { "false" });
@@ -263,20 +276,30 @@ async fn forward(router: &Router, stream: &mut Stream<'_>, plan: Plan) -> Stream
             }
             RetryDecision::LimitExceeded => {
                 plan.cluster.state.stats.inc(ClusterStat::UpstreamRqRetryLimitExceeded);
+                plan.count(RouteStat::UpstreamRqRetryLimitExceeded);
                 stream.info.flags.insert(ResponseFlags::UPSTREAM_RETRY_LIMIT_EXCEEDED);
             }
-            RetryDecision::Overflow => stream.info.flags.insert(ResponseFlags::UPSTREAM_OVERFLOW),
+            RetryDecision::Overflow => {
+                plan.count(RouteStat::UpstreamRqRetryOverflow);
+                stream.info.flags.insert(ResponseFlags::UPSTREAM_OVERFLOW);
+            }
             RetryDecision::No => {}
         }
         return match outcome {
             Outcome::Head(head, end, exchange) => {
-                if let Some(state) = &retry {
-                    state.count_success(&plan.cluster, head.status);
+                if retry.is_some() && stream.info.upstream.attempts > 1 && !head.status.is_server_error() {
+                    plan.cluster.state.stats.inc(ClusterStat::UpstreamRqRetrySuccess);
+                    plan.count(RouteStat::UpstreamRqRetrySuccess);
                 }
                 respond(router, stream, &plan, head, end, *exchange, deadlines).await
             }
             Outcome::Failed(failure) => {
+                // What our own limits end is not the upstream's answer.
+                let ours = matches!(&failure, AttemptFailure::TimedOut(expired) if !expired.is_upstreams());
                 let mut reply = reply::upstream_failure(stream, &plan, failure);
+                if !ours {
+                    count::failed(stream, &plan, reply.status);
+                }
                 response::count_attempts(stream, &mut reply.headers);
                 stream.reply(reply).await
             }
@@ -297,7 +320,7 @@ async fn pause(
     enum Woken {
         Slept,
         Closed(super::super::codec::CodecError),
-        Expired(deadline::Expired),
+        Expired(Expired),
     }
     let woken = std::future::poll_fn(|cx| {
         use std::{future::Future, task::Poll};
@@ -332,14 +355,20 @@ async fn respond(
     deadlines: &mut Deadlines,
 ) -> StreamEnd {
     if stream.request.is_websocket() && reply::is_no_handshake(head.status) {
-        response::count_upstream(plan, &head, stream.info.start.elapsed());
+        count::answered(stream, plan, &head);
         return stream.reply(reply::no_handshake(head)).await;
     }
     stream.info.response_code = Some(head.status.as_u16());
     stream.info.response_code_details.get_or_insert("via_upstream".into());
     response::from_upstream(stream, &mut head, plan.weighted, router.suppress_envoy_headers);
-    response::count_upstream(plan, &head, stream.info.start.elapsed());
-    relay::run(stream, plan, head, end, exchange, deadlines).await
+    count::answered(stream, plan, &head);
+    let canary = count::is_canary(stream, &head);
+    let ended = relay::run(stream, plan, head, end, exchange, deadlines).await;
+    if stream.request_done {
+        let since = stream.info.times.last_downstream_rx.unwrap_or(stream.info.start);
+        count::time(stream, plan, canary, since.elapsed());
+    }
+    ended
 }
 
 /// The request can be sent again while its body fits the smallest buffer limit that applies.

@@ -137,6 +137,13 @@ schema! {
             lazy_counter CanaryUpstreamRq3xx "canary.upstream_rq_3xx",
             lazy_counter CanaryUpstreamRq4xx "canary.upstream_rq_4xx",
             lazy_counter CanaryUpstreamRq5xx "canary.upstream_rq_5xx",
+            // Answers that were retried.
+            lazy_counter RetryUpstreamRqCompleted "retry.upstream_rq_completed",
+            lazy_counter RetryUpstreamRq1xx "retry.upstream_rq_1xx",
+            lazy_counter RetryUpstreamRq2xx "retry.upstream_rq_2xx",
+            lazy_counter RetryUpstreamRq3xx "retry.upstream_rq_3xx",
+            lazy_counter RetryUpstreamRq4xx "retry.upstream_rq_4xx",
+            lazy_counter RetryUpstreamRq5xx "retry.upstream_rq_5xx",
         }
         histograms {
             histogram UpstreamCxConnectMs "upstream_cx_connect_ms",
@@ -160,6 +167,7 @@ schema! {
             ExternalUpstreamRqCode "external.upstream_rq_",
             InternalUpstreamRqCode "internal.upstream_rq_",
             CanaryUpstreamRqCode "canary.upstream_rq_",
+            RetryUpstreamRqCode "retry.upstream_rq_",
             Zone "zone.",
         }
         deferred {

@@ -20,6 +20,8 @@ schema! {
             gauge MemoryHeapSize "memory_heap_size",
             gauge MemoryPhysicalSize "memory_physical_size",
             gauge ParentConnections "parent_connections",
+            // Ours: certificates of a mesh live for hours.
+            lazy_gauge SecondsUntilFirstCertExpiring "seconds_until_first_cert_expiring",
             gauge SecondsUntilFirstOcspResponseExpiring "seconds_until_first_ocsp_response_expiring",
             gauge State "state",
             counter StaticUnknownFields "static_unknown_fields",

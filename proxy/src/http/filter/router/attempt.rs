@@ -22,7 +22,7 @@ use crate::{
         stream::Stream,
     },
     route::{self, retry::AttemptResult},
-    stats::ClusterStat,
+    stats::{ClusterStat, RouteStat},
     upstream::{
         Exchange,
         connect::ConnectOptions,
@@ -95,9 +95,6 @@ impl Attempt<'_, '_> {
             deadlines.request_complete(now);
             deadlines.attempt_started(now);
         }
-        let stats = &self.plan.cluster.state.stats;
-        stats.inc(ClusterStat::UpstreamRqTotal);
-        endpoint.state.counters.rq_total.fetch_add(1, Ordering::Relaxed);
         let outcome = match self.start(&endpoint, deadlines).await {
             Ok(exchange) => self.await_head(exchange, deadlines).await,
             Err(outcome) => outcome,
@@ -117,7 +114,11 @@ impl Attempt<'_, '_> {
                 .retry
                 .as_ref()
                 .map_or(1, |r| r.host_selection_max_attempts),
-            original_destination: balance::original_destination(&self.stream.info.connection),
+            original_destination: balance::original_destination(
+                &self.plan.cluster,
+                &self.stream.info.connection,
+                Some(&self.stream.request.headers),
+            ),
             random: &mut || worker.random(),
         };
         balance::choose(
@@ -163,8 +164,13 @@ impl Attempt<'_, '_> {
             })
             .await?
         };
-        let permit = Permit::take(&cluster.state, priority, Resource::Request)
-            .ok_or_else(|| Outcome::Failed(overflow(Resource::Request, &cluster.name)))?;
+        let Some(permit) = Permit::take(&cluster.state, priority, Resource::Request) else {
+            pool.give_back_unused(lease, cluster);
+            return Err(Outcome::Failed(overflow(Resource::Request, &cluster.name)));
+        };
+        cluster.state.stats.inc(ClusterStat::UpstreamRqTotal);
+        self.plan.count(RouteStat::UpstreamRqTotal);
+        endpoint.state.counters.rq_total.fetch_add(1, Ordering::Relaxed);
         let bodyless = self.stream.request_done && self.replay.frames().is_empty();
         let started = Exchange::start(lease, pool, cluster, endpoint, permit, &self.stream.request, bodyless);
         let mut exchange = started.map_err(|e| Outcome::Failed(reset(&e, endpoint)))?;
@@ -306,7 +312,7 @@ impl Attempt<'_, '_> {
             }
             Outcome::Failed(AttemptFailure::NoHealthyEndpoint) | Outcome::Downstream(_) => return,
         };
-        outlier::report(&self.plan.cluster, endpoint, seen);
+        outlier::report(&self.plan.cluster, endpoint, seen, self.stream.worker.random());
     }
 }
 

@@ -27,6 +27,13 @@ pub(super) enum Expired {
     Request,
 }
 
+impl Expired {
+    /// Whether the upstream took too long, rather than the client or the stream as a whole.
+    pub(super) fn is_upstreams(self) -> bool {
+        matches!(self, Self::Global | Self::PerTry | Self::PerTryIdle)
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Deadlines {
     sleep: Option<Pin<Box<Sleep>>>,

@@ -13,7 +13,7 @@ use crate::{
         stream::Stream,
     },
     route::action::DirectResponse,
-    stats::ClusterStat,
+    stats::{ClusterStat, RouteStat},
 };
 
 pub(super) fn no_route() -> LocalReply {
@@ -162,8 +162,13 @@ pub(super) fn upstream_failure(stream: &mut Stream<'_>, plan: &Plan, failure: At
         }
         AttemptFailure::TimedOut(expired) => {
             match expired {
-                Expired::PerTry | Expired::PerTryIdle => stats.inc(ClusterStat::UpstreamRqPerTryTimeout),
-                _ => stats.inc(ClusterStat::UpstreamRqTimeout),
+                // Counted where each attempt ends.
+                Expired::PerTry => {}
+                Expired::PerTryIdle => stats.inc(ClusterStat::UpstreamRqPerTryIdleTimeout),
+                _ => {
+                    stats.inc(ClusterStat::UpstreamRqTimeout);
+                    plan.count(RouteStat::UpstreamRqTimeout);
+                }
             }
             timed_out(expired, stream.request_done, plan.timeouts.alternative_response)
         }

@@ -1,0 +1,179 @@
+//! What is counted of requests that go upstream: by the cluster, by the virtual cluster and the route where those have
+//! statistics, by canary and zone; Envoy's names.
+
+use std::{cell::RefCell, fmt::Write, time::Duration};
+
+use http::{HeaderMap, HeaderName, StatusCode};
+
+use super::Plan;
+use crate::{
+    http::{message::ResponseHead, stream::Stream},
+    stats::{ClusterStat, Group, RouteStat},
+};
+
+const CANARY: HeaderName = HeaderName::from_static("x-envoy-upstream-canary");
+const INTERNAL: HeaderName = HeaderName::from_static("x-envoy-internal");
+
+/// The counters of one origin of requests: all, from inside, from outside, to a canary, or answers that were retried.
+struct Origin {
+    completed: ClusterStat,
+    /// 1xx to 5xx.
+    classes: [ClusterStat; 5],
+    code: ClusterStat,
+    time: Option<ClusterStat>,
+}
+
+macro_rules! origin {
+    ($completed:ident $one:ident $two:ident $three:ident $four:ident $five:ident $code:ident $time:expr) => {
+        Origin {
+            completed: ClusterStat::$completed,
+            classes: [
+                ClusterStat::$one,
+                ClusterStat::$two,
+                ClusterStat::$three,
+                ClusterStat::$four,
+                ClusterStat::$five,
+            ],
+            code: ClusterStat::$code,
+            time: $time,
+        }
+    };
+}
+
+static ALL: Origin = origin!(UpstreamRqCompleted UpstreamRq1xx UpstreamRq2xx UpstreamRq3xx UpstreamRq4xx UpstreamRq5xx
+    UpstreamRqCode Some(ClusterStat::UpstreamRqTime));
+static EXTERNAL: Origin = origin!(ExternalUpstreamRqCompleted ExternalUpstreamRq1xx ExternalUpstreamRq2xx
+    ExternalUpstreamRq3xx ExternalUpstreamRq4xx ExternalUpstreamRq5xx ExternalUpstreamRqCode
+    Some(ClusterStat::ExternalUpstreamRqTime));
+static INTERNAL_ORIGIN: Origin = origin!(InternalUpstreamRqCompleted InternalUpstreamRq1xx InternalUpstreamRq2xx
+    InternalUpstreamRq3xx InternalUpstreamRq4xx InternalUpstreamRq5xx InternalUpstreamRqCode
+    Some(ClusterStat::InternalUpstreamRqTime));
+static CANARY_ORIGIN: Origin = origin!(CanaryUpstreamRqCompleted CanaryUpstreamRq1xx CanaryUpstreamRq2xx
+    CanaryUpstreamRq3xx CanaryUpstreamRq4xx CanaryUpstreamRq5xx CanaryUpstreamRqCode
+    Some(ClusterStat::CanaryUpstreamRqTime));
+static RETRY: Origin = origin!(RetryUpstreamRqCompleted RetryUpstreamRq1xx RetryUpstreamRq2xx RetryUpstreamRq3xx
+    RetryUpstreamRq4xx RetryUpstreamRq5xx RetryUpstreamRqCode None);
+
+impl Origin {
+    fn count(&self, stats: &Group<ClusterStat>, code: u16) {
+        stats.inc(self.completed);
+        stats.inc_code(self.code, code);
+        if let Some(class) = self.classes.get(usize::from(code / 100).wrapping_sub(1)) {
+            stats.inc(*class);
+        }
+    }
+}
+
+impl Plan {
+    /// The virtual cluster's statistics, then the route's.
+    fn counted(&self) -> impl Iterator<Item = &Group<RouteStat>> {
+        self.virtual_cluster.iter().chain(&self.route.stats)
+    }
+
+    /// Counts one, where the cluster's counter of the same name is another's business.
+    pub(super) fn count(&self, stat: RouteStat) {
+        self.counted().for_each(|stats| stats.inc(stat));
+    }
+}
+
+/// A final answer of the upstream.
+pub(super) fn answered(stream: &Stream<'_>, plan: &Plan, head: &ResponseHead) {
+    charge(stream, plan, head.status, is_canary(stream, head));
+}
+
+/// Whether the answer says that a canary gave it, or the endpoint is one.
+pub(super) fn is_canary(stream: &Stream<'_>, head: &ResponseHead) -> bool {
+    let host = stream.info.upstream.endpoint.as_ref();
+    is_true(&head.headers, &CANARY) || host.is_some_and(|host| host.config.canary)
+}
+
+/// The answer that we give in the upstream's place.
+pub(super) fn failed(stream: &Stream<'_>, plan: &Plan, status: StatusCode) {
+    let canary = stream
+        .info
+        .upstream
+        .endpoint
+        .as_ref()
+        .is_some_and(|host| host.config.canary);
+    charge(stream, plan, status, canary);
+}
+
+/// An answer that the client does not see, because it is asked again.
+pub(super) fn retried(plan: &Plan, status: StatusCode) {
+    RETRY.count(&plan.cluster.state.stats, status.as_u16());
+}
+
+fn charge(stream: &Stream<'_>, plan: &Plan, status: StatusCode, canary: bool) {
+    let (stats, code) = (&plan.cluster.state.stats, status.as_u16());
+    ALL.count(stats, code);
+    origin(stream).count(stats, code);
+    if canary {
+        CANARY_ORIGIN.count(stats, code);
+    }
+    zones(stream, |zones| {
+        const CLASSES: [&str; 6] = ["0xx", "1xx", "2xx", "3xx", "4xx", "5xx"];
+        let class = CLASSES.get(usize::from(code / 100)).unwrap_or(&CLASSES[5]);
+        for end in ["completed", class, status.as_str()] {
+            with_name(zones, end, |name| stats.inc_name(ClusterStat::Zone, name));
+        }
+    });
+    let class = match code / 100 {
+        1 => RouteStat::UpstreamRq1xx,
+        2 => RouteStat::UpstreamRq2xx,
+        3 => RouteStat::UpstreamRq3xx,
+        4 => RouteStat::UpstreamRq4xx,
+        _ => RouteStat::UpstreamRq5xx,
+    };
+    for stats in plan.counted() {
+        stats.inc(RouteStat::UpstreamRqCompleted);
+        stats.inc(class);
+        stats.inc_code(RouteStat::UpstreamRqCode, code);
+    }
+}
+
+/// How long the upstream took, from the end of the request to the end of the response.
+pub(super) fn time(stream: &Stream<'_>, plan: &Plan, canary: bool, taken: Duration) {
+    let (stats, taken) = (&plan.cluster.state.stats, taken.as_millis() as u64);
+    let canary = canary.then_some(&CANARY_ORIGIN);
+    let times = [Some(&ALL), Some(origin(stream)), canary];
+    times
+        .into_iter()
+        .flatten()
+        .filter_map(|origin| origin.time)
+        .for_each(|time| stats.record(time, taken));
+    plan.counted()
+        .for_each(|stats| stats.record(RouteStat::UpstreamRqTime, taken));
+}
+
+fn origin(stream: &Stream<'_>) -> &'static Origin {
+    match is_true(&stream.request.headers, &INTERNAL) {
+        true => &INTERNAL_ORIGIN,
+        false => &EXTERNAL,
+    }
+}
+
+fn is_true(headers: &HeaderMap, name: &HeaderName) -> bool {
+    headers.get(name).is_some_and(|value| value == "true")
+}
+
+/// Our zone and the endpoint's, where both are known.
+fn zones(stream: &Stream<'_>, with: impl FnOnce((&str, &str))) {
+    let own = &stream.worker.shared.node.zone;
+    let host = stream.info.upstream.endpoint.as_ref().map_or("", |e| &e.locality.zone);
+    if !own.is_empty() && !host.is_empty() {
+        with((own, host));
+    }
+}
+
+/// `<from>.<to>.upstream_rq_<end>`, in a buffer that the thread keeps.
+fn with_name((from, to): (&str, &str), end: &str, with: impl FnOnce(&str)) {
+    thread_local! {
+        static NAME: RefCell<String> = const { RefCell::new(String::new()) };
+    }
+    NAME.with_borrow_mut(|name| {
+        name.clear();
+        // Writing to a String cannot fail.
+        let _ = write!(name, "{from}.{to}.upstream_rq_{end}");
+        with(name);
+    });
+}
