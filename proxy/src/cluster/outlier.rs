@@ -140,6 +140,9 @@ fn fits(ejected: u32, hosts: usize, percent: u32) -> bool {
 /// Lets hosts back in whose time is over; the control thread calls it now and then.
 pub fn tick(cluster: &Cluster) {
     let Some(config) = &cluster.outlier else { return };
+    if cluster.state.ejected.load(Ordering::Acquire) == 0 {
+        return;
+    }
     let now = now_ms();
     let set = cluster.endpoints.load();
     for endpoint in set.priorities.iter().flat_map(|p| &p.endpoints) {
