@@ -153,12 +153,16 @@ impl Accepted {
             return None;
         };
         info.filter_chain_name = chain.name.clone();
-        let drain = chain.drain.watch();
+        let mut drain = chain.drain.watch();
         let raw = Raw::new(self.socket, peek.into_bytes());
         let stream = match &chain.tls {
             None => Stream::plain(raw),
             Some(tls) => {
-                let stream = Box::pin(terminate(&chain, tls, listener, raw)).await?;
+                let stream = tokio::select! {
+                    stream = Box::pin(terminate(&chain, tls, listener, raw)) => stream?,
+                    () = drain.cut_handshake() => return None,
+                };
+                drain.rewind();
                 if info.requested_server_name.is_none() {
                     info.requested_server_name = stream.0.sni().map(Into::into);
                 }
