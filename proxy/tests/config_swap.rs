@@ -273,7 +273,9 @@ fn idle_connections_to_what_went_are_closed() {
             tokio::task::spawn_blocking(waited).await.unwrap()
         };
         let mut client = Http1::open(HERE, config.address("web")).await.unwrap();
-        let changes: [&dyn Fn(); 3] = [
+        let changes: [&dyn Fn(); 4] = [
+            // The host stays: this cluster asks for new connections with every change of its hosts.
+            &|| config.endpoints("multiplexed", Ends::Both),
             &|| config.endpoints("multiplexed", Ends::Second),
             &|| {
                 config.cluster("multiplexed", 1);
