@@ -6,19 +6,22 @@ use super::{KnownCluster, KnownListener, Resources};
 use crate::{
     cluster::endpoint_set,
     control::interest::{Kind, Need, User},
+    tls::UpstreamTls,
 };
 
 impl Resources {
     /// Makes public what has become warm, in the order in which it is needed.
     pub fn publish(&mut self) {
         let mut warm = Vec::new();
-        for known in self.clusters.values().filter(|k| !k.public) {
-            if let Err(rejection) = self.build_upstream(&known.cluster) {
+        for known in self.clusters.values().filter(|k| !k.public && self.is_warm(k)) {
+            // The last secret to arrive has built what waited for it.
+            let missing = |tls: &Arc<UpstreamTls>| tls.context.load().is_none();
+            if known.cluster.transport.tls_contexts().any(missing)
+                && let Err(rejection) = self.build_upstream(&known.cluster)
+            {
                 tracing::error!("{rejection}");
             }
-            if self.is_warm(known) {
-                warm.push(known.cluster.clone());
-            }
+            warm.push(known.cluster.clone());
         }
         for cluster in warm {
             if let Some(known) = self.clusters.get_mut(&cluster.name) {
