@@ -128,7 +128,7 @@ impl Resources {
         if let Err(rejection) = &taken {
             let mut ledger = self.ledger.borrow_mut();
             let record = ledger.of(kind).entry(name.clone()).or_default();
-            record.error = Some(Refusal::now(arrival.body, arrival.version, rejection));
+            record.error = Some(Box::new(Refusal::now(arrival.body, arrival.version, rejection)));
         }
         taken
     }

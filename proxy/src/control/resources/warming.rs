@@ -6,6 +6,7 @@ use super::{KnownCluster, Resources};
 use crate::{
     cluster::endpoint_set,
     control::interest::{Kind, Need, User},
+    tls::UpstreamTls,
 };
 
 impl Resources {
@@ -17,7 +18,11 @@ impl Resources {
             .map(|known| known.cluster.clone())
             .collect();
         for cluster in warm {
-            if let Err(rejection) = self.build_upstream(&cluster) {
+            // The last secret to arrive has built what waited for it.
+            let missing = |tls: &Arc<UpstreamTls>| tls.context.load().is_none();
+            if cluster.transport.tls_contexts().any(missing)
+                && let Err(rejection) = self.build_upstream(&cluster)
+            {
                 tracing::error!("{rejection}");
             }
             self.warming_clusters.remove(&cluster.name);
