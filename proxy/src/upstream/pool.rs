@@ -347,6 +347,20 @@ impl Pool {
         self.idle.borrow_mut().push(connection);
     }
 
+    /// Takes back what was leased and then not used, with its request uncounted.
+    pub fn return_unused(&self, lease: Lease, cluster: &Cluster) {
+        match lease {
+            Lease::Http1(mut connection) => {
+                connection.requests = connection.requests.saturating_sub(1);
+                self.give_back(connection, cluster);
+            }
+            Lease::Http2(connection) => {
+                connection.requests.set(connection.requests.get().saturating_sub(1));
+                self.stream_ended(&connection);
+            }
+        }
+    }
+
     /// An HTTP/2 stream ended: there may be room for a waiting one.
     pub fn stream_ended(&self, connection: &Http2Connection) {
         connection.idle_since.set(Instant::now());

@@ -152,8 +152,11 @@ impl Attempt<'_, '_> {
             })
             .await?
         };
-        let permit = Permit::take(&cluster.state, priority, Resource::Request)
-            .ok_or_else(|| Outcome::Failed(overflow(Resource::Request, &cluster.name)))?;
+        let Some(permit) = Permit::take(&cluster.state, priority, Resource::Request) else {
+            // Closing it would make an overload pay a handshake for every request that it refuses.
+            pool.return_unused(lease, cluster);
+            return Err(Outcome::Failed(overflow(Resource::Request, &cluster.name)));
+        };
         let bodyless = self.stream.request_done && self.replay.frames().is_empty();
         let started = Exchange::start(lease, pool, cluster, endpoint, permit, &self.stream.request, bodyless);
         let mut exchange = started.map_err(|e| Outcome::Failed(reset(&e, endpoint)))?;
