@@ -1,6 +1,6 @@
 //! CONNECT: ended here, its payload going to the cluster; forwarded; or refused.
 
-use super::case::{Case, Suite, h2, raw, send, steps};
+use super::case::{Case, Suite, h2, h2_all, raw, send, steps};
 use crate::support::h1::Step;
 use crate::support::h2c::Request;
 use crate::support::message::Kind::Response;
@@ -70,6 +70,18 @@ fn ended_here() -> Vec<Case> {
         steps(
             "CONNECT that the client aborts",
             vec![send(asking("") + INNER), Step::Await("hello"), Step::Abort],
+        ),
+        h2_all(
+            "CONNECT twice where one connection may be",
+            vec![
+                asking_h2("one").data_after(50, INNER).unfinished(),
+                asking_h2("one").data_after(200, INNER).unfinished(),
+            ],
+        )
+        .reply(
+            Reply::raw("HTTP/1.1 200 OK\r\n\r\nbye")
+                .then_sleep(300)
+                .then(Act::Close),
         ),
         raw("CONNECT to nothing", asking("dead")),
         h2("CONNECT over HTTP/2 to nothing", asking_h2("dead").unfinished()),

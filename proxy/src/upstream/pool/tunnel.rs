@@ -2,7 +2,9 @@
 
 use std::{rc::Rc, sync::Arc};
 
-use super::{AcquireFailure, Connecting, ConnectionFacts, Lease, Pool};
+use tokio::sync::oneshot;
+
+use super::{AcquireFailure, Connecting, ConnectionFacts, Lease, Pool, Wake};
 use crate::{
     cluster::{Cluster, Endpoint, Priority},
     http::codec::h1,
@@ -23,7 +25,7 @@ pub struct TunnelConnection {
 }
 
 impl Pool {
-    /// A connection of its own. Where a breaker forbids another, the request fails: it cannot share one that is given back.
+    /// A connection of its own, once the breaker allows one.
     ///
     /// # Errors
     /// A breaker's overflow, or the connect's failure.
@@ -38,9 +40,19 @@ impl Pool {
         let _pending =
             Permit::take(state, priority, Resource::Pending).ok_or(AcquireFailure::Overflow(Resource::Pending))?;
         state.stats.inc(ClusterStat::UpstreamRqPendingTotal);
-        let permit = self
-            .connection_permit(cluster, priority)
-            .ok_or(AcquireFailure::Overflow(Resource::Connection))?;
+        let permit = loop {
+            if let Some(permit) = self.connection_permit(cluster, priority) {
+                break permit;
+            }
+            let (wake, woken) = oneshot::channel();
+            self.waiters.borrow_mut().push_back(wake);
+            match woken.await {
+                // A tunnel cannot use it; that it closes makes the room.
+                Ok(Wake::Connection(connection)) => drop(connection),
+                Ok(Wake::Failed(failure)) => return Err(AcquireFailure::Connect(failure)),
+                Ok(Wake::Retry) | Err(_) => {}
+            }
+        };
         let open = OpenConnection::new(&endpoint.state, permit);
         let connecting = Connecting::new(self);
         let connected = connect::connect(cluster, endpoint, &self.key.options).await;
