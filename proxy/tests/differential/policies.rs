@@ -80,6 +80,15 @@ fn demands() -> Vec<Case> {
         told("retry tells that it is one of a timeout")
             .reply(Reply::acts([Act::Hang]))
             .reply(good()),
+        told("retries of timeouts, exhausted").reply(Reply::acts([Act::Hang])),
+        told("retries of failures, exhausted").reply(bad()),
+        told("retries of closed connections, exhausted").reply(Reply::acts([Act::Close])),
+        get("scheme of the upstream", "/h2")
+            .on("matchscheme")
+            .header("x-forwarded-proto: https"),
+        get("scheme of the client", "/h2")
+            .on("keepscheme")
+            .header("x-forwarded-proto: https"),
         told("retry of the client's").header("x-envoy-is-timeout-retry: true"),
         get("internal header inside", "/")
             .host("internal.test")

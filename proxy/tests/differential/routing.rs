@@ -81,6 +81,24 @@ fn matchers() -> Vec<super::case::Case> {
         query("query: escaped value", "/?q=%31"),
         query("query: present and empty", "/?flag"),
         query("query: none", "/other?x=1"),
+        get("more: header absent", "/h-absent").host("more.test"),
+        get("more: header that must be absent", "/h-absent")
+            .host("more.test")
+            .header("x-gone: 1"),
+        get("more: header equals its other", "/h-not")
+            .host("more.test")
+            .header("x-not: b"),
+        get("more: header of the excluded value", "/h-not")
+            .host("more.test")
+            .header("x-not: a"),
+        get("more: query without case", "/q-case?q=ABC").host("more.test"),
+        get("more: query prefix", "/q-prefix?q=preX").host("more.test"),
+        get("more: query that must be absent", "/q-absent").host("more.test"),
+        get("more: query that is there", "/q-absent?q").host("more.test"),
+        get("more: query with a plus", "/q-plus?q=a+b").host("more.test"),
+        get("more: query behind an ampersand", "/q-case?&&q=abc&").host("more.test"),
+        get("more: query in a fragment of another", "/q-case?qq=abc").host("more.test"),
+        get("more: path parameters ignored", "/param;v=1/x").host("more.test"),
         query("query: in an exact path", "/exact?zz=1"),
     ]
 }

@@ -189,6 +189,46 @@ pub const BROKEN: &[Broken] = &[
         "'%NO_SUCH_OPERATOR%'",
     ),
     broken(
+        "an operator with an argument that it does not take",
+        "$hcm.access_log[0].typed_config.log_format.text_format_source.inline_string",
+        "'%PROTOCOL(x)%'",
+    ),
+    broken(
+        "an operator with a length that it does not take",
+        "$hcm.access_log[0].typed_config.log_format.text_format_source.inline_string",
+        "'%RESPONSE_CODE:3%'",
+    ),
+    broken(
+        "an operator without its argument",
+        "$hcm.access_log[0].typed_config.log_format.text_format_source.inline_string",
+        "'%REQ%'",
+    ),
+    broken(
+        "an operator with two alternatives",
+        "$hcm.access_log[0].typed_config.log_format.text_format_source.inline_string",
+        "'%REQ(a?b?c)%'",
+    ),
+    broken(
+        "an operator whose formatter is not configured",
+        "$hcm.access_log[0].typed_config.log_format.text_format_source.inline_string",
+        "'%REQ_WITHOUT_QUERY(:PATH)%'",
+    ),
+    broken(
+        "an unknown form of gRPC status",
+        "$hcm.access_log[0].typed_config.log_format.text_format_source.inline_string",
+        "'%GRPC_STATUS(UPPER)%'",
+    ),
+    broken(
+        "an unknown kind of metadata",
+        "$hcm.access_log[0].typed_config.log_format.text_format_source.inline_string",
+        "'%METADATA(NOTHING:a)%'",
+    ),
+    broken(
+        "a path of an unknown source",
+        "$hcm.access_log[0].typed_config.log_format.text_format_source.inline_string",
+        "'%PATH(WQ:HOST)%'",
+    ),
+    broken(
         "host edited as a header",
         "$route.request_headers_to_add[0].header.key",
         "host",

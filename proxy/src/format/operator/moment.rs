@@ -78,7 +78,7 @@ impl Interval {
             return Err("wants FROM:TO:UNIT, such as DS_RX_BEG:DS_TX_END:ms".to_owned());
         }
         let unit = match unit {
-            "ms" => Unit::Millis,
+            "" | "ms" => Unit::Millis,
             "us" => Unit::Micros,
             "ns" => Unit::Nanos,
             other => return Err(format!("{other:?} is not a unit: ms, us or ns")),

@@ -8,6 +8,8 @@ use std::{
     time::Instant,
 };
 
+use http::HeaderValue;
+
 use super::{
     Plan,
     deadline::{Deadlines, Expired},
@@ -23,6 +25,7 @@ use crate::{
     },
     route::{self, retry::AttemptResult},
     stats::{ClusterStat, RouteStat},
+    tls::UpstreamTransport,
     upstream::{
         Exchange,
         connect::ConnectOptions,
@@ -88,6 +91,10 @@ impl Attempt<'_, '_> {
         };
         self.stream.info.upstream.endpoint = Some(endpoint.clone());
         route::host_from_endpoint(self.stream, self.plan.action(), &endpoint);
+        if self.stream.manager.scheme_match_upstream {
+            let tls = matches!(endpoint.transport, UpstreamTransport::Tls(_));
+            self.stream.request.scheme = HeaderValue::from_static(if tls { "https" } else { "http" });
+        }
         let now = Instant::now();
         deadlines.active(now);
         // What follows a WebSocket's head is the tunnel's: the request is complete, for its deadlines, without it.
