@@ -58,7 +58,7 @@ impl Phase {
             Self::Canary => "web sends 90 % to api v1 and 10 % to v2",
             Self::Even => "one push later: half and half",
             Self::Rotation => "every certificate is replaced, and the CA behind them, under load",
-            Self::Overload => "v2 becomes slow and 96 more clients want it: its circuit breaker opens",
+            Self::Overload => "v2 becomes slow and 48 more clients want it: its circuit breaker opens",
             Self::Recovery => "v2 is fast again, the clients leave: the breaker closes",
             Self::Kill => "one of v2's two instances is killed: outlier detection ejects it",
         }

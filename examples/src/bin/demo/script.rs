@@ -23,9 +23,9 @@ const CLIENTS: u32 = 24;
 const PACE: Duration = Duration::from_millis(16);
 /// Those that come in the overload. With the ordinary ones more than twice what v2's breaker lets through, while v2 takes so
 /// long that even a slow machine has them all in flight at once.
-const MORE_CLIENTS: u32 = 96;
+const MORE_CLIENTS: u32 = 48;
 const MORE_PACE: Duration = Duration::from_millis(100);
-const SLOW: Duration = Duration::from_millis(250);
+const SLOW: Duration = Duration::from_millis(500);
 /// So many replies of v2 show that its breaker has closed.
 const RECOVERED: usize = 100;
 

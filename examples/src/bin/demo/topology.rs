@@ -15,7 +15,7 @@ use crate::{
 pub(crate) const SERVICE_ACCOUNTS: &str = "spiffe://demo.pillion/ns/default/sa/";
 
 /// Requests that v2 may have in flight, both instances together: its circuit breaker.
-pub(crate) const V2_MAX_REQUESTS: u32 = 40;
+pub(crate) const V2_MAX_REQUESTS: u32 = 30;
 
 /// A connection between sidecars serves so many requests and is replaced: handshakes go on all the time, so that a
 /// rotation that broke them would be seen.
