@@ -27,7 +27,7 @@ pub struct ConnectionInfo {
     pub remote_address: Address,
     /// Whether `local_address` was restored from an interception (`%..%` and ORIGINAL_DST clusters need to know).
     pub local_address_restored: bool,
-    /// From TLS inspection or termination.
+    /// From the TLS inspector alone, as in Envoy: termination by itself tells nothing.
     pub requested_server_name: Option<Arc<str>>,
     pub tls: Option<Arc<TlsInfo>>,
     pub listener_name: Arc<str>,

@@ -202,8 +202,7 @@ fn envoy_gateway() {
     }
     table.check(&[
         "UDP is not supported",
-        // CONNECT that ends here is not done yet.
-        "connect_config: is not supported",
+        "udp_listener_config: is not supported",
         // Its bytes are gzip.
         "http-route-direct-response.routes.yaml",
         // A patch took the key out; Envoy refuses the secret too.

@@ -24,6 +24,7 @@ mod differential {
     pub mod headers;
     pub mod logs;
     pub mod malformed;
+    pub mod mtls;
     pub mod paths;
     pub mod policies;
     pub mod redirects;
@@ -57,6 +58,7 @@ fn suites() -> Vec<Suite> {
         breakers::suite(),
         bodies::suite(),
         malformed::suite(),
+        mtls::suite(),
         upgrades::suite(),
         connect::suite(),
         h2::suite(),

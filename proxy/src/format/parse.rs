@@ -19,6 +19,7 @@ pub(super) fn parts(text: &str, formatters: Formatters) -> Result<Vec<Part>, Str
             parts.push(Part::Text(std::mem::take(&mut literal).into()));
         }
         let operator = Operator::parse(name, argument, max_length.is_some())
+            .and_then(|operator| operator.admitted(formatters))
             .map_err(|why| format!("format {text:?}: %{name}%: {why}"))?;
         parts.push(Part::Operator { operator, max_length });
         rest = after;

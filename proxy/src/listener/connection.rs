@@ -221,9 +221,6 @@ impl Accepted {
                     }
                     return None;
                 };
-                if info.requested_server_name.is_none() {
-                    info.requested_server_name = stream.0.sni().map(Into::into);
-                }
                 info.tls = Some(Arc::new(stream.1));
                 Stream::tls(stream.0)
             }

@@ -112,7 +112,7 @@ fn logged() -> Vec<Case> {
         on(get("logged: refused", "/refused")),
         on(get("logged: slow", "/slow").reply(
             Reply::acts([])
-                .then_sleep(300)
+                .then_sleep(2500)
                 .then_raw("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"),
         )),
         on(request("logged: gRPC", "POST", "/grpc")

@@ -1,5 +1,6 @@
 //! One suite on one proxy: the process, its upstreams, and every case in turn.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -121,7 +122,9 @@ fn responses(observed: &mut Observed, names: &Names, messages: &[Message]) {
 }
 
 fn upstreams(observed: &mut Observed, names: &Names, received: Vec<Received>) {
-    let mut connections: Vec<usize> = Vec::new();
+    // By upstream: which endpoint is asked first is a matter of chance where there are several.
+    let mut connections: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    let mut pool: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     let mut requests = Vec::new();
     for Received {
         upstream,
@@ -130,14 +133,12 @@ fn upstreams(observed: &mut Observed, names: &Names, received: Vec<Received>) {
         end,
     } in received
     {
-        if !connections.contains(&connection) {
-            connections.push(connection);
-        }
-        let ordinal = connections
-            .iter()
-            .position(|have| *have == connection)
-            .unwrap_or_default();
-        observed.add(Aspect::Pool, format!("{upstream}: connection {ordinal}"));
+        let known = connections.entry(upstream.clone()).or_default();
+        let ordinal = known.iter().position(|have| *have == connection).unwrap_or_else(|| {
+            known.push(connection);
+            known.len() - 1
+        });
+        pool.entry(upstream.clone()).or_default().push(ordinal);
         let headers = names.headers(&message.headers).replace('\n', "\n      ");
         let trailers = names.headers(&message.trailers).replace('\n', "\n      ");
         requests.push(format!(
@@ -145,6 +146,11 @@ fn upstreams(observed: &mut Observed, names: &Names, received: Vec<Received>) {
             names.text(&message.start),
             names.body(&message.body)
         ));
+    }
+    for (upstream, ordinals) in pool {
+        for ordinal in ordinals {
+            observed.add(Aspect::Pool, format!("{upstream}: connection {ordinal}"));
+        }
     }
     requests.sort();
     for request in requests {

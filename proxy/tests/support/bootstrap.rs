@@ -2,13 +2,17 @@
 //!
 //! `{{port:NAME}}` is a port that the proxy listens on, `{{h1:NAME}}` and `{{h2:NAME}}` are ports of upstreams that the
 //! test serves, `{{dead:NAME}}` is one that refuses connections, `{{dir}}` a folder, `{{admin}}` the admin block (port
-//! 0: `--admin-address-path` tells which), `{{access_log}}` a file access log in the folder and `{{log_path}}` its path. All
-//! on 127.0.0.1.
+//! 0: `--admin-address-path` tells which), `{{access_log}}` a file access log in the folder and `{{log_path}}` its path;
+//! `{{chain:NAME}}` and `{{key:NAME}}` are a certificate and its key, `{{ca}}` the authority that issued it. All on 127.0.0.1.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::Path;
+use std::sync::{LazyLock, Mutex};
+use std::time::Duration;
 
+use certs::SpiffeId;
+use certs::ca::{CertificateAuthority, Issued, Template};
 use socket2::{Domain, Socket, Type};
 
 /// The text with its names filled in, and who has which port.
@@ -66,6 +70,9 @@ impl Bootstrap {
     fn value(&mut self, name: &str, dir: &Path, log_format: &str) -> String {
         match name {
             "dir" => dir.display().to_string(),
+            "ca" => quoted(authority().bundle_pem()),
+            _ if name.starts_with("chain:") => quoted(&issued(&name["chain:".len()..]).chain_pem),
+            _ if name.starts_with("key:") => quoted(&issued(&name["key:".len()..]).key_pem),
             "log_path" => access_log(dir).display().to_string(),
             "admin" => "{address: {socket_address: {address: 127.0.0.1, port_value: 0}}}".to_owned(),
             "access_log" => format!(
@@ -84,6 +91,34 @@ impl Bootstrap {
             }
         }
     }
+}
+
+/// The same for all bootstraps of a test program, so that two proxies see the same certificates.
+fn authority() -> &'static CertificateAuthority {
+    static AUTHORITY: LazyLock<CertificateAuthority> =
+        LazyLock::new(|| CertificateAuthority::root("test root").expect("a root certificate"));
+    &AUTHORITY
+}
+
+fn issued(name: &str) -> Issued {
+    static ISSUED: LazyLock<Mutex<BTreeMap<String, Issued>>> = LazyLock::new(Mutex::default);
+    let mut all = ISSUED.lock().expect("no test panics while it issues certificates");
+    let issue = || {
+        let template = Template {
+            spiffe_id: Some(SpiffeId::parse(&format!("spiffe://td.test/{name}")).expect("a SPIFFE id")),
+            dns_names: vec![format!("{name}.test"), format!("{name}.other.test")],
+            ip_addresses: vec![Ipv4Addr::new(192, 0, 2, 7).into()],
+            common_name: format!("the {name}, of test"),
+            ..Template::lasting(Duration::from_secs(86_400))
+        };
+        authority().issue(&template).expect("a certificate")
+    };
+    all.entry(name.to_owned()).or_insert_with(issue).clone()
+}
+
+/// A JSON string is one of YAML too.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
 }
 
 pub fn access_log(dir: &Path) -> std::path::PathBuf {

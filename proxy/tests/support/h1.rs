@@ -167,12 +167,12 @@ async fn fate(write: &mut OwnedWriteHalf, inbox: &Inbox, last: Option<&Message>,
     if inbox.look(|_, eof| eof) {
         return Connection::Closed;
     }
-    if last.is_some_and(|last| last.status() == 101) {
-        return Connection::Tunnel;
-    }
     let announced = last
         .and_then(|last| last.header("connection"))
         .is_some_and(|value| value.eq_ignore_ascii_case("close"));
+    if last.is_some_and(|last| last.status() == 101) && !announced {
+        return Connection::Tunnel;
+    }
     let before = inbox.look(|bytes, _| bytes.len());
     if !done || announced {
         inbox.wait(LIMIT, |_, eof| eof).await;

@@ -327,7 +327,13 @@ fn access_logs() {
             json!({"@type": "type.googleapis.com/envoy.extensions.access_loggers.grpc.v3.HttpGrpcAccessLogConfig"}),
             not_health.clone(),
         ),
-        (stdout.clone(), json!({"log_type_filter": {"types": ["DownstreamEnd"]}})),
+        (
+            stdout.clone(),
+            json!({"extension_filter": {"name": "x", "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter",
+                "expression": "true",
+            }}}),
+        ),
     ] {
         let (listener, notes) = parse_json(&http(&log(typed, filter)));
         match listener {

@@ -104,12 +104,11 @@ pub(super) fn identify(
         };
     let edge = !internal && manager.use_remote_address;
     sanitize(request, internal, edge);
-    if edge {
-        if let Some(ip) = info.remote_address.ip()
-            && let Ok(value) = HeaderValue::try_from(ip.ip().to_string())
-        {
-            request.headers.insert(EXTERNAL_ADDRESS, value);
-        }
+    if edge
+        && let Some(ip) = info.remote_address.ip()
+        && let Ok(value) = HeaderValue::try_from(ip.ip().to_string())
+    {
+        request.headers.insert(EXTERNAL_ADDRESS, value);
     }
     edge
 }

@@ -2,6 +2,8 @@
 
 use std::cell::Cell;
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
 use super::*;
 
 #[test]
@@ -219,5 +221,42 @@ fn rapid_resets_end_the_connection() {
             "{ended:?}"
         );
         assert!((250..300).contains(&started), "{started} streams");
+    });
+}
+
+/// What a client sends before its first request.
+fn opening() -> Vec<u8> {
+    [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &[0, 0, 0, 4, 0, 0, 0, 0, 0]].concat()
+}
+
+#[test]
+fn a_head_that_h2_refuses_by_itself_is_told() {
+    run(async {
+        let (near, mut far) = duplex(PIPE);
+        // HEADERS that end stream 1 and say `:method: GET`, which is no request yet.
+        let head = [0, 0, 1, 1, 5, 0, 0, 0, 1, 0x82];
+        far.write_all(&[&opening()[..], &head].concat()).await.unwrap();
+        let stats = stats();
+        let mut server = ServerConnection::handshake(near, &ServerSettings::default(), stats.clone())
+            .await
+            .unwrap();
+        let Some(Ok(Accepted::Refused(refusal))) = poll_fn(|cx| server.poll_accept(cx)).await else {
+            panic!("the head is refused")
+        };
+        assert_eq!((refusal.status, refusal.details), (0, "http2.invalid.header.field"));
+        assert_eq!(stats.value(Http2Stat::RxMessagingError), 1);
+    });
+}
+
+#[test]
+fn whoever_does_not_speak_http2_hears_nothing() {
+    run(async {
+        let (near, mut far) = duplex(PIPE);
+        far.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+        let refused = ServerConnection::handshake(near, &ServerSettings::default(), stats()).await;
+        assert!(matches!(refused.err(), Some(CodecError::Protocol { .. })));
+        let mut heard = Vec::new();
+        far.read_to_end(&mut heard).await.unwrap();
+        assert!(heard.is_empty());
     });
 }
