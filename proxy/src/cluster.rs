@@ -66,8 +66,6 @@ pub struct Cluster {
     pub auto_san_validation: bool,
     /// `override_auto_sni_header`: take the SNI from this header of the request instead of its host.
     pub auto_sni_header: Option<http::HeaderName>,
-    pub close_connections_on_host_health_failure: bool,
-    pub ignore_health_on_host_removal: bool,
     /// `metadata.filter_metadata`, as JSON.
     pub metadata: Option<Arc<serde_json::Value>>,
     /// Hash of the received resource: an equal update is a no-op.

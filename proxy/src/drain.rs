@@ -35,6 +35,9 @@ pub struct DrainOrder {
     pub close_idle: bool,
 }
 
+/// How long the end of the process waits for handshakes under way: tenfold what one takes over a slow line.
+const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(5);
+
 impl DrainOrder {
     /// Whether a connection that asks now should be told to go; `random` decides for the gradual strategy.
     pub fn applies(&self, now: Instant, random: u64) -> bool {
@@ -51,6 +54,15 @@ impl DrainOrder {
     /// When connections that are left must close.
     pub fn deadline(&self) -> Option<Instant> {
         self.close_at_end.then(|| self.since + self.time)
+    }
+
+    /// When connections must close that have not finished their TLS handshake: many that are opened ahead never begin one,
+    /// and the process does not wait for those.
+    pub fn handshake_deadline(&self) -> Option<Instant> {
+        if self.close_idle {
+            return Some(self.since + self.time.min(HANDSHAKE_PATIENCE));
+        }
+        self.deadline()
     }
 }
 
@@ -108,10 +120,24 @@ impl DrainWatch {
         }
     }
 
+    /// Whoever asks next is told again of the order that stands.
+    pub fn rewind(&mut self) {
+        self.0.mark_changed();
+    }
+
     /// Keeps `order` up to date, and is ready when its time is over for connections that are left. Safe to cancel.
     pub async fn cut(&mut self, order: &Cell<Option<DrainOrder>>) {
+        self.until(order, DrainOrder::deadline).await;
+    }
+
+    /// Ready when a drain leaves no more time to a handshake. Safe to cancel.
+    pub async fn cut_handshake(&mut self) {
+        self.until(&Cell::new(None), DrainOrder::handshake_deadline).await;
+    }
+
+    async fn until(&mut self, order: &Cell<Option<DrainOrder>>, end: fn(&DrainOrder) -> Option<Instant>) {
         loop {
-            let mut over = pin!(order.get().and_then(|o| o.deadline()).map(|at| sleep_until(at.into())));
+            let mut over = pin!(order.get().and_then(|o| end(&o)).map(|at| sleep_until(at.into())));
             let mut ordered = pin!(self.ordered());
             let news = poll_fn(|cx| {
                 if let Poll::Ready(news) = ordered.as_mut().poll(cx) {
@@ -127,5 +153,78 @@ impl DrainWatch {
                 None => return,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn order(time: Duration, close_at_end: bool) -> DrainOrder {
+        DrainOrder {
+            since: Instant::now(),
+            time,
+            strategy: DrainStrategy::Immediate,
+            close_at_end,
+            close_idle: false,
+        }
+    }
+
+    fn run<T>(test: impl Future<Output = T>) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+        runtime.unwrap().block_on(test)
+    }
+
+    #[test]
+    fn an_order_is_told_of_once_also_where_it_stood_before() {
+        run(async {
+            let drain = Drain::default();
+            drain.start(order(Duration::ZERO, false));
+            let mut watch = drain.watch();
+            watch.ordered().await;
+            let again = tokio::time::timeout(Duration::from_millis(20), watch.ordered());
+            assert!(again.await.is_err());
+            watch.rewind();
+            watch.ordered().await;
+        });
+    }
+
+    #[test]
+    fn the_last_order_says_when_connections_are_cut() {
+        run(async {
+            let drain = Drain::default();
+            let mut watch = drain.watch();
+            let kept = Cell::new(None);
+            drain.start(order(Duration::ZERO, false));
+            let cut = tokio::time::timeout(Duration::from_millis(20), watch.cut(&kept));
+            assert!(cut.await.is_err(), "an order without end cuts nothing");
+            assert!(kept.get().is_some());
+            drain.start(order(Duration::ZERO, true));
+            watch.cut(&kept).await;
+        });
+    }
+
+    #[test]
+    fn the_end_of_the_process_does_not_wait_for_handshakes() {
+        let patient = order(Duration::from_secs(600), true);
+        assert_eq!(patient.handshake_deadline(), patient.deadline());
+        let ending = DrainOrder {
+            close_idle: true,
+            ..patient
+        };
+        assert!(ending.handshake_deadline() < ending.deadline());
+    }
+
+    #[test]
+    fn a_gradual_drain_tells_more_and_more() {
+        let gradual = DrainOrder {
+            strategy: DrainStrategy::Gradual,
+            ..order(Duration::from_secs(100), true)
+        };
+        let told = |after: u64| {
+            let now = gradual.since + Duration::from_secs(after);
+            (0..100_000).filter(|random| gradual.applies(now, *random)).count()
+        };
+        assert_eq!([told(0), told(25), told(100)], [0, 25_000, 100_000]);
     }
 }

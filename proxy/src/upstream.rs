@@ -29,6 +29,8 @@ pub struct LocalCluster {
     pub balancer: RefCell<Balancer>,
     /// Of the config that the pools' connections were made with.
     config_hash: Cell<u64>,
+    /// Of the endpoints that the pools were made for, where `close_connections_on_host_set_change` asks.
+    endpoint_version: Cell<u64>,
     codecs: Rc<CodecStats>,
     pools: RefCell<HashMap<PoolKey, Rc<Pool>, foldhash::fast::RandomState>>,
 }
@@ -39,6 +41,7 @@ impl LocalCluster {
             state: cluster.state.clone(),
             balancer: RefCell::new(Balancer::default()),
             config_hash: Cell::new(cluster.hash),
+            endpoint_version: Cell::new(cluster.endpoints.load().version),
             codecs: Rc::default(),
             pools: RefCell::default(),
         })
@@ -63,6 +66,12 @@ impl LocalCluster {
 
     /// Closes idle connections that are dead, expired or whose endpoint left, and forgets empty pools.
     pub fn sweep(&self, now: std::time::Instant, cluster: Option<&Cluster>) {
+        if let Some(cluster) = cluster.filter(|c| c.lb_config.close_connections_on_host_set_change) {
+            let version = cluster.endpoints.load().version;
+            if self.endpoint_version.replace(version) != version {
+                self.drain();
+            }
+        }
         self.pools.borrow_mut().retain(|_, pool| {
             if pool.is_orphaned() {
                 pool.drain();

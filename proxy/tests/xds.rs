@@ -108,8 +108,8 @@ fn presented(port: u16) -> Option<String> {
         let context = certs::ClientContext::new(certs::ClientSettings::new()).unwrap();
         let socket = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.ok()?;
         let stream = context.connect(socket, certs::ConnectOptions::default()).await.ok()?;
-        let certificate = &stream.peer()?.certificate;
-        certificate.dns_names().next().map(str::to_owned)
+        let peer = stream.peer()?;
+        peer.certificate.dns_names().next().map(str::to_owned)
     })
 }
 

@@ -143,8 +143,6 @@ fn cluster(pb: &pb::Cluster, hash: u64, added_via_api: bool, at: &At) -> Result<
         auto_sni: protocol.auto_sni,
         auto_san_validation: protocol.auto_san_validation,
         auto_sni_header: protocol.auto_sni_header,
-        close_connections_on_host_health_failure: pb.close_connections_on_host_health_failure,
-        ignore_health_on_host_removal: pb.ignore_health_on_host_removal,
         metadata: metadata::parse(pb.metadata.as_deref()),
         hash,
         endpoints: ArcSwap::default(),
@@ -192,6 +190,11 @@ fn not_honoured(pb: &pb::Cluster, at: &At) -> Result<(), Rejection> {
     }
     for (field, set) in [
         ("health_checks", !pb.health_checks.is_empty()),
+        (
+            "close_connections_on_host_health_failure",
+            pb.close_connections_on_host_health_failure,
+        ),
+        ("ignore_health_on_host_removal", pb.ignore_health_on_host_removal),
         ("lb_subset_config", pb.lb_subset_config.is_some()),
         ("dns_resolvers", !pb.dns_resolvers.is_empty()),
         ("dns_resolution_config", pb.dns_resolution_config.is_some()),

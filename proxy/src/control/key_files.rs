@@ -84,12 +84,9 @@ impl Drop for Watch {
 
 async fn follow(files: Rc<Watched>, outbox: mpsc::UnboundedSender<Rc<Watched>>) {
     let mut source = FileSource::new(files.files.clone(), files.directory.as_deref().map(Path::new));
-    // Read when the material was loaded.
+    // Read once more at the start: the files may have changed between the loading of the material and the watch.
     source.contents();
-    loop {
+    while outbox.send(files.clone()).is_ok() {
         source.changed().await;
-        if outbox.send(files.clone()).is_err() {
-            return;
-        }
     }
 }

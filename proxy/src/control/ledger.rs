@@ -27,14 +27,14 @@ pub struct Ledger {
     pub accepted: Option<Instant>,
 }
 
-/// One resource by name, in every state that it can be in at a time.
+/// One resource by name, in every state that it can be in at a time. What is rare is boxed: there may be ten thousand.
 #[derive(Debug, Default)]
 pub struct Record {
     pub active: Option<Entry>,
-    pub warming: Option<Entry>,
+    pub warming: Option<Box<Entry>>,
     /// Asked for since (secrets).
     pub wanted_since: Option<SystemTime>,
-    pub error: Option<Refusal>,
+    pub error: Option<Box<Refusal>>,
 }
 
 /// One version of a resource.
@@ -110,14 +110,14 @@ impl Ledger {
 impl Record {
     /// A version that was accepted and waits for what it needs.
     pub fn warm(&mut self, entry: Entry) {
-        self.warming = Some(entry);
+        self.warming = Some(Box::new(entry));
         self.error = None;
     }
 
     /// What was warming serves now.
     pub fn activate(&mut self) {
         if let Some(entry) = self.warming.take() {
-            self.active = Some(entry);
+            self.active = Some(*entry);
         }
     }
 

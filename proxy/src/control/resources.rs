@@ -47,6 +47,9 @@ pub struct Resources {
     pub watches: Watches,
     clusters: HashMap<Arc<str>, KnownCluster>,
     listeners: HashMap<Arc<str>, KnownListener>,
+    /// Names of those that are not public yet: of 10,000 that are known, few.
+    warming_clusters: HashSet<Arc<str>>,
+    warming_listeners: HashSet<Arc<str>>,
     routes: HashSet<Need>,
     assignments: HashMap<Need, Arc<LoadAssignment>>,
     /// A certificate and a validation context may share a name.
@@ -67,7 +70,6 @@ struct KnownCluster {
     needs: Vec<Need>,
     /// Those of the version that is public until this one is warm.
     former: Vec<Need>,
-    public: bool,
 }
 
 struct KnownListener {
@@ -100,6 +102,8 @@ impl Resources {
             watches: Watches::default(),
             clusters: HashMap::new(),
             listeners: HashMap::new(),
+            warming_clusters: HashSet::new(),
+            warming_listeners: HashSet::new(),
             routes: HashSet::new(),
             assignments: HashMap::new(),
             secrets: HashMap::new(),
@@ -124,7 +128,7 @@ impl Resources {
         if let Err(rejection) = &taken {
             let mut ledger = self.ledger.borrow_mut();
             let record = ledger.of(kind).entry(name.clone()).or_default();
-            record.error = Some(Refusal::now(arrival.body, arrival.version, rejection));
+            record.error = Some(Box::new(Refusal::now(arrival.body, arrival.version, rejection)));
         }
         taken
     }
@@ -182,8 +186,8 @@ impl Resources {
             cluster,
             needs,
             former: Vec::new(),
-            public: false,
         };
+        self.warming_clusters.insert(name.clone());
         if let Some(old) = self.clusters.insert(name.clone(), new) {
             let mut former = old.former;
             former.extend(old.needs);
@@ -211,6 +215,7 @@ impl Resources {
         if self.clusters.get(name).is_some_and(|k| !k.dynamic) {
             return;
         }
+        self.warming_clusters.remove(name);
         if let Some(known) = self.clusters.remove(name) {
             self.publisher.remove_cluster(name);
             self.watches.set(&Owner::Cluster(name.clone()), Vec::new());
@@ -284,6 +289,7 @@ impl Resources {
             needs,
             former: Vec::new(),
         };
+        self.warming_listeners.insert(name.clone());
         if let Some(old) = self.listeners.insert(name.clone(), new) {
             let mut former = old.former;
             former.extend(old.needs);
@@ -297,6 +303,7 @@ impl Resources {
         if self.listeners.get(name).is_some_and(|k| !k.dynamic) {
             return;
         }
+        self.warming_listeners.remove(name);
         if let Some(mut known) = self.listeners.remove(name) {
             self.publisher.remove_listener(name);
             self.watches.set(&Owner::Listener(name.clone()), Vec::new());

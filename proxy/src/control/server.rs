@@ -44,8 +44,9 @@ pub fn management_server(api: &GrpcApi, resources: &Resources) -> Result<Managem
             let cluster = resources
                 .cluster(name)
                 .ok_or_else(|| ServerError::UnknownCluster(name.clone()))?;
-            let first = targets(&cluster).into_iter().next();
-            let (target, transport) = first.ok_or_else(|| ServerError::NoEndpoint(name.clone()))?;
+            // A cluster without endpoints may have some at the next attempt to connect.
+            let nowhere = || (Target::Unix("".into()), cluster.transport.default.clone());
+            let (target, transport) = targets(&cluster).into_iter().next().unwrap_or_else(nowhere);
             let mut options = ServerOptions::new(name.to_string(), target);
             options.connect_timeout = cluster.connect_timeout;
             options.https = matches!(transport, UpstreamTransport::Tls(_));

@@ -377,7 +377,7 @@ impl Sources {
             };
             if !whole {
                 let version = &resource.version;
-                let took = started.elapsed();
+                let took = (kind != Kind::Endpoints).then(|| started.elapsed());
                 let outcome = taken
                     .as_ref()
                     .map_or(Outcome::Rejected, |()| Outcome::Accepted { version, took });
@@ -393,7 +393,7 @@ impl Sources {
         }
         let accepted = rejections.is_empty();
         if whole {
-            let took = started.elapsed();
+            let took = Some(started.elapsed());
             let all = Need {
                 kind,
                 origin,

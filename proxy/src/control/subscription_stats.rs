@@ -31,8 +31,9 @@ pub struct SubscriptionStats {
 pub enum Outcome<'a> {
     Accepted {
         version: &'a Arc<str>,
-        /// From the update's arrival until it was dealt with.
-        took: Duration,
+        /// From the update's arrival until it was dealt with; `None` for endpoints: ten thousand histograms would cost more than
+        /// ten thousand clusters.
+        took: Option<Duration>,
     },
     Rejected,
     /// The stream ended, or could not be opened.
@@ -52,7 +53,9 @@ macro_rules! count {
                 $group.set($stat::Version, crate::config::hash(version.as_bytes()));
                 $rare.set($rare_stat::UpdateTime, since_epoch());
                 $rare.set_text($rare_stat::VersionText, version.clone());
-                $rare.record($rare_stat::UpdateDuration, took.as_millis() as u64);
+                if let Some(took) = took {
+                    $rare.record($rare_stat::UpdateDuration, took.as_millis() as u64);
+                }
             }
             Outcome::Rejected => $rare.inc($rare_stat::UpdateRejected),
             Outcome::Failed => $group.inc($stat::UpdateFailure),

@@ -34,9 +34,9 @@ pub enum StreamEnd {
 }
 
 /// Counts a request as active, also where its connection is cut.
-struct Active(Group<HttpStat>);
+struct Active<'a>(&'a Group<HttpStat>);
 
-impl Drop for Active {
+impl Drop for Active<'_> {
     fn drop(&mut self) {
         self.0.gauge_add(HttpStat::DownstreamRqActive, -1);
     }
@@ -63,7 +63,7 @@ pub struct Stream<'a> {
     pub drain: Option<&'a Cell<Option<DrainOrder>>>,
     /// The connection ends then: a response that begins later tells the client to go.
     pub closing_at: Option<Instant>,
-    active: Option<Active>,
+    active: Option<Active<'a>>,
 }
 
 impl<'a> Stream<'a> {
@@ -99,10 +99,10 @@ impl<'a> Stream<'a> {
     }
 
     fn begin(&mut self) {
-        let stats = &self.manager.stats;
+        let stats: &'a Group<HttpStat> = &self.manager.stats;
         stats.inc(HttpStat::DownstreamRqTotal);
         stats.gauge_add(HttpStat::DownstreamRqActive, 1);
-        self.active = Some(Active(stats.clone()));
+        self.active = Some(Active(stats));
     }
 
     /// Whether the response must tell the client that the connection drains.

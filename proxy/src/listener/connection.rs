@@ -210,17 +210,22 @@ impl Accepted {
         };
         info.filter_chain_name = chain.name.clone();
         let counted = Counted::new(listener, &chain, self.start);
-        let drain = chain.drain.watch();
+        let mut drain = chain.drain.watch();
         let raw = Raw::new(self.socket, peek.into_bytes());
         let stream = match &chain.tls {
             None => Stream::plain(raw),
             Some(tls) => {
-                let Some(stream) = Box::pin(terminate(&chain, tls, listener, raw)).await else {
+                let terminated = tokio::select! {
+                    stream = Box::pin(terminate(&chain, tls, listener, raw)) => stream,
+                    () = drain.cut_handshake() => None,
+                };
+                let Some(stream) = terminated else {
                     if let Some(http) = &counted.http {
                         http.ended_by_peer();
                     }
                     return None;
                 };
+                drain.rewind();
                 info.tls = Some(Arc::new(stream.1));
                 Stream::tls(stream.0)
             }

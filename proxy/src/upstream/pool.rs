@@ -352,11 +352,17 @@ impl Pool {
             .any(|flag| flag.load(Ordering::Relaxed))
     }
 
-    /// Takes back a connection on which nothing was sent.
+    /// Takes back a connection on which nothing was sent, with its request uncounted.
     pub fn give_back_unused(&self, lease: Lease, cluster: &Cluster) {
         match lease {
-            Lease::Http1(connection) => self.give_back(connection, cluster),
-            Lease::Http2(connection) => self.stream_ended(&connection),
+            Lease::Http1(mut connection) => {
+                connection.requests = connection.requests.saturating_sub(1);
+                self.give_back(connection, cluster);
+            }
+            Lease::Http2(connection) => {
+                connection.requests.set(connection.requests.get().saturating_sub(1));
+                self.stream_ended(&connection);
+            }
             Lease::Tunnel(connection) => {
                 drop(connection);
                 self.tunnel_ended();

@@ -5,16 +5,41 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::task::{JoinHandle, spawn_local};
 
-use super::clients::{Http1, Http2, Http2Error, Tunnel};
+use super::clients::{Http1, Http2, Http2Error, LIMIT, Tunnel};
 use super::mesh::{CHANGING, Config, HERE};
 
 /// Between two requests of one client: the load must leave two shared cores room for the proxy.
 const PAUSE: Duration = Duration::from_millis(3);
 const PATHS: [&str; 3] = ["/plain", "/multiplexed", "/secure"];
+
+const HTTP1: &str = "http1";
+const HTTP1_STAYS: &str = "http1 of the chain that stays";
+const HTTP1_NEW: &str = "http1, a connection each";
+pub const HTTP1_CHANGES: &str = "http1 of the chain that changes";
+const HTTP2: &str = "http2";
+const HTTP2_STAYS: &str = "http2 of the chain that stays";
+pub const HTTP2_CHANGES: &str = "http2 of the chain that changes";
+const TCP: &str = "tcp";
+const TCP_MTLS: &str = "tcp by mTLS";
+const TCP_NEW: &str = "tcp, a connection each";
+const TCP_MTLS_NEW: &str = "tcp by mTLS, a connection each";
+pub const CLIENTS: [&str; 11] = [
+    HTTP1,
+    HTTP1_STAYS,
+    HTTP1_NEW,
+    HTTP1_CHANGES,
+    HTTP2,
+    HTTP2_STAYS,
+    HTTP2_CHANGES,
+    TCP,
+    TCP_MTLS,
+    TCP_NEW,
+    TCP_MTLS_NEW,
+];
 
 /// What the clients did.
 #[derive(Default)]
@@ -57,34 +82,17 @@ pub fn start(config: &Config) -> Load {
     let tally = Rc::new(Tally::default());
     let at = |listener: &str| config.address(listener);
     let clients = vec![
-        spawn_local(http1_kept(tally.clone(), "http1", at("web"), HERE)),
-        spawn_local(http1_kept(
-            tally.clone(),
-            "http1 of the chain that stays",
-            at("chains"),
-            HERE,
-        )),
-        spawn_local(http1_new(tally.clone(), "http1, a connection each", at("web"))),
-        spawn_local(http1_moving(
-            tally.clone(),
-            "http1 of the chain that changes",
-            at("chains"),
-        )),
-        spawn_local(http2_kept(tally.clone(), "http2", at("web"))),
-        spawn_local(http2_kept(tally.clone(), "http2 of the chain that stays", at("chains"))),
-        spawn_local(http2_moving(
-            tally.clone(),
-            "http2 of the chain that changes",
-            at("chains"),
-        )),
-        spawn_local(tcp_kept(tally.clone(), "tcp", at("tcp"))),
-        spawn_local(tcp_kept(tally.clone(), "tcp by mTLS", at("tcp-secure"))),
-        spawn_local(tcp_new(tally.clone(), "tcp, a connection each", at("tcp"))),
-        spawn_local(tcp_new(
-            tally.clone(),
-            "tcp by mTLS, a connection each",
-            at("tcp-secure"),
-        )),
+        spawn_local(http1_kept(tally.clone(), HTTP1, at("web"), HERE)),
+        spawn_local(http1_kept(tally.clone(), HTTP1_STAYS, at("chains"), HERE)),
+        spawn_local(http1_new(tally.clone(), HTTP1_NEW, at("web"))),
+        spawn_local(http1_moving(tally.clone(), HTTP1_CHANGES, at("chains"))),
+        spawn_local(http2_kept(tally.clone(), HTTP2, at("web"))),
+        spawn_local(http2_kept(tally.clone(), HTTP2_STAYS, at("chains"))),
+        spawn_local(http2_moving(tally.clone(), HTTP2_CHANGES, at("chains"))),
+        spawn_local(tcp_kept(tally.clone(), TCP, at("tcp"))),
+        spawn_local(tcp_kept(tally.clone(), TCP_MTLS, at("tcp-secure"))),
+        spawn_local(tcp_new(tally.clone(), TCP_NEW, at("tcp"))),
+        spawn_local(tcp_new(tally.clone(), TCP_MTLS_NEW, at("tcp-secure"))),
     ];
     Load { tally, clients }
 }
@@ -93,6 +101,21 @@ impl Load {
     /// Failures so far: a test that has some need not go on.
     pub fn failures(&self) -> usize {
         self.tally.failures.borrow().len()
+    }
+
+    /// Waits until every client has had another request served, or one has failed.
+    pub async fn progress(&self) {
+        let before = self.tally.served.borrow().clone();
+        let deadline = Instant::now() + LIMIT;
+        let waits = |name: &&'static str| self.tally.served.borrow().get(name) <= before.get(name);
+        while self.failures() == 0 {
+            let waiting: Vec<_> = CLIENTS.iter().filter(|name| waits(name)).collect();
+            if waiting.is_empty() {
+                return;
+            }
+            assert!(Instant::now() < deadline, "no request served: {waiting:?}");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     }
 
     pub async fn stop(self) -> Report {

@@ -201,6 +201,7 @@ impl Config {
         });
         if name == "multiplexed" {
             cluster["typed_extension_protocol_options"] = http2_options();
+            cluster["common_lb_config"] = json!({"close_connections_on_host_set_change": true});
         }
         if let Some(alpn) = [("secure", "http/1.1"), ("tcp-secure", "istio")]
             .iter()

@@ -96,11 +96,11 @@ fn clusters(admin: &Admin, filter: &Filter) -> Section {
     let of = |wanted: fn(&Record) -> Option<&Entry>, dynamic: bool| {
         gather(&ledger.clusters, filter, |_, record| {
             let entry = wanted(record).filter(|entry| entry.dynamic == dynamic)?.clone();
-            let error = record.error.clone();
+            let error = record.error.as_deref().cloned();
             Some(one(move || state("cluster", CLUSTER, &entry, error.as_ref())))
         })
     };
-    let mut warming = of(|record| record.warming.as_ref(), true);
+    let mut warming = of(|record| record.warming.as_deref(), true);
     // Never accepted: nothing but the rejection can be shown.
     warming.extend(gather(&ledger.clusters, filter, |name, record| {
         let error = refused_only(record)?.clone();
@@ -112,7 +112,7 @@ fn clusters(admin: &Admin, filter: &Filter) -> Section {
         record
             .active
             .as_ref()
-            .or(record.warming.as_ref())
+            .or(record.warming.as_deref())
             .is_some_and(|e| !e.dynamic)
     };
     let list = |field, element, items| List { field, element, items };
@@ -127,7 +127,7 @@ fn clusters(admin: &Admin, filter: &Filter) -> Section {
                     let entry = record
                         .active
                         .as_ref()
-                        .or(record.warming.as_ref())
+                        .or(record.warming.as_deref())
                         .filter(|_| statics(record))?
                         .clone();
                     Some(one(move || state("cluster", CLUSTER, &entry, None)))
@@ -153,8 +153,8 @@ fn listeners(admin: &Admin, filter: &Filter) -> Section {
         if static_entry(record).is_some() {
             return None;
         }
-        let (name, active, warming) = (name.clone(), record.active.clone(), record.warming.clone());
-        let error = record.error.clone();
+        let (name, active, warming) = (name.clone(), record.active.clone(), record.warming.as_deref().cloned());
+        let error = record.error.as_deref().cloned();
         Some(one(move || {
             let mut shown = json!({"name": &*name});
             for (field, entry) in [("active_state", active), ("warming_state", warming)] {
@@ -192,14 +192,14 @@ fn routes(admin: &Admin, filter: &Filter) -> Section {
     let inline = ledger
         .listeners
         .values()
-        .filter_map(|record| record.active.as_ref().or(record.warming.as_ref()))
+        .filter_map(|record| record.active.as_ref().or(record.warming.as_deref()))
         .map(|entry| {
             let (entry, filter) = (entry.clone(), filter.clone());
             let item: Item = Box::new(move || inline_routes(&entry, &filter));
             item
         });
     let dynamic = gather(&ledger.routes, filter, |name, record| {
-        let (name, active, error) = (name.clone(), record.active.clone(), record.error.clone());
+        let (name, active, error) = (name.clone(), record.active.clone(), record.error.as_deref().cloned());
         Some(one(move || match (active, error) {
             (Some(entry), error) => state("route_config", ROUTE, &entry, error.as_ref()),
             (None, Some(error)) => stub("route_config", ROUTE, &name, &error),
@@ -259,13 +259,13 @@ fn secrets(admin: &Admin, filter: &Filter) -> Section {
     let held = |dynamic: bool| {
         gather(&ledger.secrets, filter, |name, record| {
             let entry = record.active.as_ref().filter(|entry| entry.dynamic == dynamic)?.clone();
-            let (name, error) = (name.clone(), record.error.clone());
+            let (name, error) = (name.clone(), record.error.as_deref().cloned());
             Some(one(move || named(&name, &entry, error.as_ref())))
         })
     };
     let warming = gather(&ledger.secrets, filter, |name, record| {
         let since = record.wanted_since.filter(|_| record.active.is_none())?;
-        let (name, error) = (name.clone(), record.error.clone());
+        let (name, error) = (name.clone(), record.error.as_deref().cloned());
         Some(one(move || {
             let mut shown = json!({
                 "name": &*name,
@@ -310,7 +310,7 @@ fn all_endpoints(admin: &Admin, filter: &Filter) -> Section {
                 shown[VERSION_INFO] = json!(&*entry.version);
                 shown["last_updated"] = time(entry.updated);
             }
-            if let Some(error) = &record.error {
+            if let Some(error) = record.error.as_deref() {
                 shown["error_state"] = error_state("envoy.config.endpoint.v3.ClusterLoadAssignment", error);
             }
             shown
@@ -338,14 +338,14 @@ fn static_entry(record: &Record) -> Option<&Entry> {
     record
         .active
         .as_ref()
-        .or(record.warming.as_ref())
+        .or(record.warming.as_deref())
         .filter(|e| !e.dynamic)
 }
 
 fn refused_only(record: &Record) -> Option<&Refusal> {
     record
         .error
-        .as_ref()
+        .as_deref()
         .filter(|_| record.active.is_none() && record.warming.is_none())
 }
 

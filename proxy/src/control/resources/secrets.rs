@@ -75,9 +75,9 @@ impl Resources {
                 Owner::Listener(name) => self.rebuild_listener(name),
             };
             match reloaded {
-                Ok(()) => tracing::info!("files changed: new key material is in use ({owner:?})"),
+                Ok(()) => tracing::info!("key material was read from its files again ({owner:?})"),
                 Err(rejection) => {
-                    tracing::warn!("files changed, and cannot be used: {rejection}");
+                    tracing::warn!("key material in files cannot be used, what was read before stays: {rejection}");
                     if let Owner::Secret(need) = &owner {
                         self.stats.rotation_failed(&need.name);
                     }

@@ -2,27 +2,31 @@
 
 use std::sync::Arc;
 
-use super::{KnownCluster, KnownListener, Resources};
+use super::{KnownCluster, Resources};
 use crate::{
     cluster::endpoint_set,
     control::interest::{Kind, Need, User},
+    tls::UpstreamTls,
 };
 
 impl Resources {
     /// Makes public what has become warm, in the order in which it is needed.
     pub fn publish(&mut self) {
-        let mut warm = Vec::new();
-        for known in self.clusters.values().filter(|k| !k.public) {
-            if let Err(rejection) = self.build_upstream(&known.cluster) {
+        let warming = self.warming_clusters.iter().filter_map(|name| self.clusters.get(name));
+        let warm: Vec<_> = warming
+            .filter(|known| self.is_warm(known))
+            .map(|known| known.cluster.clone())
+            .collect();
+        for cluster in warm {
+            // The last secret to arrive has built what waited for it.
+            let missing = |tls: &Arc<UpstreamTls>| tls.context.load().is_none();
+            if cluster.transport.tls_contexts().any(missing)
+                && let Err(rejection) = self.build_upstream(&cluster)
+            {
                 tracing::error!("{rejection}");
             }
-            if self.is_warm(known) {
-                warm.push(known.cluster.clone());
-            }
-        }
-        for cluster in warm {
+            self.warming_clusters.remove(&cluster.name);
             if let Some(known) = self.clusters.get_mut(&cluster.name) {
-                known.public = true;
                 let user = User::Cluster(cluster.name.clone());
                 for need in std::mem::take(&mut known.former) {
                     self.interest.release(&need, &user);
@@ -34,13 +38,10 @@ impl Resources {
             endpoint_set::replace(&cluster);
             self.publisher.set_cluster(cluster);
         }
-        let ready: Vec<Arc<str>> = self
-            .listeners
-            .iter()
-            .filter(|(_, k)| self.is_ready(k))
-            .map(|(name, _)| name.clone())
-            .collect();
+        let warming = self.warming_listeners.iter();
+        let ready: Vec<Arc<str>> = warming.filter(|name| self.is_ready(name)).cloned().collect();
         for name in ready {
+            self.warming_listeners.remove(&name);
             let Some(known) = self.listeners.get_mut(&name) else {
                 continue;
             };
@@ -62,11 +63,11 @@ impl Resources {
 
     /// Whether no cluster is warming.
     pub fn clusters_are_warm(&self) -> bool {
-        self.clusters.values().all(|k| k.public)
+        self.warming_clusters.is_empty()
     }
 
     pub fn listeners_are_warm(&self) -> bool {
-        self.listeners.values().all(|k| k.warming.is_none())
+        self.warming_listeners.is_empty()
     }
 
     fn is_warm(&self, known: &KnownCluster) -> bool {
@@ -74,8 +75,9 @@ impl Resources {
         resolved && known.needs.iter().all(|need| self.is_met(need))
     }
 
-    fn is_ready(&self, known: &KnownListener) -> bool {
-        known.warming.is_some() && known.needs.iter().all(|need| self.is_met(need))
+    fn is_ready(&self, name: &Arc<str>) -> bool {
+        let known = self.listeners.get(name);
+        known.is_some_and(|known| known.needs.iter().all(|need| self.is_met(need)))
     }
 
     fn is_met(&self, need: &Need) -> bool {

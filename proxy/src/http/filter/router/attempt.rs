@@ -165,6 +165,7 @@ impl Attempt<'_, '_> {
             .await?
         };
         let Some(permit) = Permit::take(&cluster.state, priority, Resource::Request) else {
+            // Closing it would make an overload pay a handshake for every request that it refuses.
             pool.give_back_unused(lease, cluster);
             return Err(Outcome::Failed(overflow(Resource::Request, &cluster.name)));
         };
