@@ -19,6 +19,7 @@ pub mod dns;
 pub mod endpoint_set;
 #[cfg(test)]
 pub(crate) mod from_json;
+mod keepalive;
 pub mod outlier;
 
 pub use breaker::BreakerLimits;
@@ -460,23 +461,6 @@ pub struct OutlierCounters {
     pub last_unejection_ms: AtomicU64,
 }
 
-impl TcpKeepalive {
-    /// What is not given is the system's.
-    pub fn for_socket(&self) -> socket2::TcpKeepalive {
-        let mut keepalive = socket2::TcpKeepalive::new();
-        if let Some(time) = self.time {
-            keepalive = keepalive.with_time(time);
-        }
-        if let Some(interval) = self.interval {
-            keepalive = keepalive.with_interval(interval);
-        }
-        if let Some(probes) = self.probes {
-            keepalive = keepalive.with_retries(probes);
-        }
-        keepalive
-    }
-}
-
 impl Cluster {
     /// Whether a request is refused by `drop_overloads`, for which `random` decides; `Some(true)`: every request is.
     pub fn drops(&self, random: u64) -> Option<bool> {
@@ -487,18 +471,5 @@ impl Cluster {
             .iter()
             .find(|(_, millionths)| random % MILLION < u64::from(*millionths));
         dropping.map(|(_, millionths)| u64::from(*millionths) >= MILLION)
-    }
-}
-
-impl Http2Keepalive {
-    /// The same in the codec's terms: zero stands for none.
-    pub fn for_codec(self) -> crate::http::codec::h2::Keepalive {
-        const PERCENT: f64 = 100.0;
-        crate::http::codec::h2::Keepalive {
-            interval: self.interval.unwrap_or_default(),
-            timeout: self.timeout,
-            jitter: self.interval_jitter_percent / PERCENT,
-            idle_interval: self.connection_idle_interval.unwrap_or_default(),
-        }
     }
 }

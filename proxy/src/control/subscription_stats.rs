@@ -15,11 +15,11 @@ use crate::{
     stats::{CdsStat, ClusterStat, EdsStat, Group, Prefix, RdsStat, SdsStat, Store, SubscriptionStat},
 };
 
-/// The groups of all subscriptions. Those of resources are made when something is first heard of them.
+/// The groups of all subscriptions, each made when something is first asked or heard.
 pub struct SubscriptionStats {
     store: Store,
-    cds: Group<CdsStat>,
-    lds: Group<SubscriptionStat>,
+    cds: Option<Group<CdsStat>>,
+    lds: Option<Group<SubscriptionStat>>,
     rds: HashMap<Arc<str>, Group<RdsStat>>,
     sds: HashMap<Arc<str>, Group<SdsStat>>,
     /// By the cluster's stat name.
@@ -70,12 +70,22 @@ impl SubscriptionStats {
     pub fn new(store: &Store) -> Self {
         Self {
             store: store.clone(),
-            cds: store.group(Prefix::root("cluster_manager.cds.")),
-            lds: store.group(Prefix::root("listener_manager.lds.")),
+            cds: None,
+            lds: None,
             rds: HashMap::new(),
             sds: HashMap::new(),
             eds: HashMap::new(),
         }
+    }
+
+    fn cds(&mut self) -> &Group<CdsStat> {
+        let make = || self.store.group(Prefix::root("cluster_manager.cds."));
+        self.cds.get_or_insert_with(make)
+    }
+
+    fn lds(&mut self) -> &Group<SubscriptionStat> {
+        let make = || self.store.group(Prefix::root("listener_manager.lds."));
+        self.lds.get_or_insert_with(make)
     }
 
     /// The statistics of a route configuration stand under the connection manager that named it first.
@@ -90,8 +100,8 @@ impl SubscriptionStats {
     /// Counts the first attempt. `clusters`: those whose endpoints are needed.
     pub fn start<'a>(&mut self, need: &Need, clusters: impl Iterator<Item = &'a Cluster>) {
         match need.kind {
-            Kind::Cluster => self.cds.inc(CdsStat::UpdateAttempt),
-            Kind::Listener => self.lds.inc(SubscriptionStat::UpdateAttempt),
+            Kind::Cluster => self.cds().inc(CdsStat::UpdateAttempt),
+            Kind::Listener => self.lds().inc(SubscriptionStat::UpdateAttempt),
             Kind::Endpoints => clusters.for_each(|c| c.state.stats.inc(ClusterStat::UpdateAttempt)),
             Kind::Routes => {
                 if let Some(group) = self.rds.get(&need.name) {
@@ -104,8 +114,8 @@ impl SubscriptionStats {
 
     pub fn count<'a>(&mut self, need: &Need, outcome: Outcome<'_>, clusters: impl Iterator<Item = &'a Cluster>) {
         match need.kind {
-            Kind::Cluster => count!(self.cds, CdsStat, outcome),
-            Kind::Listener => count!(self.lds, SubscriptionStat, outcome),
+            Kind::Cluster => count!(self.cds(), CdsStat, outcome),
+            Kind::Listener => count!(self.lds(), SubscriptionStat, outcome),
             Kind::Routes => {
                 if let Some(group) = self.rds.get(&need.name) {
                     count!(group, RdsStat, outcome);

@@ -157,9 +157,8 @@ fn bind_tcp(listener: &Listener, address: &ListenAddress, to: std::net::SocketAd
         }
     }
     let set = |state: SocketState| {
-        let due = listener.socket_options.iter().filter(|option| option.state == state);
-        due.map(|option| crate::sys::set_socket_option(&socket, option))
-            .collect::<io::Result<()>>()
+        let mut due = listener.socket_options.iter().filter(|option| option.state == state);
+        due.try_for_each(|option| crate::sys::set_socket_option(&socket, option))
     };
     if let Some(keepalive) = &listener.tcp_keepalive {
         // Accepted sockets inherit it.

@@ -72,12 +72,9 @@ impl Pattern {
         let mut plain = String::new();
         let mut chars = text.chars();
         while let Some(c) = chars.next() {
-            let flag = match (c, chars.clone().next()) {
-                ('%', Some(flag)) => flag,
-                _ => {
-                    plain.push(c);
-                    continue;
-                }
+            let ('%', Some(flag)) = (c, chars.clone().next()) else {
+                plain.push(c);
+                continue;
             };
             chars.next();
             let time = TIMES.iter().find(|(known, _)| *known == flag);

@@ -85,12 +85,15 @@ impl Table {
             weight: f64,
             /// Of the round in which the host takes its next place.
             due: f64,
+            number: u32,
         }
         const FREE: u32 = u32::MAX;
         let total = hosts.iter().map(|host| host.weight).sum::<u64>() as f64;
         let mut turns: Vec<Turn> = hosts
             .iter()
-            .map(|host| Turn {
+            .enumerate()
+            .map(|(number, host)| Turn {
+                number: number as u32,
                 offset: xxh64(host.key.as_bytes(), 0) % size,
                 skip: xxh64(host.key.as_bytes(), 1) % (size - 1) + 1,
                 next: 0,
@@ -98,13 +101,15 @@ impl Table {
                 due: 0.0,
             })
             .collect();
+        // The order in which a control plane names hosts must not move any: they take turns by their keys.
+        turns.sort_by_key(|turn| hosts[turn.number as usize].key);
         let Some(heaviest) = turns.iter().map(|turn| turn.weight).max_by(f64::total_cmp) else {
             return Self::Maglev(Box::default());
         };
         let mut table = vec![FREE; size as usize];
         let mut left = table.len();
         for round in 1_u64.. {
-            for (number, turn) in turns.iter_mut().enumerate() {
+            for turn in &mut turns {
                 if left == 0 {
                     return Self::Maglev(table.into());
                 }
@@ -119,7 +124,7 @@ impl Table {
                         break place;
                     }
                 };
-                table[place] = number as u32;
+                table[place] = turn.number;
                 left -= 1;
             }
         }

@@ -108,7 +108,7 @@ schema! {
     /// `control_plane.`, what Envoy has not: seconds since an update from any source was last accepted.
     ConfigStat {
         shared {
-            gauge ConfigAgeSeconds "config_age_seconds",
+            lazy_gauge ConfigAgeSeconds "config_age_seconds",
         }
     }
 }
