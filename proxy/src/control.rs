@@ -64,7 +64,7 @@ pub struct Control {
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
 
 impl Control {
-    /// Takes the static resources, writes what it has into `ledger`, and opens the streams to the control planes. Must be called inside a `LocalSet`.
+    /// Takes the static resources, writes what it has into `ledger`, and opens the streams to the control planes. Must be called inside a `LocalRuntime`.
     ///
     /// # Errors
     /// A static secret whose material cannot be used.

@@ -1,9 +1,15 @@
 //! From arguments to a running proxy: what `main` does, callable by programs that stand in for `pillion`.
 
-use std::{cell::RefCell, process::ExitCode, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    cell::RefCell,
+    process::ExitCode,
+    rc::Rc,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use anyhow::Context as _;
-use tokio::{sync::mpsc, task::LocalSet};
+use tokio::sync::mpsc;
 
 use crate::{
     access_log::file::FlushSettings,
@@ -13,7 +19,7 @@ use crate::{
     config::Context,
     control::{Control, ledger::Ledger, publisher::DrainSettings},
     listener::{Listener, TrafficDirection},
-    server::{self, Ending, Process, Settings},
+    server::{self, Ending, Process, Resident, Settings},
     stats,
     worker::Node,
 };
@@ -193,8 +199,7 @@ fn serve(
     // After the workers were started: they must not inherit it.
     crate::sys::lower_thread_priority(CONTROL_NICENESS);
     let runtime = server::runtime()?;
-    let local = LocalSet::new();
-    local.block_on(&runtime, async {
+    runtime.block_on(async {
         let mut signals = server::signals()?;
         let (requests, mut asked) = mpsc::unbounded_channel();
         let ledger = Rc::<RefCell<Ledger>>::default();
@@ -214,6 +219,9 @@ fn serve(
         publisher.set_runtime(Arc::new(bootstrap.runtime.merged()));
         let mut control = Control::start(publisher, context, &bootstrap, resources, ledger)?;
         let mut initialized = control.initialized();
+        let mut resident = Resident::of_start();
+        let mut quiet = tokio::time::interval(Resident::QUIET);
+        quiet.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         if args.mode == Mode::InitOnly {
             control.publisher().stop();
             return anyhow::Ok(());
@@ -227,6 +235,9 @@ fn serve(
             }
             tokio::select! {
                 () = control.step() => initialized = control.initialized(),
+                _ = quiet.tick(), if initialized => {
+                    resident.look(shared.connection_ids.load(Ordering::Relaxed));
+                }
                 signal = signals() => match signal {
                     Ending::ReopenLogs => shared.log_files.reopen(),
                     Ending::Drain => break,

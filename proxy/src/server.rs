@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::{runtime, sync::mpsc, task::LocalSet};
+use tokio::{runtime, sync::mpsc};
 
 use crate::{
     access_log::file::{FlushSettings, LogFiles},
@@ -29,9 +29,11 @@ use crate::{
 mod concurrency;
 mod end;
 pub mod gauges;
+mod resident;
 
 pub use concurrency::default_concurrency;
 pub use end::{Ending, drain, signals};
+pub use resident::Resident;
 
 /// Everything that threads need before any config is known.
 pub struct Process {
@@ -103,25 +105,35 @@ fn spawn_worker(
     shared: Arc<Shared>,
     commands: mpsc::UnboundedReceiver<Command>,
 ) -> io::Result<JoinHandle<()>> {
-    let runtime = runtime()?;
-    std::thread::Builder::new()
+    // The runtime belongs to the thread that it was made on, so that the thread tells how that went.
+    let (made, outcome) = std::sync::mpsc::sync_channel(1);
+    let thread = std::thread::Builder::new()
         .name(format!("wrk:worker_{index}"))
         .spawn(move || {
             stats::enter_worker(index);
-            let local = LocalSet::new();
-            local.block_on(&runtime, worker::run(Worker::new(index, shared, seed()), commands));
+            let runtime = match runtime() {
+                Ok(runtime) => runtime,
+                // Nobody waits for the outcome only where the process is ending.
+                Err(error) => return drop(made.send(Err(error))),
+            };
+            let _ = made.send(Ok(()));
+            runtime.block_on(worker::run(Worker::new(index, shared, seed()), commands));
             // What is left of connections ends with the runtime.
-            drop(local);
             runtime.shutdown_timeout(Duration::ZERO);
-        })
+        })?;
+    outcome.recv().map_err(io::Error::other)??;
+    Ok(thread)
 }
 
-/// A current-thread runtime, as every thread of the proxy has one.
+/// A runtime whose tasks never leave their thread, as every thread of the proxy has one. Unlike a `LocalSet` on a runtime it
+/// needs no wake-up of its own (a write and a read) for each batch of tasks that sockets make ready.
 ///
 /// # Errors
 /// The system's.
-pub fn runtime() -> io::Result<runtime::Runtime> {
-    runtime::Builder::new_current_thread().enable_all().build()
+pub fn runtime() -> io::Result<runtime::LocalRuntime> {
+    runtime::Builder::new_current_thread()
+        .enable_all()
+        .build_local(runtime::LocalOptions::default())
 }
 
 /// A seed that differs by process and thread: the standard library's hasher keys are random.

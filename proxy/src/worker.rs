@@ -123,7 +123,7 @@ impl Worker {
 /// How often a worker looks after its pools: idle timeouts are that exact.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Runs a worker on the calling thread until it is told to stop. Must be polled inside a `LocalSet`.
+/// Runs a worker on the calling thread until it is told to stop. Must be polled on a `LocalRuntime`.
 pub async fn run(worker: Rc<Worker>, mut commands: Commands) {
     let mut sweep = tokio::time::interval(SWEEP_INTERVAL);
     sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

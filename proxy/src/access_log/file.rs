@@ -9,7 +9,8 @@ use std::{
     os::fd::AsFd,
     sync::{
         Arc,
-        mpsc::{self, RecvTimeoutError, SyncSender, TrySendError},
+        atomic::{AtomicUsize, Ordering},
+        mpsc::{self, RecvTimeoutError, Sender, SyncSender},
     },
     time::{Duration, Instant},
 };
@@ -32,7 +33,9 @@ pub struct FlushSettings {
 /// The way to every log file.
 #[derive(Debug)]
 pub struct LogFiles {
-    queue: SyncSender<Message>,
+    /// Grows with what it holds: a bounded channel would take its 3 MB at once, also where nothing is logged.
+    queue: Sender<Message>,
+    waiting: Arc<AtomicUsize>,
     /// `filesystem.`
     stats: Group<FilesystemStat>,
 }
@@ -52,27 +55,33 @@ impl LogFiles {
     /// # Errors
     /// Where no thread can be made.
     pub fn start(settings: FlushSettings, stats: Group<FilesystemStat>) -> io::Result<Arc<Self>> {
-        let (queue, lines) = mpsc::sync_channel(QUEUE_LINES);
-        std::thread::Builder::new().name("access-log".into()).spawn({
-            let stats = stats.clone();
-            move || Writer::new(settings, stats).run(&lines)
-        })?;
-        Ok(Arc::new(Self { queue, stats }))
+        let (queue, lines) = mpsc::channel();
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let writer = Writer {
+            settings,
+            stats: stats.clone(),
+            waiting: waiting.clone(),
+            files: HashMap::new(),
+        };
+        std::thread::Builder::new()
+            .name("access-log".into())
+            .spawn(move || writer.run(&lines))?;
+        Ok(Arc::new(Self { queue, waiting, stats }))
     }
 
     /// Hands a line (with its newline) over.
     pub fn write(&self, path: &Arc<str>, line: String) {
+        if self.waiting.fetch_add(1, Ordering::Relaxed) >= QUEUE_LINES {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+            self.stats.inc(FilesystemStat::WriteFailed);
+            tracing::warn!(path = &**path, "access-log line dropped: the writer is behind");
+            return;
+        }
         let length = line.len() as i64;
-        match self.queue.try_send(Message::Line(path.clone(), line)) {
-            Ok(()) => {
-                self.stats.inc(FilesystemStat::WriteBuffered);
-                self.stats.gauge_add(FilesystemStat::WriteTotalBuffered, length);
-            }
-            Err(TrySendError::Disconnected(_)) => {}
-            Err(TrySendError::Full(_)) => {
-                self.stats.inc(FilesystemStat::WriteFailed);
-                tracing::warn!(path = &**path, "access-log line dropped: the writer is behind")
-            }
+        // The writer ends only with the process.
+        if self.queue.send(Message::Line(path.clone(), line)).is_ok() {
+            self.stats.inc(FilesystemStat::WriteBuffered);
+            self.stats.gauge_add(FilesystemStat::WriteTotalBuffered, length);
         }
     }
 
@@ -93,6 +102,8 @@ impl LogFiles {
 struct Writer {
     settings: FlushSettings,
     stats: Group<FilesystemStat>,
+    /// Lines that were handed over and not taken yet.
+    waiting: Arc<AtomicUsize>,
     files: HashMap<Arc<str>, Buffered>,
 }
 
@@ -103,14 +114,6 @@ struct Buffered {
 }
 
 impl Writer {
-    fn new(settings: FlushSettings, stats: Group<FilesystemStat>) -> Self {
-        Self {
-            settings,
-            stats,
-            files: HashMap::new(),
-        }
-    }
-
     fn run(mut self, lines: &mpsc::Receiver<Message>) {
         loop {
             let wait = self
@@ -124,7 +127,10 @@ impl Writer {
                 None => lines.recv().map_err(|_| RecvTimeoutError::Disconnected),
             };
             match message {
-                Ok(Message::Line(path, line)) => self.line(path, &line),
+                Ok(Message::Line(path, line)) => {
+                    self.waiting.fetch_sub(1, Ordering::Relaxed);
+                    self.line(path, &line);
+                }
                 Ok(Message::Reopen) => {
                     self.flush_all();
                     self.files.clear();

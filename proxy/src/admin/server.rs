@@ -23,7 +23,7 @@ const MAX_CONNECTIONS: usize = 64;
 /// A client that does not finish its head in this time is cut.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Binds the admin address, writes it to `address_path` and serves in the background of the current `LocalSet`.
+/// Binds the admin address, writes it to `address_path` and serves in the background of the current `LocalRuntime`.
 ///
 /// # Errors
 /// Where the address cannot be bound, or the file cannot be written.

@@ -41,7 +41,7 @@ impl Default for Watches {
 }
 
 impl Watches {
-    /// Makes `wanted` what is watched for an owner. Must be called inside a `LocalSet` where there is anything to watch.
+    /// Makes `wanted` what is watched for an owner. Must be called inside a `LocalRuntime` where there is anything to watch.
     pub fn set(&mut self, owner: &Owner, wanted: Vec<Watched>) {
         self.watches.retain(|files, watch| {
             if !wanted.contains(files) {

@@ -115,7 +115,7 @@ impl Sources {
         self.inbox.try_recv().ok()
     }
 
-    /// Subscribes to what is newly needed and lets go of what no longer is. Must be called inside a `LocalSet`.
+    /// Subscribes to what is newly needed and lets go of what no longer is. Must be called inside a `LocalRuntime`.
     pub fn apply(&mut self, changes: Changes, resources: &mut Resources) {
         for need in &changes.unwanted {
             self.unsubscribe(need, resources);

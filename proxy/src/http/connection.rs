@@ -57,7 +57,7 @@ pub async fn serve(
         info,
         counted,
     };
-    let chosen = connection.hear(connection.choose_codec(&mut stream), &mut drain).await;
+    let chosen = Box::pin(connection.hear(connection.choose_codec(&mut stream), &mut drain)).await;
     let Some(http2) = chosen.flatten() else {
         return;
     };
@@ -65,7 +65,7 @@ pub async fn serve(
     if http2 {
         stats.inc(HttpStat::DownstreamCxHttp2Total);
         stats.gauge_add(HttpStat::DownstreamCxHttp2Active, 1);
-        connection.serve_http2(stream, drain).await;
+        Box::pin(connection.serve_http2(stream, drain)).await;
         connection
             .manager
             .stats

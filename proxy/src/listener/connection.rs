@@ -45,7 +45,10 @@ pub async fn handle(worker: Rc<Worker>, listener: Arc<str>, socket: Socket, loca
     };
     let (listener, accepted) = hand_off(&snapshot, listener, accepted);
     drop(snapshot);
-    if let Some(ready) = accepted.prepare(&worker, &listener).await {
+    // What is large and soon over is boxed, here and below: a task keeps the room of its largest moment to its end, and
+    // most connections idle.
+    let ready = Box::pin(accepted.prepare(&worker, &listener)).await;
+    if let Some(ready) = ready {
         ready.serve(worker).await;
     }
 }
@@ -352,7 +355,8 @@ impl Ready {
                 http::connection::serve(worker, manager, self.info, self.stream, self.drain, counted).await;
             }
             (NetworkFilter::Tcp(proxy), _) => {
-                tcp::proxy::serve(worker, proxy.clone(), self.info, self.stream, self.drain).await;
+                let proxy = proxy.clone();
+                Box::pin(tcp::proxy::serve(worker, proxy, self.info, self.stream, self.drain)).await;
             }
             (NetworkFilter::Http(_) | NetworkFilter::None, _) => {}
         }

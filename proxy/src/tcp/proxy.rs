@@ -40,7 +40,7 @@ pub async fn serve(
     let stats = &proxy.stats;
     stats.inc(TcpStat::DownstreamCxTotal);
     let mut info = StreamInfo::new(connection);
-    if let Some((cluster, upstream, open)) = establish(&worker, &proxy, &mut info).await {
+    if let Some((cluster, upstream, open)) = Box::pin(establish(&worker, &proxy, &mut info)).await {
         let mut up = upstream.stream;
         let limits = copy::Limits {
             idle: proxy.idle_timeout,

@@ -195,7 +195,8 @@ impl Pool {
                 self.connection_permit(cluster, priority)
             };
             if let Some(permit) = permit {
-                let opened = self.open(cluster, endpoint, permit, shared).await;
+                // Boxed, so that a request which finds a pooled connection has no room for a handshake in its future.
+                let opened = Box::pin(self.open(cluster, endpoint, permit, shared)).await;
                 return opened.map_err(|failure| failed(cluster, failure));
             }
             let (wake, woken) = oneshot::channel();

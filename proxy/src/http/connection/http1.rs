@@ -59,7 +59,7 @@ impl Connection {
                     break;
                 }
                 Waited::Request(Err(e)) => {
-                    self.refuse(&mut codec, &e).await;
+                    Box::pin(self.refuse(&mut codec, &e)).await;
                     break;
                 }
                 Waited::Drain(new) => {
@@ -114,7 +114,7 @@ impl Connection {
                 break;
             }
         }
-        self.close(codec).await;
+        Box::pin(self.close(codec)).await;
     }
 
     /// Ready when a head that has begun takes longer than `request_headers_timeout`.

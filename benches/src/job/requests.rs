@@ -1,0 +1,232 @@
+//! Requests through a proxy, or through two with mTLS between them.
+
+use std::{net::SocketAddr, time::Duration};
+
+use super::{Metric, Sample, metric};
+use crate::{
+    load::{Outcome, Pace, exchange, exchange::Exchange, http2},
+    process,
+    proxy::{
+        Kind, Program, Running,
+        config::{Protocol, Setup},
+    },
+    run::Bench,
+};
+
+#[derive(Debug, Clone, Copy)]
+pub struct Requests {
+    pub protocol: Protocol,
+    /// Two proxies of a kind, mTLS between them.
+    pub pair: bool,
+    pub connections: usize,
+    /// At a time over each connection.
+    pub streams: usize,
+    pub ask: Ask,
+    pub workers: usize,
+    /// Measured at a fixed rate too.
+    pub paced: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub enum Ask {
+    Get(usize),
+    Post(usize),
+    Grpc { size: usize, count: usize },
+    Echo(usize),
+}
+
+pub const CPU: Metric = metric("CPU per request", "us");
+pub const RATE: Metric = metric("requests at saturation", "1/s");
+pub const RSS_BEFORE: Metric = metric("RSS before", "KB");
+pub const RSS_DURING: Metric = metric("RSS during", "KB");
+pub const RSS_AFTER: Metric = metric("RSS after", "KB");
+pub const PSS_AFTER: Metric = metric("PSS after", "KB");
+pub const CPU_PACED: Metric = metric("CPU per request at the fixed rate", "us");
+pub const PACE: Metric = metric("fixed rate", "1/s");
+
+const SATURATED: [Metric; 4] = [
+    metric("p50 at saturation", "us"),
+    metric("p90 at saturation", "us"),
+    metric("p99 at saturation", "us"),
+    metric("p99.9 at saturation", "us"),
+];
+pub const PACED: [Metric; 4] = [
+    metric("p50 at the fixed rate", "us"),
+    metric("p90 at the fixed rate", "us"),
+    metric("p99 at the fixed rate", "us"),
+    metric("p99.9 at the fixed rate", "us"),
+];
+const QUANTILES: [f64; 4] = [0.5, 0.9, 0.99, 0.999];
+
+/// Pools fill, caches warm.
+const WARM: Duration = Duration::from_millis(400);
+/// The fixed rate, as a fraction of what Envoy does at saturation.
+const PACE_OF_ENVOY: f64 = 0.6;
+
+enum Client {
+    Exchange(exchange::Client),
+    Http2(http2::Client),
+}
+
+impl Client {
+    fn connect(address: SocketAddr, requests: &Requests) -> anyhow::Result<Self> {
+        let plain = |exchange| {
+            let client = exchange::Client::connect(address, requests.connections, exchange)?;
+            anyhow::Ok(Self::Exchange(client))
+        };
+        let multiplexed = |ask| {
+            let client = http2::Client::connect(address, requests.connections, requests.streams, ask)?;
+            anyhow::Ok(Self::Http2(client))
+        };
+        match (requests.protocol, requests.ask) {
+            (Protocol::Http2, Ask::Get(size)) => multiplexed(http2::Ask::Get { size }),
+            (_, Ask::Grpc { size, count }) => multiplexed(http2::Ask::Grpc { size, count }),
+            (_, Ask::Get(size)) => plain(Exchange::get(size)),
+            (_, Ask::Post(size)) => plain(Exchange::post(size)),
+            (_, Ask::Echo(size)) => plain(Exchange::echo(size)),
+        }
+    }
+
+    fn run(&mut self, pace: Pace, duration: Duration) -> anyhow::Result<Outcome> {
+        match self {
+            Self::Exchange(client) => client.run(pace, duration),
+            Self::Http2(client) => client.run(pace, duration),
+        }
+    }
+}
+
+/// The proxies on the way; none where the load asks the origin itself.
+struct Way {
+    proxies: Vec<Running>,
+    address: SocketAddr,
+}
+
+impl Way {
+    fn start(bench: &Bench, requests: &Requests, program: Option<&Program>) -> anyhow::Result<Self> {
+        let target = match requests.protocol {
+            Protocol::Http1 => bench.origins.http1,
+            Protocol::Http2 | Protocol::Grpc => bench.origins.http2,
+            Protocol::Tcp => bench.origins.echo,
+        };
+        let Some(program) = program else {
+            return Ok(Self {
+                proxies: Vec::new(),
+                address: target,
+            });
+        };
+        let cores = if requests.workers > 1 {
+            bench.cores.two
+        } else {
+            bench.cores.proxy
+        };
+        let setup = Setup {
+            workers: requests.workers,
+            ..Setup::new(requests.protocol, target)
+        };
+        let mut proxies = Vec::new();
+        if requests.pair {
+            let inbound = Setup {
+                accept_tls: true,
+                ..setup
+            };
+            proxies.push(program.start(&inbound, cores, bench.dir())?);
+            let outbound = Setup {
+                connect_tls: true,
+                target: proxies[0].address,
+                ..setup
+            };
+            proxies.push(program.start(&outbound, cores, bench.dir())?);
+        } else {
+            proxies.push(program.start(&setup, cores, bench.dir())?);
+        }
+        let address = proxies[proxies.len() - 1].address;
+        Ok(Self { proxies, address })
+    }
+
+    fn pids(&self) -> Vec<u32> {
+        self.proxies.iter().flat_map(Running::pids).collect()
+    }
+}
+
+pub fn measure(
+    bench: &mut Bench,
+    job: &'static str,
+    requests: Requests,
+    program: Option<&Program>,
+) -> anyhow::Result<Vec<Sample>> {
+    let rate = if requests.paced {
+        Some(pace(bench, job, &requests)?)
+    } else {
+        None
+    };
+    let way = Way::start(bench, &requests, program)?;
+    let mut samples = vec![(RSS_BEFORE, process::memory(&way.pids()).rss as f64)];
+    let mut client = Client::connect(way.address, &requests)?;
+    client.run(Pace::Saturate, WARM)?;
+    // Only now: nginx listens before it has workers.
+    let pids = way.pids();
+    let before = process::cpu(&pids);
+    let outcome = client.run(Pace::Saturate, bench.duration)?;
+    let used = process::cpu(&pids) - before;
+    samples.push((CPU, used.0 as f64 / 1_000.0 / outcome.latencies.count() as f64));
+    samples.push((RATE, outcome.per_second()));
+    samples.extend(quantiles(SATURATED, &outcome));
+    samples.push((RSS_DURING, process::memory(&pids).rss as f64));
+    if let Some(rate) = rate {
+        let before = process::cpu(&pids);
+        let outcome = client.run(Pace::PerSecond(rate), bench.duration)?;
+        let used = process::cpu(&pids) - before;
+        samples.push((CPU_PACED, used.0 as f64 / 1_000.0 / outcome.latencies.count() as f64));
+        samples.push((PACE, rate));
+        samples.extend(quantiles(PACED, &outcome));
+    }
+    drop(client);
+    // The proxy notices that the connections are closed.
+    std::thread::sleep(WARM);
+    let memory = process::memory(&pids);
+    samples.push((RSS_AFTER, memory.rss as f64));
+    samples.push((PSS_AFTER, memory.pss as f64));
+    if program.is_none() {
+        // There is no process to account.
+        samples.retain(|(metric, _)| !metric.name.contains("CPU") && !metric.name.contains("SS "));
+    }
+    Ok(samples)
+}
+
+/// Only latency, at the fixed rate, for longer.
+pub fn latency(
+    bench: &mut Bench,
+    job: &'static str,
+    requests: Requests,
+    program: Option<&Program>,
+) -> anyhow::Result<Vec<Sample>> {
+    let rate = pace(bench, job, &requests)?;
+    let way = Way::start(bench, &requests, program)?;
+    let mut client = Client::connect(way.address, &requests)?;
+    client.run(Pace::PerSecond(rate), WARM)?;
+    let outcome = client.run(Pace::PerSecond(rate), bench.latency_duration)?;
+    let mut samples = vec![(PACE, rate)];
+    samples.extend(quantiles(PACED, &outcome));
+    Ok(samples)
+}
+
+fn quantiles(metrics: [Metric; 4], outcome: &Outcome) -> impl Iterator<Item = Sample> + '_ {
+    let values = QUANTILES.map(|q| outcome.latencies.quantile(q));
+    metrics.into_iter().zip(values)
+}
+
+/// The job's fixed rate, the same for all proxies: measured at the first call, with Envoy where it is there.
+fn pace(bench: &mut Bench, job: &'static str, requests: &Requests) -> anyhow::Result<f64> {
+    if let Some(rate) = bench.rates.get(job) {
+        return Ok(*rate);
+    }
+    let reference = [Kind::Envoy, Kind::Pillion, Kind::HaProxy, Kind::Nginx]
+        .into_iter()
+        .find_map(|kind| bench.programs.iter().find(|p| p.kind == kind));
+    let way = Way::start(bench, requests, reference)?;
+    let mut client = Client::connect(way.address, requests)?;
+    client.run(Pace::Saturate, WARM)?;
+    let rate = client.run(Pace::Saturate, bench.duration)?.per_second() * PACE_OF_ENVOY;
+    bench.rates.insert(job, rate);
+    Ok(rate)
+}

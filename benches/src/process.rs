@@ -1,0 +1,90 @@
+//! What the kernel accounts to a process and its children: CPU time and memory.
+
+use std::{fs, ops::Sub};
+
+/// CPU time in nanoseconds, user and system.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Cpu(pub u64);
+
+impl Sub for Cpu {
+    type Output = Self;
+
+    fn sub(self, earlier: Self) -> Self {
+        Self(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// Resident and proportional memory in KiB.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Memory {
+    pub rss: u64,
+    pub pss: u64,
+}
+
+/// The scheduler's own sum of run time, to the nanosecond, where `/proc/PID/stat` counts ticks of 10 ms.
+pub fn cpu(pids: &[u32]) -> Cpu {
+    let threads = pids.iter().flat_map(|pid| {
+        fs::read_dir(format!("/proc/{pid}/task"))
+            .into_iter()
+            .flatten()
+            .flatten()
+    });
+    Cpu(threads
+        .filter_map(|thread| {
+            let text = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+            text.split(' ').next()?.parse::<u64>().ok()
+        })
+        .sum())
+}
+
+pub fn memory(pids: &[u32]) -> Memory {
+    pids.iter().fold(Memory::default(), |sum, pid| {
+        let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+        Memory {
+            rss: sum.rss + field(&text, "Rss:"),
+            pss: sum.pss + field(&text, "Pss:"),
+        }
+    })
+}
+
+/// The high-water mark of resident memory, in KiB.
+pub fn peak_rss(pids: &[u32]) -> u64 {
+    pids.iter()
+        .map(|pid| {
+            let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+            field(&text, "VmHWM:")
+        })
+        .sum()
+}
+
+/// `VmRSS` of one process in KiB, as the kernel's own counter has it (to within a few pages a thread).
+pub fn vm_rss(pid: u32) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    field(&text, "VmRSS:")
+}
+
+/// A process and those that it started: nginx and HAProxy have a master and workers.
+pub fn tree(root: u32) -> Vec<u32> {
+    let mut all = vec![root];
+    let mut next = 0;
+    while next < all.len() {
+        let pid = all[next];
+        let tasks = fs::read_dir(format!("/proc/{pid}/task"))
+            .into_iter()
+            .flatten()
+            .flatten();
+        for task in tasks {
+            let children = fs::read_to_string(task.path().join("children")).unwrap_or_default();
+            all.extend(children.split_ascii_whitespace().filter_map(|c| c.parse::<u32>().ok()));
+        }
+        next += 1;
+    }
+    all
+}
+
+fn field(text: &str, name: &str) -> u64 {
+    text.lines()
+        .find_map(|line| line.strip_prefix(name))
+        .and_then(|rest| rest.trim().trim_end_matches(" kB").parse().ok())
+        .unwrap_or(0)
+}

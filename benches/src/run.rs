@@ -1,0 +1,176 @@
+//! The order of a run: rounds, in each every job, in each every proxy.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, bail};
+use certs::ClientContext;
+
+use crate::{
+    args::{Args, Only},
+    job::{JOBS, Job, Metric, memory},
+    machine::{self, Cores},
+    origin::Origins,
+    pki,
+    proxy::{Kind, Program, install},
+    report::{self, Results},
+};
+
+/// What every job needs.
+pub struct Bench {
+    pub origins: Origins,
+    pub programs: Vec<Program>,
+    pub cores: Cores,
+    pub tls: ClientContext,
+    /// Each job's fixed rate, once it is known.
+    pub rates: HashMap<&'static str, f64>,
+    pub duration: Duration,
+    pub latency_duration: Duration,
+    /// Of the jobs that hold many.
+    pub connections: usize,
+    files: tempfile::TempDir,
+}
+
+impl Bench {
+    /// For configurations, certificates and logs.
+    pub fn dir(&self) -> &Path {
+        self.files.path()
+    }
+}
+
+/// Values of one job, proxy and metric, a round each.
+pub type Values = BTreeMap<(&'static str, Kind, Metric), Vec<f64>>;
+
+const CONNECTIONS: usize = 4_000;
+/// `--quick`: enough to see that everything runs.
+const QUICK: Duration = Duration::from_millis(500);
+
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    if args.list {
+        for job in JOBS {
+            println!("{:14} {}", job.name, job.what);
+        }
+        return Ok(());
+    }
+    let jobs = chosen(&args.jobs)?;
+    let kinds: &[Kind] = if args.only.is_some() {
+        &[Kind::Pillion]
+    } else {
+        &Kind::ALL[..4]
+    };
+    let mut absent = Vec::new();
+    let mut programs = Vec::new();
+    for kind in kinds {
+        if args.without.iter().any(|name| name.eq_ignore_ascii_case(kind.name())) {
+            continue;
+        }
+        match install::find(*kind, args.pillion.as_deref()) {
+            Ok(program) => programs.push(program),
+            Err(error) if *kind == Kind::Pillion => return Err(error),
+            Err(error) => {
+                eprintln!("{} is absent: {error:#}", kind.name());
+                absent.push(format!("{}: {error:#}", kind.name()));
+            }
+        }
+    }
+    let files = tempfile::tempdir()?;
+    let tls = pki::write(files.path()).context("certificates")?;
+    // Before this process is bound to one core.
+    let machine = machine::describe();
+    let cores = Cores::choose();
+    cores.take_load()?;
+    let mut bench = Bench {
+        origins: Origins::start()?,
+        programs,
+        cores,
+        tls,
+        rates: HashMap::new(),
+        duration: if args.quick {
+            QUICK
+        } else {
+            Duration::from_secs_f64(args.seconds)
+        },
+        latency_duration: if args.quick {
+            QUICK
+        } else {
+            Duration::from_secs_f64(args.latency_seconds)
+        },
+        connections: CONNECTIONS,
+        files,
+    };
+    if let Some(Only::Idle) = args.only {
+        let pillion = bench.programs[0].clone();
+        return memory::print_idle(&bench, &pillion);
+    }
+    let rounds = if args.quick { 1 } else { args.rounds };
+    let mut skipped = absent;
+    let values = measure(&mut bench, &jobs, rounds, &mut skipped);
+    report::write(
+        &args.out,
+        &Results {
+            machine,
+            programs: &bench.programs,
+            jobs: &jobs,
+            rounds,
+            skipped,
+            values,
+        },
+    )
+}
+
+fn chosen(names: &[String]) -> anyhow::Result<Vec<&'static Job>> {
+    if names.is_empty() {
+        return Ok(JOBS.iter().collect());
+    }
+    let find = |name: &String| match JOBS.iter().find(|job| job.name == name) {
+        Some(job) => Ok(job),
+        None => bail!("there is no job {name:?}; --list prints them"),
+    };
+    names.iter().map(find).collect()
+}
+
+fn measure(bench: &mut Bench, jobs: &[&'static Job], rounds: usize, skipped: &mut Vec<String>) -> Values {
+    let mut values = Values::new();
+    let begun = Instant::now();
+    for round in 0..rounds {
+        for job in jobs.iter().filter(|job| round < job.rounds(rounds)) {
+            let mut programs: Vec<_> = bench.programs.iter().cloned().map(Some).collect();
+            programs.extend(job.direct.then_some(None));
+            // Each round starts with another proxy: none is always first.
+            let first = round % programs.len();
+            programs.rotate_left(first);
+            for program in programs {
+                let kind = program.as_ref().map_or(Kind::Direct, |p| p.kind);
+                let failure = match job.excludes(kind) {
+                    Some(reason) => Some(reason.to_owned()),
+                    None => match job.run(bench, program.as_ref()) {
+                        Ok(samples) => {
+                            for (metric, value) in samples {
+                                values.entry((job.name, kind, metric)).or_default().push(value);
+                            }
+                            None
+                        }
+                        Err(error) => Some(format!("{error:#}")),
+                    },
+                };
+                if let Some(reason) = failure {
+                    let line = format!("{}, {}: {reason}", job.name, kind.name());
+                    if !skipped.contains(&line) {
+                        eprintln!("skipped: {line}");
+                        skipped.push(line);
+                    }
+                }
+            }
+            eprintln!(
+                "round {} of {rounds}, {:>5.0} s: {}",
+                round + 1,
+                begun.elapsed().as_secs_f64(),
+                report::line(job, &values)
+            );
+        }
+    }
+    values
+}
