@@ -200,7 +200,8 @@ async fn look_at_clusters(web: &Admin, clusters: &mut BTreeMap<String, ClusterFa
         }
         let stat = |what: &str| stats.get(&format!("cluster.{name}.{what}")).copied().unwrap_or(0);
         let facts = clusters.entry(name.to_owned()).or_default();
-        let overflow = stat("upstream_rq_pending_overflow");
+        // Refused for want of a place to wait, or in flight.
+        let overflow = stat("upstream_rq_pending_overflow") + stat("upstream_rq_active_overflow");
         facts.open = overflow > facts.overflow || stat("circuit_breakers.default.rq_open") > 0;
         facts.overflow = overflow;
         facts.requests = stat("upstream_rq_total");
