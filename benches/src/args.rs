@@ -40,4 +40,6 @@ pub struct Args {
 pub enum Only {
     /// Idle VmRSS of the release binary 10 s after it is ready: one listener, one cluster, --concurrency 1
     Idle,
+    /// Put the table of goals, from benches/results, into README.md
+    Readme,
 }

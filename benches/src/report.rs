@@ -1,5 +1,6 @@
 //! What a run writes: JSON for machines, Markdown for the README, plots.
 
+pub mod goals;
 pub mod json;
 pub mod markdown;
 pub mod plot;

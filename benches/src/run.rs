@@ -55,6 +55,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         }
         return Ok(());
     }
+    if let Some(Only::Readme) = args.only {
+        return report::goals::renew_readme();
+    }
     let jobs = chosen(&args.jobs)?;
     let kinds: &[Kind] = if args.only.is_some() {
         &[Kind::Pillion]
