@@ -112,9 +112,9 @@ impl<'a> Stream<'a> {
     }
 
     /// Serves the request.
-    pub async fn serve(mut self) -> StreamEnd {
+    pub async fn serve(&mut self) -> StreamEnd {
         self.begin();
-        let end = match admission::admit(&mut self) {
+        let end = match admission::admit(self) {
             Ok(()) => self.run_filters().await,
             Err(reply) => self.reply(*reply).await,
         };
@@ -234,7 +234,7 @@ impl<'a> Stream<'a> {
         StreamEnd::Broken
     }
 
-    fn finish(mut self, end: StreamEnd) -> StreamEnd {
+    fn finish(&mut self, end: StreamEnd) -> StreamEnd {
         let now = Instant::now();
         self.info.times.end = Some(now);
         let stats = &self.manager.stats;

@@ -90,19 +90,18 @@ impl Connection {
             requests += 1;
             manager.stats.inc(HttpStat::DownstreamRqHttp1Total);
             let done = !codec.request_has_body();
-            let mut stream = Stream::new(
-                &self.worker,
-                manager,
-                &self.info,
-                ServerStream::Http1(&mut codec),
-                head,
-                done,
-            );
-            stream.last = self.is_spent(requests);
-            stream.drain = Some(&order);
-            stream.closing_at = leaving.or(longest.map(|at| at + manager.drain_timeout));
+            let last = self.is_spent(requests);
+            let closing_at = leaving.or(longest.map(|at| at + manager.drain_timeout));
             let end = {
-                let mut serving = Box::pin(stream.serve());
+                // The stream is made where it stays: it is too large to be moved about.
+                let mut serving = Box::pin(async {
+                    let down = ServerStream::Http1(&mut codec);
+                    let mut stream = Stream::new(&self.worker, manager, &self.info, down, head, done);
+                    stream.last = last;
+                    stream.drain = Some(&order);
+                    stream.closing_at = closing_at;
+                    stream.serve().await
+                });
                 let mut cut = pin!(drain.cut(&order));
                 poll_fn(|cx| match cut.as_mut().poll(cx) {
                     Poll::Ready(()) => Poll::Ready(StreamEnd::Broken),

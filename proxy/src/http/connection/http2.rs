@@ -83,12 +83,13 @@ impl Connection {
             requests += 1;
             manager.stats.inc(HttpStat::DownstreamRqHttp2Total);
             let (worker, manager, info) = (self.worker.clone(), self.manager.clone(), self.info.clone());
-            tokio::task::spawn_local(async move {
+            // Boxed first: the runtime moves a task's future several times.
+            tokio::task::spawn_local(Box::pin(async move {
                 let done = down.request_ended();
                 Stream::new(&worker, &manager, &info, ServerStream::Http2(down), head, done)
                     .serve()
                     .await;
-            });
+            }));
         }
     }
 }

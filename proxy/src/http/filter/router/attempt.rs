@@ -95,7 +95,13 @@ impl Attempt<'_, '_> {
             let tls = matches!(endpoint.transport, UpstreamTransport::Tls(_));
             self.stream.request.scheme = HeaderValue::from_static(if tls { "https" } else { "http" });
         }
-        let now = Instant::now();
+        // Nothing was waited for before the first.
+        let info = &self.stream.info;
+        let now = if info.upstream.attempts == 1 {
+            info.start
+        } else {
+            Instant::now()
+        };
         deadlines.active(now);
         // What follows a WebSocket's head is the tunnel's: the request is complete, for its deadlines, without it.
         if self.stream.request_done || self.stream.request.is_websocket() {

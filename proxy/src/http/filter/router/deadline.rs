@@ -51,8 +51,8 @@ pub(super) struct Deadlines {
 }
 
 impl Deadlines {
-    pub(super) fn new(timeouts: &Timeouts) -> Self {
-        let now = Instant::now();
+    /// `now`: when the stream began.
+    pub(super) fn new(timeouts: &Timeouts, now: Instant) -> Self {
         Self {
             sleep: None,
             global: timeouts.global,

@@ -48,9 +48,13 @@ pub(super) async fn run(
         return stream.downstream_failed(&e).await;
     }
     stream.response = Some(head);
-    stream.info.times.first_downstream_tx = Some(Instant::now());
+    let first_tx = Instant::now();
+    stream.info.times.first_downstream_tx = Some(first_tx);
     let mut response_done = end;
+    let mut clock = Some(first_tx);
     let event = poll_fn(|cx| {
+        // One reading a poll is exact enough for deadlines; the first poll follows at once.
+        let mut clock = clock.take();
         loop {
             let body = poll_request_body(cx, stream, &mut exchange, None, deadlines);
             match body {
@@ -69,7 +73,7 @@ pub(super) async fn run(
             while !response_done && stream.down.queued() < HIGH_WATERMARK_BYTES {
                 match exchange.poll_body(cx) {
                     Poll::Ready(Ok(incoming)) => {
-                        deadlines.active(Instant::now());
+                        deadlines.active(*clock.get_or_insert_with(Instant::now));
                         match pass_down(stream, incoming) {
                             Ok(ended) => response_done = ended,
                             Err(e) => return Poll::Ready(Event::Downstream(e)),
