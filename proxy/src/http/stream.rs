@@ -12,6 +12,7 @@ use super::{
     local_reply::LocalReply,
     message::{Frame, Protocol, RequestHead, ResponseHead},
     response,
+    timer::Timer,
 };
 use crate::{
     drain::DrainOrder,
@@ -61,6 +62,8 @@ pub struct Stream<'a> {
     pub last: bool,
     /// The drain's order as it stands when the response begins; HTTP/2 connections look after it themselves.
     pub drain: Option<&'a Cell<Option<DrainOrder>>>,
+    /// The connection's timer; the streams of an HTTP/2 connection have each their own.
+    pub timer: Option<&'a Cell<Timer>>,
     /// The connection ends then: a response that begins later tells the client to go.
     pub closing_at: Option<Instant>,
     active: Option<Active<'a>>,
@@ -93,6 +96,7 @@ impl<'a> Stream<'a> {
             weighted: None,
             last: false,
             drain: None,
+            timer: None,
             closing_at: None,
             active: None,
         }

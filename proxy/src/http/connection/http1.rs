@@ -18,6 +18,7 @@ use crate::{
         local_reply::LocalReply,
         message::{Protocol, RequestHead},
         stream::{Stream, StreamEnd},
+        timer::Timer,
     },
     io,
     stats::HttpStat,
@@ -36,6 +37,7 @@ impl Connection {
         let mut leaving: Option<Instant> = None;
         let mut requests = 0_u32;
         let order = Cell::new(drain.order());
+        let timer = Cell::new(Timer::default());
         loop {
             // What has come already is still answered.
             let no_patience = order.get().is_some_and(|o| o.close_idle) && !codec.head_started();
@@ -51,7 +53,7 @@ impl Connection {
                 Poll::Pending => self.poll_head_timer(codec.head_started(), &mut head_timer, cx).map(Err),
                 ready => ready,
             };
-            let waited = wait(next, &mut drain, idle, close_at).await;
+            let waited = wait(next, &mut drain, idle, close_at, &timer).await;
             let head = match waited {
                 Waited::Request(Ok(Some(head))) => head,
                 Waited::Request(Ok(None)) => {
@@ -99,6 +101,7 @@ impl Connection {
                     let mut stream = Stream::new(&self.worker, manager, &self.info, down, head, done);
                     stream.last = last;
                     stream.drain = Some(&order);
+                    stream.timer = Some(&timer);
                     stream.closing_at = closing_at;
                     stream.serve().await
                 });

@@ -230,7 +230,7 @@ async fn forward(router: &Router, stream: &mut Stream<'_>, plan: Plan) -> Stream
             .is_some()
             .then(|| replay_limit(&plan, stream.info.connection.buffer_limit)),
     );
-    let deadlines = &mut Deadlines::new(&plan.timeouts, stream.info.start);
+    let deadlines = &mut Deadlines::new(&plan.timeouts, stream.info.start, stream.timer);
     let mut tried: Vec<Arc<Endpoint>> = Vec::new();
     loop {
         stream.info.upstream.attempts += 1;
@@ -311,7 +311,7 @@ async fn forward(router: &Router, stream: &mut Stream<'_>, plan: Plan) -> Stream
 /// The retry's back-off, during which the client may leave or a deadline may pass.
 async fn pause(
     stream: &mut Stream<'_>,
-    deadlines: &mut Deadlines,
+    deadlines: &mut Deadlines<'_>,
     back_off: std::time::Duration,
     alternative: bool,
 ) -> Option<StreamEnd> {
@@ -352,7 +352,7 @@ async fn respond(
     mut head: ResponseHead,
     end: bool,
     exchange: crate::upstream::Exchange,
-    deadlines: &mut Deadlines,
+    deadlines: &mut Deadlines<'_>,
 ) -> StreamEnd {
     if stream.request.is_websocket() && reply::is_no_handshake(head.status) {
         count::answered(stream, plan, &head);

@@ -32,7 +32,7 @@ pub(super) async fn run(
     head: ResponseHead,
     end: bool,
     mut exchange: Exchange,
-    deadlines: &mut Deadlines,
+    deadlines: &mut Deadlines<'_>,
 ) -> StreamEnd {
     let accepted = match head.status {
         http::StatusCode::SWITCHING_PROTOCOLS => true,

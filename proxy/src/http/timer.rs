@@ -1,0 +1,34 @@
+//! A timer that stays armed while deadlines move.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Instant,
+};
+
+use tokio::time::{Sleep, sleep_until};
+
+/// One task's timer. It is made when first needed and serves one deadline after another, the requests of a connection and
+/// the idle time between them: arming one for each would cost a request more than most of what it does.
+#[derive(Debug, Default)]
+pub struct Timer(Option<Pin<Box<Sleep>>>);
+
+impl Timer {
+    /// Ready once `deadline` has passed; otherwise the task wakes then, or earlier to look again.
+    pub fn poll(&mut self, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        let deadline = deadline.into();
+        let sleep = self.0.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        if sleep.deadline() > deadline {
+            sleep.as_mut().reset(deadline);
+        }
+        loop {
+            ready!(sleep.as_mut().poll(cx));
+            if sleep.deadline() >= deadline {
+                return Poll::Ready(());
+            }
+            // It was armed for a deadline that has since moved.
+            sleep.as_mut().reset(deadline);
+        }
+    }
+}
