@@ -186,11 +186,12 @@ impl<'a> Stream<'a> {
 
     async fn send(
         &mut self,
-        head: ResponseHead,
+        mut head: ResponseHead,
         body: std::borrow::Cow<'static, str>,
         bare: bool,
     ) -> Result<(), CodecError> {
-        self.down.send_head(&head, bare)?;
+        let logged = !self.manager.access_log.is_empty();
+        self.down.send_head(&mut head, bare, logged)?;
         self.response = Some(head);
         if !bare {
             let data = match body {

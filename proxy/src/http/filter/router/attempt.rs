@@ -361,7 +361,7 @@ pub(super) fn poll_request_body(
         deadlines.active(now);
         let (frame, end) = match incoming {
             Incoming::Frame(frame) => {
-                let end = matches!(frame, Frame::Trailers(_));
+                let end = matches!(frame, Frame::Trailers(_)) || stream.down.body_over();
                 (frame, end)
             }
             Incoming::End => (Frame::Data(bytes::Bytes::new()), true),

@@ -29,7 +29,7 @@ enum Event {
 pub(super) async fn run(
     stream: &mut Stream<'_>,
     plan: &Plan,
-    head: ResponseHead,
+    mut head: ResponseHead,
     end: bool,
     mut exchange: Exchange,
     deadlines: &mut Deadlines<'_>,
@@ -44,7 +44,8 @@ pub(super) async fn run(
         // does not apply to upgrades).
         deadlines.tunnelled();
     }
-    if let Err(e) = stream.down.send_head(&head, end) {
+    let logged = !stream.manager.access_log.is_empty();
+    if let Err(e) = stream.down.send_head(&mut head, end, logged) {
         return stream.downstream_failed(&e).await;
     }
     stream.response = Some(head);
@@ -74,7 +75,7 @@ pub(super) async fn run(
                 match exchange.poll_body(cx) {
                     Poll::Ready(Ok(incoming)) => {
                         deadlines.active(*clock.get_or_insert_with(Instant::now));
-                        match pass_down(stream, incoming) {
+                        match pass_down(stream, incoming, exchange.body_over()) {
                             Ok(ended) => response_done = ended,
                             Err(e) => return Poll::Ready(Event::Downstream(e)),
                         }
@@ -122,8 +123,8 @@ pub(super) async fn run(
     }
 }
 
-/// Passes one piece of the response on; whether it was the last.
-fn pass_down(stream: &mut Stream<'_>, incoming: Incoming) -> Result<bool, CodecError> {
+/// Passes one piece of the response on, `last` where nothing but the end follows; whether it was the last.
+fn pass_down(stream: &mut Stream<'_>, incoming: Incoming, last: bool) -> Result<bool, CodecError> {
     let (frame, end) = match incoming {
         Incoming::Frame(Frame::Trailers(trailers)) => {
             if !stream.manager.access_log.is_empty() {
@@ -131,7 +132,7 @@ fn pass_down(stream: &mut Stream<'_>, incoming: Incoming) -> Result<bool, CodecE
             }
             (Frame::Trailers(trailers), true)
         }
-        Incoming::Frame(data) => (data, false),
+        Incoming::Frame(data) => (data, last),
         Incoming::End => (Frame::Data(bytes::Bytes::new()), true),
     };
     if let Frame::Data(data) = &frame {
