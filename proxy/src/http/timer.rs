@@ -32,3 +32,33 @@ impl Timer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{future::poll_fn, time::Duration};
+
+    use super::*;
+
+    #[test]
+    fn a_deadline_may_move_either_way() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let mut timer = Timer::default();
+            let start = Instant::now();
+            let (far, near) = (start + Duration::from_secs(3600), start + Duration::from_millis(5));
+            let pending = poll_fn(|cx| Poll::Ready(timer.poll(far, cx).is_pending()));
+            assert!(pending.await);
+            poll_fn(|cx| timer.poll(near, cx)).await;
+            assert!(Instant::now() >= near, "sooner than it was armed for");
+            // What fired for an earlier deadline is armed again for the next.
+            let next = Instant::now() + Duration::from_millis(5);
+            let later = next + Duration::from_millis(5);
+            let _ = poll_fn(|cx| Poll::Ready(timer.poll(next, cx))).await;
+            poll_fn(|cx| timer.poll(later, cx)).await;
+            assert!(Instant::now() >= later, "a deadline that moved away is not yet over");
+        });
+    }
+}
