@@ -16,6 +16,7 @@ pub mod local_reply;
 pub mod message;
 pub mod response;
 pub mod stream;
+pub mod timer;
 
 use crate::{
     access_log::AccessLog,

@@ -5,7 +5,7 @@
 
 use std::task::{Context, Poll};
 
-use super::message::{Frame, Incoming, ResponseHead};
+use super::message::{Frame, Incoming, ResponseHead, Spelling};
 
 pub mod h1;
 pub mod h2;
@@ -53,6 +53,14 @@ impl ServerStream<'_> {
         }
     }
 
+    /// Nothing follows the pieces of the body that were delivered: the last of them can be sent with the end.
+    pub fn body_over(&self) -> bool {
+        match self {
+            Self::Http1(c) => !c.request_has_body(),
+            Self::Http2(s) => s.body_over(),
+        }
+    }
+
     /// Queues a 1xx head.
     ///
     /// # Errors
@@ -67,17 +75,30 @@ impl ServerStream<'_> {
         }
     }
 
-    /// Queues the final head; `end`: there is no body.
+    /// Queues the final head; `end`: there is no body. `kept`: the headers stay in `head`, for logs.
     ///
     /// # Errors
     /// The connection's.
-    pub fn send_head(&mut self, head: &ResponseHead, end: bool) -> Result<(), CodecError> {
+    pub fn send_head(&mut self, head: &mut ResponseHead, end: bool, kept: bool) -> Result<(), CodecError> {
         match self {
             Self::Http1(c) => {
                 c.send_head(head, end);
                 Ok(())
             }
-            Self::Http2(s) => s.send_head(head.clone(), end),
+            Self::Http2(s) => {
+                let headers = if kept {
+                    head.headers.clone()
+                } else {
+                    std::mem::take(&mut head.headers)
+                };
+                let head = ResponseHead {
+                    status: head.status,
+                    headers,
+                    spelling: Spelling::default(),
+                    protocol: head.protocol,
+                };
+                s.send_head(head, end)
+            }
         }
     }
 

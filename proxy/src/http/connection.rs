@@ -1,6 +1,7 @@
 //! A downstream HTTP connection: which codec it speaks, and its streams one after another or side by side.
 
 use std::{
+    cell::Cell,
     future::{Future, poll_fn},
     pin::pin,
     rc::Rc,
@@ -21,6 +22,7 @@ pub use counted::Counted;
 use super::{
     CodecType, HttpConnectionManager,
     codec::{h1, h2},
+    timer::Timer,
 };
 use crate::{
     cluster::Http2Keepalive,
@@ -96,27 +98,30 @@ async fn wait<T>(
     drain: &mut DrainWatch,
     idle: Option<Duration>,
     close_at: Option<Instant>,
+    kept: &Cell<Timer>,
 ) -> Waited<T> {
     let mut request = pin!(poll_fn(request));
     let mut ordered = pin!(drain.ordered());
     let now = Instant::now();
     let idle_at = idle.map(|d| now + d);
     let wake_at = [idle_at, close_at].into_iter().flatten().min();
-    let mut timer = pin!(wake_at.map(|at| tokio::time::sleep_until(at.into())));
-    poll_fn(|cx| {
+    let mut timer = kept.take();
+    let waited = poll_fn(|cx| {
         if let Poll::Ready(request) = request.as_mut().poll(cx) {
             return Poll::Ready(Waited::Request(request));
         }
         if let Poll::Ready(order) = ordered.as_mut().poll(cx) {
             return Poll::Ready(Waited::Drain(order));
         }
-        match timer.as_mut().as_pin_mut().map(|t| t.poll(cx)) {
+        match wake_at.map(|at| timer.poll(at, cx)) {
             Some(Poll::Ready(())) if close_at == wake_at => Poll::Ready(Waited::Deadline),
             Some(Poll::Ready(())) => Poll::Ready(Waited::Idle),
             _ => Poll::Pending,
         }
     })
-    .await
+    .await;
+    kept.set(timer);
+    waited
 }
 
 impl Connection {
@@ -124,10 +129,11 @@ impl Connection {
     async fn hear<F: Future>(&self, first: F, drain: &mut DrainWatch) -> Option<F::Output> {
         let mut first = pin!(first);
         let mut order = None;
+        let timer = Cell::new(Timer::default());
         loop {
             let close_at = order.and_then(|o: DrainOrder| o.deadline());
             let heard = |cx: &mut std::task::Context<'_>| first.as_mut().poll(cx);
-            match wait(heard, drain, self.manager.idle_timeout, close_at).await {
+            match wait(heard, drain, self.manager.idle_timeout, close_at, &timer).await {
                 Waited::Request(heard) => return Some(heard),
                 // A request may be on its way: it is still served.
                 Waited::Drain(new) if !new.close_idle => order = Some(new),

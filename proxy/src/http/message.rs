@@ -125,6 +125,11 @@ impl RequestHead {
         self.upgrade.as_ref().is_some_and(websocket)
     }
 
+    /// Whether a header's name begins with `prefix`.
+    pub fn has_headers_with(&self, prefix: &str) -> bool {
+        self.headers.keys().any(|name| name.as_str().starts_with(prefix))
+    }
+
     /// The path without query.
     pub fn path_only(&self) -> &str {
         let p = self.path_str();

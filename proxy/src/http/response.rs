@@ -25,7 +25,8 @@ pub fn from_upstream(stream: &mut Stream<'_>, head: &mut ResponseHead, weighted:
     // The time is the upstream's only where the request had been read in full.
     if !suppress && stream.request_done {
         let since = stream.info.times.last_downstream_rx.unwrap_or(stream.info.start);
-        let elapsed = Instant::now().saturating_duration_since(since).as_millis();
+        let until = stream.info.times.first_upstream_rx.unwrap_or_else(Instant::now);
+        let elapsed = until.saturating_duration_since(since).as_millis();
         head.headers
             .insert(UPSTREAM_SERVICE_TIME, HeaderValue::from(elapsed as u64));
     }

@@ -12,6 +12,7 @@ use super::{
     local_reply::LocalReply,
     message::{Frame, Protocol, RequestHead, ResponseHead},
     response,
+    timer::Timer,
 };
 use crate::{
     drain::DrainOrder,
@@ -61,6 +62,8 @@ pub struct Stream<'a> {
     pub last: bool,
     /// The drain's order as it stands when the response begins; HTTP/2 connections look after it themselves.
     pub drain: Option<&'a Cell<Option<DrainOrder>>>,
+    /// The connection's timer; the streams of an HTTP/2 connection have each their own.
+    pub timer: Option<&'a Cell<Timer>>,
     /// The connection ends then: a response that begins later tells the client to go.
     pub closing_at: Option<Instant>,
     active: Option<Active<'a>>,
@@ -93,6 +96,7 @@ impl<'a> Stream<'a> {
             weighted: None,
             last: false,
             drain: None,
+            timer: None,
             closing_at: None,
             active: None,
         }
@@ -112,9 +116,9 @@ impl<'a> Stream<'a> {
     }
 
     /// Serves the request.
-    pub async fn serve(mut self) -> StreamEnd {
+    pub async fn serve(&mut self) -> StreamEnd {
         self.begin();
-        let end = match admission::admit(&mut self) {
+        let end = match admission::admit(self) {
             Ok(()) => self.run_filters().await,
             Err(reply) => self.reply(*reply).await,
         };
@@ -182,11 +186,12 @@ impl<'a> Stream<'a> {
 
     async fn send(
         &mut self,
-        head: ResponseHead,
+        mut head: ResponseHead,
         body: std::borrow::Cow<'static, str>,
         bare: bool,
     ) -> Result<(), CodecError> {
-        self.down.send_head(&head, bare)?;
+        let logged = !self.manager.access_log.is_empty();
+        self.down.send_head(&mut head, bare, logged)?;
         self.response = Some(head);
         if !bare {
             let data = match body {
@@ -234,7 +239,7 @@ impl<'a> Stream<'a> {
         StreamEnd::Broken
     }
 
-    fn finish(mut self, end: StreamEnd) -> StreamEnd {
+    fn finish(&mut self, end: StreamEnd) -> StreamEnd {
         let now = Instant::now();
         self.info.times.end = Some(now);
         let stats = &self.manager.stats;

@@ -141,11 +141,11 @@ const DEFAULT_MAX_FACTOR: u32 = 10;
 impl RetryState {
     /// The retries that policy and request headers ask for, if any. Takes the headers out of the request.
     pub fn new(policy: Option<&RetryPolicy>, request: &mut RequestHead, priority: Priority) -> Option<Self> {
+        // Mostly false, and cheaper to find out than by a look-up of each.
+        let told = request.has_headers_with("x-envoy-ret") || request.has_headers_with("x-envoy-max-");
         let mut take = |name: HeaderName| {
-            request
-                .headers
-                .remove(name)
-                .and_then(|v| v.to_str().ok().map(str::to_owned))
+            let value = if told { request.headers.remove(name) } else { None };
+            value.and_then(|v| v.to_str().ok().map(str::to_owned))
         };
         let on_header = take(RETRY_ON);
         let grpc_header = take(RETRY_GRPC_ON);

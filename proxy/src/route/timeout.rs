@@ -60,20 +60,23 @@ pub fn effective(
             }
         }
     }
-    if let Some(wanted) = request.headers.remove(TIMEOUT).as_ref().and_then(millis) {
+    // Most requests have none of these headers: one pass over the names is cheaper than six look-ups.
+    let told = request.has_headers_with("x-envoy-");
+    let take = |headers: &mut HeaderMap, name| if told { headers.remove::<HeaderName>(name) } else { None };
+    if let Some(wanted) = take(&mut request.headers, TIMEOUT).as_ref().and_then(millis) {
         global = Some(wanted).filter(|d| !d.is_zero());
     }
-    if let Some(wanted) = request.headers.remove(PER_TRY).as_ref().and_then(millis) {
+    if let Some(wanted) = take(&mut request.headers, PER_TRY).as_ref().and_then(millis) {
         per_try = Some(wanted).filter(|d| !d.is_zero());
     }
     // A try that outlives the whole is no limit of its own.
     if global.is_some_and(|g| per_try.is_some_and(|p| p >= g)) {
         per_try = None;
     }
-    let max_upstream_stream = request.headers.remove(STREAM_DURATION).as_ref().and_then(millis);
-    request.headers.remove(ALTERNATIVE_STAT_NAME);
+    let max_upstream_stream = take(&mut request.headers, STREAM_DURATION).as_ref().and_then(millis);
+    take(&mut request.headers, ALTERNATIVE_STAT_NAME);
     // A try that is hedged goes on beside the next: the upstream has all of the time.
-    let hedged = request.headers.remove(HEDGE).is_some_and(|v| v.as_bytes() == b"true");
+    let hedged = take(&mut request.headers, HEDGE).is_some_and(|v| v.as_bytes() == b"true");
     if !router.suppress_envoy_headers {
         let expected = per_try.filter(|_| !hedged).or(global);
         if let Some(expected) = expected {
@@ -82,7 +85,7 @@ pub fn effective(
                 .insert(EXPECTED, HeaderValue::from(expected.as_millis() as u64));
         }
     }
-    let alternative_response = request.headers.remove(ALTERNATIVE_RESPONSE).is_some();
+    let alternative_response = take(&mut request.headers, ALTERNATIVE_RESPONSE).is_some();
     let idle = action.idle_timeout.or(stream_idle_timeout).filter(|d| !d.is_zero());
     let per_try_idle = retry.and_then(|r| r.per_try_idle_timeout).filter(|d| !d.is_zero());
     Timeouts {

@@ -144,6 +144,15 @@ impl Exchange {
         }
     }
 
+    /// Nothing follows the pieces of the body that were delivered: the last of them can be sent with the end.
+    pub fn body_over(&self) -> bool {
+        match &self.side {
+            Side::Http1(c) => c.as_ref().is_some_and(|c| c.codec.body_complete()),
+            Side::Http2 { stream, .. } => stream.body_over(),
+            Side::Tunnel(_) => false,
+        }
+    }
+
     pub fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Incoming, CodecError>> {
         match &mut self.side {
             Side::Http1(c) => {

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use http::{HeaderName, HeaderValue};
+use smallvec::SmallVec;
 
 use crate::{
     address::Address,
@@ -128,20 +129,15 @@ fn set_scheme(manager: &HttpConnectionManager, request: &mut RequestHead, scheme
 }
 
 fn sanitize(request: &mut RequestHead, internal: bool, edge: bool) {
-    // Most requests carry no x-envoy-* header at all: one pass over the names is cheaper than fifteen look-ups.
-    let suspicious = request.headers.keys().any(|name| name.as_str().starts_with("x-envoy-"));
-    if suspicious {
-        if edge {
-            for name in &EDGE_ONLY {
-                request.headers.remove(name);
-            }
-        }
-        if !internal {
-            request.headers.remove(INTERNAL);
-            for name in &INTERNAL_ONLY {
-                request.headers.remove(name);
-            }
-        }
+    let refused = |name: &&HeaderName| {
+        name.as_str().starts_with("x-envoy-")
+            && ((edge && EDGE_ONLY.contains(*name))
+                || (!internal && (**name == INTERNAL || INTERNAL_ONLY.contains(*name))))
+    };
+    // Requests carry few x-envoy-* headers, if any: one pass over the names is cheaper than twenty look-ups.
+    let found: SmallVec<[HeaderName; 2]> = request.headers.keys().filter(refused).cloned().collect();
+    for name in &found {
+        request.headers.remove(name);
     }
     if internal {
         request.headers.insert(INTERNAL, HeaderValue::from_static("true"));

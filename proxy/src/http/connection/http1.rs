@@ -18,6 +18,7 @@ use crate::{
         local_reply::LocalReply,
         message::{Protocol, RequestHead},
         stream::{Stream, StreamEnd},
+        timer::Timer,
     },
     io,
     stats::HttpStat,
@@ -36,6 +37,7 @@ impl Connection {
         let mut leaving: Option<Instant> = None;
         let mut requests = 0_u32;
         let order = Cell::new(drain.order());
+        let timer = Cell::new(Timer::default());
         loop {
             // What has come already is still answered.
             let no_patience = order.get().is_some_and(|o| o.close_idle) && !codec.head_started();
@@ -51,7 +53,7 @@ impl Connection {
                 Poll::Pending => self.poll_head_timer(codec.head_started(), &mut head_timer, cx).map(Err),
                 ready => ready,
             };
-            let waited = wait(next, &mut drain, idle, close_at).await;
+            let waited = wait(next, &mut drain, idle, close_at, &timer).await;
             let head = match waited {
                 Waited::Request(Ok(Some(head))) => head,
                 Waited::Request(Ok(None)) => {
@@ -90,19 +92,19 @@ impl Connection {
             requests += 1;
             manager.stats.inc(HttpStat::DownstreamRqHttp1Total);
             let done = !codec.request_has_body();
-            let mut stream = Stream::new(
-                &self.worker,
-                manager,
-                &self.info,
-                ServerStream::Http1(&mut codec),
-                head,
-                done,
-            );
-            stream.last = self.is_spent(requests);
-            stream.drain = Some(&order);
-            stream.closing_at = leaving.or(longest.map(|at| at + manager.drain_timeout));
+            let last = self.is_spent(requests);
+            let closing_at = leaving.or(longest.map(|at| at + manager.drain_timeout));
             let end = {
-                let mut serving = Box::pin(stream.serve());
+                // The stream is made where it stays: it is too large to be moved about.
+                let mut serving = Box::pin(async {
+                    let down = ServerStream::Http1(&mut codec);
+                    let mut stream = Stream::new(&self.worker, manager, &self.info, down, head, done);
+                    stream.last = last;
+                    stream.drain = Some(&order);
+                    stream.timer = Some(&timer);
+                    stream.closing_at = closing_at;
+                    stream.serve().await
+                });
                 let mut cut = pin!(drain.cut(&order));
                 poll_fn(|cx| match cut.as_mut().poll(cx) {
                     Poll::Ready(()) => Poll::Ready(StreamEnd::Broken),

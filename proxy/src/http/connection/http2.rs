@@ -1,11 +1,14 @@
 //! HTTP/2: streams side by side on one connection, each a task of its own.
 
+use std::cell::Cell;
+
 use super::{Connection, Waited, drains, wait};
 use crate::{
     drain::DrainWatch,
     http::{
         codec::{CodecError, ServerStream, h2},
         stream::{self, Stream},
+        timer::Timer,
     },
     io,
     stats::HttpStat,
@@ -32,6 +35,7 @@ impl Connection {
         let mut order = drain.order();
         let mut requests = 0_u32;
         let mut going = false;
+        let timer = Cell::new(Timer::default());
         loop {
             if !going && (self.is_spent(requests) || drains(order, &self.worker, &manager.stats)) {
                 going = true;
@@ -39,7 +43,7 @@ impl Connection {
             }
             let close_at = [deadline, order.and_then(|o| o.deadline())].into_iter().flatten().min();
             let idle = manager.idle_timeout.filter(|_| codec.active_streams() == 0);
-            let waited = { wait(|cx| codec.poll_accept(cx), &mut drain, idle, close_at).await };
+            let waited = { wait(|cx| codec.poll_accept(cx), &mut drain, idle, close_at, &timer).await };
             let (head, down) = match waited {
                 Waited::Request(Some(Ok(h2::Accepted::Request(head, down)))) => (head, down),
                 Waited::Request(Some(Ok(h2::Accepted::Refused(refusal)))) => {
@@ -83,12 +87,13 @@ impl Connection {
             requests += 1;
             manager.stats.inc(HttpStat::DownstreamRqHttp2Total);
             let (worker, manager, info) = (self.worker.clone(), self.manager.clone(), self.info.clone());
-            tokio::task::spawn_local(async move {
+            // Boxed first: the runtime moves a task's future several times.
+            tokio::task::spawn_local(Box::pin(async move {
                 let done = down.request_ended();
                 Stream::new(&worker, &manager, &info, ServerStream::Http2(down), head, done)
                     .serve()
                     .await;
-            });
+            }));
         }
     }
 }

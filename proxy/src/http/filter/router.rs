@@ -3,7 +3,7 @@
 //! `attempt` makes one try at the upstream, `relay` carries bodies both ways, `replay` keeps the request for another try,
 //! `deadline` is the stream's one timer, `count` is the statistics, `reply` words what the client is told when no upstream answers.
 
-use std::{rc::Rc, sync::Arc};
+use std::{rc::Rc, sync::Arc, time::Instant};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
@@ -230,7 +230,7 @@ async fn forward(router: &Router, stream: &mut Stream<'_>, plan: Plan) -> Stream
             .is_some()
             .then(|| replay_limit(&plan, stream.info.connection.buffer_limit)),
     );
-    let deadlines = &mut Deadlines::new(&plan.timeouts);
+    let deadlines = &mut Deadlines::new(&plan.timeouts, stream.info.start, stream.timer);
     let mut tried: Vec<Arc<Endpoint>> = Vec::new();
     loop {
         stream.info.upstream.attempts += 1;
@@ -311,7 +311,7 @@ async fn forward(router: &Router, stream: &mut Stream<'_>, plan: Plan) -> Stream
 /// The retry's back-off, during which the client may leave or a deadline may pass.
 async fn pause(
     stream: &mut Stream<'_>,
-    deadlines: &mut Deadlines,
+    deadlines: &mut Deadlines<'_>,
     back_off: std::time::Duration,
     alternative: bool,
 ) -> Option<StreamEnd> {
@@ -352,7 +352,7 @@ async fn respond(
     mut head: ResponseHead,
     end: bool,
     exchange: crate::upstream::Exchange,
-    deadlines: &mut Deadlines,
+    deadlines: &mut Deadlines<'_>,
 ) -> StreamEnd {
     if stream.request.is_websocket() && reply::is_no_handshake(head.status) {
         count::answered(stream, plan, &head);
@@ -361,12 +361,12 @@ async fn respond(
     stream.info.response_code = Some(head.status.as_u16());
     stream.info.response_code_details.get_or_insert("via_upstream".into());
     response::from_upstream(stream, &mut head, plan.weighted, router.suppress_envoy_headers);
-    count::answered(stream, plan, &head);
-    let canary = count::is_canary(stream, &head);
+    let canary = count::answered(stream, plan, &head);
     let ended = relay::run(stream, plan, head, end, exchange, deadlines).await;
     if stream.request_done {
         let since = stream.info.times.last_downstream_rx.unwrap_or(stream.info.start);
-        count::time(stream, plan, canary, since.elapsed());
+        let until = stream.info.times.last_upstream_rx.unwrap_or_else(Instant::now);
+        count::time(stream, plan, canary, until.saturating_duration_since(since));
     }
     ended
 }

@@ -31,6 +31,11 @@ impl Inbound {
         self.ended
     }
 
+    /// Nothing follows what was delivered, though the end itself may not have been.
+    pub(super) fn over(&self) -> bool {
+        self.ended || self.stream.is_end_stream()
+    }
+
     /// The next piece. Its bytes return to the window now: the caller bounds what it holds by not polling.
     pub(super) fn poll(&mut self, end: End, cx: &mut Context<'_>) -> Poll<Result<Incoming, CodecError>> {
         while !self.ended {

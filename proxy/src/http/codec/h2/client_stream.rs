@@ -115,6 +115,11 @@ impl ClientStream {
         Poll::Ready(read.map(|head| (head, ended)).map_err(|e| self.fail(e)))
     }
 
+    /// Nothing follows the pieces that [`poll_body`](Self::poll_body) delivered: its next would be the end.
+    pub fn body_over(&self) -> bool {
+        self.inbound.as_ref().is_some_and(Inbound::over)
+    }
+
     /// The next piece of the response body, after the final head. Its bytes go back to the server's window at once.
     pub fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Incoming, CodecError>> {
         let Some(inbound) = &mut self.inbound else {

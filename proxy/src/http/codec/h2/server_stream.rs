@@ -94,6 +94,11 @@ impl ServerStream {
         self.inbound.ended()
     }
 
+    /// Nothing follows the pieces that [`poll_body`](Self::poll_body) delivered: its next would be the end.
+    pub fn body_over(&self) -> bool {
+        self.inbound.over()
+    }
+
     /// The next piece of the request body. Its bytes go back to the client's window at once: hold what you take within bounds.
     pub fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Incoming, CodecError>> {
         let incoming = ready!(self.inbound.poll(End::Server, cx));

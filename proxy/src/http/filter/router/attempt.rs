@@ -84,7 +84,7 @@ impl Outcome {
 }
 
 impl Attempt<'_, '_> {
-    pub(super) async fn run(mut self, deadlines: &mut Deadlines) -> Outcome {
+    pub(super) async fn run(mut self, deadlines: &mut Deadlines<'_>) -> Outcome {
         let Some(endpoint) = self.choose() else {
             self.plan.cluster.state.stats.inc(ClusterStat::UpstreamCxNoneHealthy);
             return Outcome::Failed(AttemptFailure::NoHealthyEndpoint);
@@ -95,7 +95,13 @@ impl Attempt<'_, '_> {
             let tls = matches!(endpoint.transport, UpstreamTransport::Tls(_));
             self.stream.request.scheme = HeaderValue::from_static(if tls { "https" } else { "http" });
         }
-        let now = Instant::now();
+        // Nothing was waited for before the first.
+        let info = &self.stream.info;
+        let now = if info.upstream.attempts == 1 {
+            info.start
+        } else {
+            Instant::now()
+        };
         deadlines.active(now);
         // What follows a WebSocket's head is the tunnel's: the request is complete, for its deadlines, without it.
         if self.stream.request_done || self.stream.request.is_websocket() {
@@ -139,7 +145,7 @@ impl Attempt<'_, '_> {
     /// A connection with the request's head on it.
     // An outcome is made once an attempt, and moved once.
     #[allow(clippy::result_large_err)]
-    async fn start(&mut self, endpoint: &Arc<Endpoint>, deadlines: &mut Deadlines) -> Result<Exchange, Outcome> {
+    async fn start(&mut self, endpoint: &Arc<Endpoint>, deadlines: &mut Deadlines<'_>) -> Result<Exchange, Outcome> {
         let Plan { cluster, local, .. } = self.plan;
         let priority = self.plan.action().priority;
         let options = self.connect_options(endpoint);
@@ -224,7 +230,7 @@ impl Attempt<'_, '_> {
     }
 
     /// Carries the request body up until the final response head has come down.
-    async fn await_head(&mut self, mut exchange: Exchange, deadlines: &mut Deadlines) -> Outcome {
+    async fn await_head(&mut self, mut exchange: Exchange, deadlines: &mut Deadlines<'_>) -> Outcome {
         let endpoint = self.stream.info.upstream.endpoint.clone();
         let (stream, replay) = (&mut *self.stream, &mut *self.replay);
         enum Event {
@@ -336,7 +342,7 @@ pub(super) fn poll_request_body(
     stream: &mut Stream<'_>,
     exchange: &mut Exchange,
     mut replay: Option<&mut Replay>,
-    deadlines: &mut Deadlines,
+    deadlines: &mut Deadlines<'_>,
 ) -> Poll<Result<(), BodyError>> {
     while !stream.request_done {
         if exchange.queued() >= HIGH_WATERMARK_BYTES {
@@ -355,7 +361,7 @@ pub(super) fn poll_request_body(
         deadlines.active(now);
         let (frame, end) = match incoming {
             Incoming::Frame(frame) => {
-                let end = matches!(frame, Frame::Trailers(_));
+                let end = matches!(frame, Frame::Trailers(_)) || stream.down.body_over();
                 (frame, end)
             }
             Incoming::End => (Frame::Data(bytes::Bytes::new()), true),

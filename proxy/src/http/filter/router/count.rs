@@ -76,13 +76,15 @@ impl Plan {
     }
 }
 
-/// A final answer of the upstream.
-pub(super) fn answered(stream: &Stream<'_>, plan: &Plan, head: &ResponseHead) {
-    charge(stream, plan, head.status, is_canary(stream, head));
+/// A final answer of the upstream; whether a canary gave it.
+pub(super) fn answered(stream: &Stream<'_>, plan: &Plan, head: &ResponseHead) -> bool {
+    let canary = is_canary(stream, head);
+    charge(stream, plan, head.status, canary);
+    canary
 }
 
 /// Whether the answer says that a canary gave it, or the endpoint is one.
-pub(super) fn is_canary(stream: &Stream<'_>, head: &ResponseHead) -> bool {
+fn is_canary(stream: &Stream<'_>, head: &ResponseHead) -> bool {
     let host = stream.info.upstream.endpoint.as_ref();
     is_true(&head.headers, &CANARY) || host.is_some_and(|host| host.config.canary)
 }

@@ -1,15 +1,12 @@
 //! The deadlines of one stream, behind one timer.
 
 use std::{
-    future::Future,
-    pin::Pin,
+    cell::Cell,
     task::{Context, Poll},
     time::{Duration, Instant},
 };
 
-use tokio::time::Sleep;
-
-use crate::route::timeout::Timeouts;
+use crate::{http::timer::Timer, route::timeout::Timeouts};
 
 /// Which limit was reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,9 +31,10 @@ impl Expired {
     }
 }
 
-#[derive(Debug)]
-pub(super) struct Deadlines {
-    sleep: Option<Pin<Box<Sleep>>>,
+pub(super) struct Deadlines<'a> {
+    timer: Timer,
+    /// Where the timer came from and goes back to.
+    kept: Option<&'a Cell<Timer>>,
     global: Option<Duration>,
     per_try: Option<Duration>,
     per_try_idle: Option<Duration>,
@@ -50,11 +48,12 @@ pub(super) struct Deadlines {
     last_activity: Instant,
 }
 
-impl Deadlines {
-    pub(super) fn new(timeouts: &Timeouts) -> Self {
-        let now = Instant::now();
+impl<'a> Deadlines<'a> {
+    /// `now`: when the stream began. `kept`: the connection's timer, where its requests come one after another.
+    pub(super) fn new(timeouts: &Timeouts, now: Instant, kept: Option<&'a Cell<Timer>>) -> Self {
         Self {
-            sleep: None,
+            timer: kept.map(Cell::take).unwrap_or_default(),
+            kept,
             global: timeouts.global,
             per_try: timeouts.per_try,
             per_try_idle: timeouts.per_try_idle,
@@ -130,25 +129,17 @@ impl Deadlines {
 
     /// Ready with the first limit that has passed; otherwise the task wakes when the next one does.
     pub(super) fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<Expired> {
-        loop {
-            let Some((at, which)) = self.next() else {
-                return Poll::Pending;
-            };
-            let deadline = at.into();
-            let sleep = self
-                .sleep
-                .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
-            // An earlier wake-up only looks again; re-arming for every byte would cost more.
-            if sleep.deadline() > deadline {
-                sleep.as_mut().reset(deadline);
-            }
-            if sleep.as_mut().poll(cx).is_pending() {
-                return Poll::Pending;
-            }
-            if sleep.deadline() >= deadline {
-                return Poll::Ready(which);
-            }
-            sleep.as_mut().reset(deadline);
+        let Some((at, which)) = self.next() else {
+            return Poll::Pending;
+        };
+        self.timer.poll(at, cx).map(|()| which)
+    }
+}
+
+impl Drop for Deadlines<'_> {
+    fn drop(&mut self) {
+        if let Some(kept) = self.kept {
+            kept.set(std::mem::take(&mut self.timer));
         }
     }
 }

@@ -29,10 +29,10 @@ enum Event {
 pub(super) async fn run(
     stream: &mut Stream<'_>,
     plan: &Plan,
-    head: ResponseHead,
+    mut head: ResponseHead,
     end: bool,
     mut exchange: Exchange,
-    deadlines: &mut Deadlines,
+    deadlines: &mut Deadlines<'_>,
 ) -> StreamEnd {
     let accepted = match head.status {
         http::StatusCode::SWITCHING_PROTOCOLS => true,
@@ -44,13 +44,18 @@ pub(super) async fn run(
         // does not apply to upgrades).
         deadlines.tunnelled();
     }
-    if let Err(e) = stream.down.send_head(&head, end) {
+    let logged = !stream.manager.access_log.is_empty();
+    if let Err(e) = stream.down.send_head(&mut head, end, logged) {
         return stream.downstream_failed(&e).await;
     }
     stream.response = Some(head);
-    stream.info.times.first_downstream_tx = Some(Instant::now());
+    let first_tx = Instant::now();
+    stream.info.times.first_downstream_tx = Some(first_tx);
     let mut response_done = end;
+    let mut clock = Some(first_tx);
     let event = poll_fn(|cx| {
+        // One reading a poll is exact enough for deadlines; the first poll follows at once.
+        let mut clock = clock.take();
         loop {
             let body = poll_request_body(cx, stream, &mut exchange, None, deadlines);
             match body {
@@ -69,8 +74,8 @@ pub(super) async fn run(
             while !response_done && stream.down.queued() < HIGH_WATERMARK_BYTES {
                 match exchange.poll_body(cx) {
                     Poll::Ready(Ok(incoming)) => {
-                        deadlines.active(Instant::now());
-                        match pass_down(stream, incoming) {
+                        deadlines.active(*clock.get_or_insert_with(Instant::now));
+                        match pass_down(stream, incoming, exchange.body_over()) {
                             Ok(ended) => response_done = ended,
                             Err(e) => return Poll::Ready(Event::Downstream(e)),
                         }
@@ -118,8 +123,8 @@ pub(super) async fn run(
     }
 }
 
-/// Passes one piece of the response on; whether it was the last.
-fn pass_down(stream: &mut Stream<'_>, incoming: Incoming) -> Result<bool, CodecError> {
+/// Passes one piece of the response on, `last` where nothing but the end follows; whether it was the last.
+fn pass_down(stream: &mut Stream<'_>, incoming: Incoming, last: bool) -> Result<bool, CodecError> {
     let (frame, end) = match incoming {
         Incoming::Frame(Frame::Trailers(trailers)) => {
             if !stream.manager.access_log.is_empty() {
@@ -127,7 +132,7 @@ fn pass_down(stream: &mut Stream<'_>, incoming: Incoming) -> Result<bool, CodecE
             }
             (Frame::Trailers(trailers), true)
         }
-        Incoming::Frame(data) => (data, false),
+        Incoming::Frame(data) => (data, last),
         Incoming::End => (Frame::Data(bytes::Bytes::new()), true),
     };
     if let Frame::Data(data) = &frame {
