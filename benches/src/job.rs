@@ -2,6 +2,7 @@
 
 pub mod connections;
 pub mod memory;
+pub mod push;
 pub mod requests;
 
 use crate::proxy::{Kind, Program, config::Protocol};
@@ -44,13 +45,15 @@ pub enum Measure {
     Memory,
     /// Memory after a load of many connections has gone.
     AfterLoad,
+    /// What a push of many endpoints does to running traffic.
+    Push,
 }
 
 impl Job {
     /// Memory hardly varies and takes long to settle.
     pub fn rounds(&self, rounds: usize) -> usize {
         match self.measure {
-            Measure::Requests(_) | Measure::Latency(_) | Measure::Handshakes => rounds,
+            Measure::Requests(_) | Measure::Latency(_) | Measure::Handshakes | Measure::Push => rounds,
             Measure::Idle { .. } | Measure::Memory | Measure::AfterLoad => rounds.min(3),
         }
     }
@@ -61,6 +64,9 @@ impl Job {
             Measure::Requests(r) => crate::proxy::config::supported(kind, r.protocol).err(),
             Measure::Latency(_) if !matches!(kind, Kind::Pillion | Kind::Envoy | Kind::Direct) => {
                 Some("added latency is compared with Envoy's")
+            }
+            Measure::Push if !matches!(kind, Kind::Pillion | Kind::Envoy) => {
+                Some("takes no endpoints from a control plane")
             }
             _ => None,
         }
@@ -75,6 +81,7 @@ impl Job {
             (Measure::Idle { tls }, Some(program)) => connections::idle(bench, program, tls),
             (Measure::Memory, Some(program)) => memory::static_clusters(bench, program),
             (Measure::AfterLoad, Some(program)) => memory::after_load(bench, program),
+            (Measure::Push, Some(program)) => push::endpoints(bench, program),
         }
     }
 }
@@ -277,5 +284,10 @@ pub const JOBS: &[Job] = &[
         "idle-mtls",
         "4,000 idle mTLS connections: KB each",
         Measure::Idle { tls: true },
+    ),
+    proxies(
+        "push",
+        "10,000 endpoints of the cluster in use arrive over ADS while 2,000 requests a second run",
+        Measure::Push,
     ),
 ];

@@ -21,20 +21,28 @@ pub struct Memory {
     pub pss: u64,
 }
 
-/// The scheduler's own sum of run time, to the nanosecond, where `/proc/PID/stat` counts ticks of 10 ms.
+/// CPU time of all threads so far.
 pub fn cpu(pids: &[u32]) -> Cpu {
+    Cpu(threads(pids).iter().map(|(_, cpu)| cpu.0).sum())
+}
+
+/// Every thread's name and CPU time: the scheduler's own sum of run time, to the nanosecond, where `/proc/PID/stat` counts
+/// ticks of 10 ms.
+pub fn threads(pids: &[u32]) -> Vec<(String, Cpu)> {
     let threads = pids.iter().flat_map(|pid| {
         fs::read_dir(format!("/proc/{pid}/task"))
             .into_iter()
             .flatten()
             .flatten()
     });
-    Cpu(threads
+    threads
         .filter_map(|thread| {
+            let name = fs::read_to_string(thread.path().join("comm")).ok()?;
             let text = fs::read_to_string(thread.path().join("schedstat")).ok()?;
-            text.split(' ').next()?.parse::<u64>().ok()
+            let spent = text.split(' ').next()?.parse::<u64>().ok()?;
+            Some((name.trim_end().to_owned(), Cpu(spent)))
         })
-        .sum())
+        .collect()
 }
 
 pub fn memory(pids: &[u32]) -> Memory {

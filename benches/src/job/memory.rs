@@ -81,7 +81,7 @@ const RETURN: Duration = Duration::from_secs(30);
 
 pub fn after_load(bench: &Bench, program: &Program) -> anyhow::Result<Vec<Sample>> {
     let proxy = start(bench, program, 0)?;
-    thread::sleep(Duration::from_secs(2));
+    thread::sleep(SETTLE);
     let idle = process::memory(&proxy.pids()).rss;
     let mut client = Client::connect(proxy.address, bench.connections, Exchange::get(100))?;
     client.run(Pace::Saturate, bench.duration)?;

@@ -31,6 +31,8 @@ pub struct Setup {
     pub workers: usize,
     /// Clusters beside the one in use.
     pub clusters: usize,
+    /// Routes to a cluster whose endpoints come over ADS from there. Pillion and Envoy only.
+    pub control_plane: Option<SocketAddr>,
 }
 
 impl Setup {
@@ -42,6 +44,7 @@ impl Setup {
             connect_tls: false,
             workers: 1,
             clusters: 0,
+            control_plane: None,
         }
     }
 
@@ -99,6 +102,11 @@ fn when(condition: bool, text: &str) -> &str {
     if condition { text } else { "" }
 }
 
+/// Who a proxy is to its control plane.
+pub const NODE: &str = "sidecar";
+/// The cluster whose endpoints the control plane gives.
+pub const PUSHED: &str = "pushed";
+
 /// The name that a control plane gives the `index`-th of many clusters.
 pub fn cluster_name(index: usize) -> String {
     format!("outbound|80||svc{index}.default.svc.cluster.local")
@@ -117,9 +125,21 @@ fn envoy(setup: &Setup) -> String {
             setup.target.port()
         );
     }
+    let mut ads = String::new();
+    if let Some(address) = setup.control_plane {
+        let values = [
+            ("node", NODE),
+            ("pushed", PUSHED),
+            ("control_plane", &address.port().to_string()),
+        ];
+        ads = fill(include_str!("../../configs/envoy-ads.yaml"), &values);
+        clusters += &fill(include_str!("../../configs/envoy-ads-clusters.yaml"), &values);
+    }
+    let route_cluster = setup.control_plane.map_or("origin", |_| PUSHED);
     fill(
         include_str!("../../configs/envoy-http.yaml"),
         &[
+            ("ads", &ads),
             (
                 "accept_tls",
                 when(setup.accept_tls, include_str!("../../configs/envoy-accept-tls.yaml")),
@@ -134,7 +154,7 @@ fn envoy(setup: &Setup) -> String {
             ),
             ("alpn", if setup.is_http2() { "h2" } else { "http/1.1" }),
             ("clusters", &clusters),
-            ("route_cluster", "origin"),
+            ("route_cluster", route_cluster),
         ],
     )
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::number;
 use crate::{
-    job::{Metric, connections, memory, requests},
+    job::{Metric, connections, memory, push, requests},
     proxy::Kind,
 };
 
@@ -132,6 +132,13 @@ const LINES: &[Line] = &[
         memory::SETTLED,
         Goal::AtMost(30.0),
     ),
+    line(
+        "p99 moved by a push of 10,000 endpoints",
+        "push",
+        push::P99_MOVED,
+        Goal::Of(Kind::Envoy, 0.25),
+    ),
+    line("the same, CPU of a worker", "push", push::WORKER, Goal::AtMost(50.0)),
 ];
 
 impl Line {

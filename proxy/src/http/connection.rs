@@ -3,7 +3,7 @@
 use std::{
     cell::Cell,
     future::{Future, poll_fn},
-    pin::pin,
+    pin::{Pin, pin},
     rc::Rc,
     sync::Arc,
     task::Poll,
@@ -44,42 +44,26 @@ struct Connection {
     counted: Counted,
 }
 
-/// Serves a connection until it closes.
-pub async fn serve(
+/// Serves a connection until it closes. What waits for its first bytes makes room for what serves it.
+pub fn serve(
     worker: Rc<Worker>,
     manager: Arc<HttpConnectionManager>,
     info: Rc<ConnectionInfo>,
-    mut stream: io::Stream,
-    mut drain: DrainWatch,
+    stream: io::Stream,
+    drain: DrainWatch,
     counted: Counted,
-) {
+) -> impl Future<Output = ()> {
     let connection = Connection {
         worker,
         manager,
         info,
         counted,
     };
-    let chosen = Box::pin(connection.hear(connection.choose_codec(&mut stream), &mut drain)).await;
-    let Some(http2) = chosen.flatten() else {
-        return;
-    };
-    let stats = &connection.manager.stats;
-    if http2 {
-        stats.inc(HttpStat::DownstreamCxHttp2Total);
-        stats.gauge_add(HttpStat::DownstreamCxHttp2Active, 1);
-        Box::pin(connection.serve_http2(stream, drain)).await;
-        connection
-            .manager
-            .stats
-            .gauge_add(HttpStat::DownstreamCxHttp2Active, -1);
-    } else {
-        stats.inc(HttpStat::DownstreamCxHttp1Total);
-        stats.gauge_add(HttpStat::DownstreamCxHttp1Active, 1);
-        connection.serve_http1(stream, drain).await;
-        connection
-            .manager
-            .stats
-            .gauge_add(HttpStat::DownstreamCxHttp1Active, -1);
+    let begun = Box::pin(connection.begin(stream, drain));
+    async move {
+        if let Some(streams) = begun.await {
+            streams.await;
+        }
     }
 }
 
@@ -125,6 +109,16 @@ async fn wait<T>(
 }
 
 impl Connection {
+    /// The connection's streams, once it is known which codec they speak; `None` where the client said nothing, in time.
+    async fn begin(self, mut stream: io::Stream, mut drain: DrainWatch) -> Option<Pin<Box<dyn Future<Output = ()>>>> {
+        let chosen = self.hear(self.choose_codec(&mut stream), &mut drain).await;
+        Some(if chosen.flatten()? {
+            Box::pin(self.serve_http2(stream, drain))
+        } else {
+            Box::pin(self.serve_http1(stream, drain))
+        })
+    }
+
     /// Waits for what the client says first; `None` where it does not, in time.
     async fn hear<F: Future>(&self, first: F, drain: &mut DrainWatch) -> Option<F::Output> {
         let mut first = pin!(first);

@@ -73,11 +73,14 @@ enum Detached {
 
 impl Arrived {
     fn serve(self, worker: &Rc<Worker>, place: Option<Place>) {
-        let connection = connection::handle(worker.clone(), self.listener, self.socket, self.local, self.remote);
-        tokio::task::spawn_local(async move {
-            connection.await;
-            drop(place);
-        });
+        tokio::task::spawn_local(connection::serve(
+            worker.clone(),
+            self.listener,
+            self.socket,
+            self.local,
+            self.remote,
+            place,
+        ));
     }
 
     fn hand_over(self, place: Place) {

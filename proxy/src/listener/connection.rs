@@ -1,13 +1,16 @@
 //! A connection from accept to its network filter: inspection, hand-off, filter chain, TLS.
 
 use std::{
+    pin::Pin,
     rc::Rc,
     sync::{Arc, atomic::Ordering},
     time::{Instant, SystemTime},
 };
 
 use super::{
-    ConnectionFacts, FilterChain, Listener, ListenerFilterKind, NetworkFilter, filter_chain,
+    ConnectionFacts, FilterChain, Listener, ListenerFilterKind, NetworkFilter,
+    exact_balance::Place,
+    filter_chain,
     inspect::{self, InspectError, Peek},
 };
 use crate::{
@@ -25,15 +28,47 @@ use crate::{
     worker::Worker,
 };
 
-/// Serves one accepted connection to its end.
-pub async fn handle(worker: Rc<Worker>, listener: Arc<str>, socket: Socket, local: Address, remote: Address) {
+/// Serves one accepted connection to its end; then `place` is free.
+///
+/// A task keeps the room of its largest moment to its end, and most connections idle. So what is large and soon over is
+/// boxed, and what only hands its arguments on is no `async fn`, which would keep them beside what they became.
+pub fn serve(
+    worker: Rc<Worker>,
+    listener: Arc<str>,
+    socket: Socket,
+    local: Address,
+    remote: Address,
+    place: Option<Place>,
+) -> impl Future<Output = ()> {
+    let admitted = Box::pin(admit(worker, listener, socket, local, remote));
+    async move {
+        if let Some(served) = admitted.await {
+            served.connection.await;
+        }
+        drop(place);
+    }
+}
+
+/// A connection on its way, and what has to outlive it.
+struct Served {
+    connection: Pin<Box<dyn Future<Output = ()>>>,
+    _chain: Arc<FilterChain>,
+    _counted: Counted,
+    _listener: Arc<Listener>,
+    _admitted: Admitted,
+}
+
+/// What comes before a connection's network filter; none where it closes before.
+async fn admit(
+    worker: Rc<Worker>,
+    listener: Arc<str>,
+    socket: Socket,
+    local: Address,
+    remote: Address,
+) -> Option<Served> {
     let snapshot = worker.snapshot();
-    let Some(listener) = snapshot.listeners.get(&listener).cloned() else {
-        return;
-    };
-    let Some(_admitted) = Admitted::new(&worker, &listener, &snapshot.runtime) else {
-        return;
-    };
+    let listener = snapshot.listeners.get(&listener).cloned()?;
+    let admitted = Admitted::new(&worker, &listener, &snapshot.runtime)?;
     let start = Instant::now();
     let accepted = Accepted {
         direct_local: local.clone(),
@@ -45,12 +80,8 @@ pub async fn handle(worker: Rc<Worker>, listener: Arc<str>, socket: Socket, loca
     };
     let (listener, accepted) = hand_off(&snapshot, listener, accepted);
     drop(snapshot);
-    // What is large and soon over is boxed, here and below: a task keeps the room of its largest moment to its end, and
-    // most connections idle.
-    let ready = Box::pin(accepted.prepare(&worker, &listener)).await;
-    if let Some(ready) = ready {
-        ready.serve(worker).await;
-    }
+    let ready = accepted.prepare(&worker, &listener).await?;
+    Some(ready.serve(worker, listener, admitted))
 }
 
 /// A place under the limits of connections, given up when dropped. One beyond them is closed before a byte is read, so
@@ -348,17 +379,46 @@ struct Ready {
 }
 
 impl Ready {
-    async fn serve(mut self, worker: Rc<Worker>) {
-        match (&self.chain.filter, self.counted.http.take()) {
+    fn serve(mut self, worker: Rc<Worker>, listener: Arc<Listener>, admitted: Admitted) -> Served {
+        let connection: Pin<Box<dyn Future<Output = ()>>> = match (&self.chain.filter, self.counted.http.take()) {
             (NetworkFilter::Http(manager), Some(counted)) => {
                 let manager = manager.clone();
-                http::connection::serve(worker, manager, self.info, self.stream, self.drain, counted).await;
+                Box::pin(http::connection::serve(
+                    worker,
+                    manager,
+                    self.info,
+                    self.stream,
+                    self.drain,
+                    counted,
+                ))
             }
             (NetworkFilter::Tcp(proxy), _) => {
                 let proxy = proxy.clone();
-                Box::pin(tcp::proxy::serve(worker, proxy, self.info, self.stream, self.drain)).await;
+                Box::pin(tcp::proxy::serve(worker, proxy, self.info, self.stream, self.drain))
             }
-            (NetworkFilter::Http(_) | NetworkFilter::None, _) => {}
+            (NetworkFilter::Http(_) | NetworkFilter::None, _) => Box::pin(std::future::ready(())),
+        };
+        Served {
+            connection,
+            _chain: self.chain,
+            _counted: self.counted,
+            _listener: listener,
+            _admitted: admitted,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_future<A, B, C, D, E, F, R>(_: impl Fn(A, B, C, D, E, F) -> R) -> usize {
+        size_of::<R>()
+    }
+
+    #[test]
+    fn a_task_keeps_no_room_for_what_is_soon_over() {
+        let size = size_of_future(serve);
+        assert!(size <= 256, "{size}");
     }
 }

@@ -28,10 +28,28 @@ use crate::{
 const HEADER_TIMEOUT: &str = "request_header_timeout";
 
 impl Connection {
-    pub(super) async fn serve_http1(&self, stream: io::Stream, mut drain: DrainWatch) {
-        let manager = &self.manager;
+    /// Its size is what an idle connection costs: nothing that only a request needs lives across a wait.
+    pub(super) fn serve_http1(self, stream: io::Stream, mut drain: DrainWatch) -> impl Future<Output = ()> {
         self.worker.http1_stats();
-        let mut codec = h1::ServerConnection::new(stream, manager.http1_settings(self.info.tls.is_some()));
+        let settings = self.manager.http1_settings(self.info.tls.is_some());
+        let mut codec = h1::ServerConnection::new(stream, settings);
+        async move {
+            let stats = &self.manager.stats;
+            stats.inc(HttpStat::DownstreamCxHttp1Total);
+            stats.gauge_add(HttpStat::DownstreamCxHttp1Active, 1);
+            let refused = self.http1_streams(&mut codec, &mut drain).await;
+            Box::pin(self.close(codec, refused)).await;
+            stats.gauge_add(HttpStat::DownstreamCxHttp1Active, -1);
+        }
+    }
+
+    /// Serves requests until the connection must close; with the error where one could not be parsed.
+    async fn http1_streams(
+        &self,
+        codec: &mut h1::ServerConnection<io::Stream>,
+        drain: &mut DrainWatch,
+    ) -> Option<CodecError> {
+        let manager = &self.manager;
         let mut longest = manager.max_connection_duration.map(|d| self.info.start + d);
         // Idle or old, a connection that was used goes on for `drain_timeout`, as Envoy's does.
         let mut leaving: Option<Instant> = None;
@@ -53,28 +71,25 @@ impl Connection {
                 Poll::Pending => self.poll_head_timer(codec.head_started(), &mut head_timer, cx).map(Err),
                 ready => ready,
             };
-            let waited = wait(next, &mut drain, idle, close_at, &timer).await;
-            let head = match waited {
+            // Its outcome is large: no wait may find it still there.
+            let head = match wait(next, drain, idle, close_at, &timer).await {
                 Waited::Request(Ok(Some(head))) => head,
                 Waited::Request(Ok(None)) => {
                     self.counted.ended_by_peer();
-                    break;
+                    return None;
                 }
-                Waited::Request(Err(e)) => {
-                    Box::pin(self.refuse(&mut codec, &e)).await;
-                    break;
-                }
+                Waited::Request(Err(e)) => return Some(e),
                 Waited::Drain(new) => {
                     order.set(Some(new));
                     continue;
                 }
                 Waited::Idle if no_patience && codec.head_started() => continue,
-                Waited::Idle if no_patience => break,
+                Waited::Idle if no_patience => return None,
                 Waited::Idle => {
                     manager.stats.inc(HttpStat::DownstreamCxIdleTimeout);
                     leaving = Some(Instant::now() + manager.drain_timeout);
                     if requests == 0 && !codec.head_started() {
-                        break;
+                        return None;
                     }
                     continue;
                 }
@@ -83,11 +98,11 @@ impl Connection {
                     longest = None;
                     leaving = leaving.or(Some(Instant::now() + manager.drain_timeout));
                     if requests == 0 && !codec.head_started() {
-                        break;
+                        return None;
                     }
                     continue;
                 }
-                Waited::Deadline => break,
+                Waited::Deadline => return None,
             };
             requests += 1;
             manager.stats.inc(HttpStat::DownstreamRqHttp1Total);
@@ -97,7 +112,7 @@ impl Connection {
             let end = {
                 // The stream is made where it stays: it is too large to be moved about.
                 let mut serving = Box::pin(async {
-                    let down = ServerStream::Http1(&mut codec);
+                    let down = ServerStream::Http1(&mut *codec);
                     let mut stream = Stream::new(&self.worker, manager, &self.info, down, head, done);
                     stream.last = last;
                     stream.drain = Some(&order);
@@ -113,10 +128,9 @@ impl Connection {
                 .await
             };
             if end != StreamEnd::Complete || !codec.finish_request() {
-                break;
+                return None;
             }
         }
-        Box::pin(self.close(codec)).await;
     }
 
     /// Ready when a head that has begun takes longer than `request_headers_timeout`.
@@ -175,8 +189,12 @@ impl Connection {
         Box::pin(stream.refuse(reply)).await;
     }
 
-    /// Closes so that the peer can read what was sent: FIN, then a wait for the peer's own (`delayed_close_timeout`).
-    async fn close(&self, mut codec: h1::ServerConnection<io::Stream>) {
+    /// Answers what could not be parsed, and closes so that the peer can read what was sent: FIN, then a wait for the peer's
+    /// own (`delayed_close_timeout`).
+    async fn close(&self, mut codec: h1::ServerConnection<io::Stream>, refused: Option<CodecError>) {
+        if let Some(error) = refused {
+            self.refuse(&mut codec, &error).await;
+        }
         let linger = async {
             poll_fn(|cx| codec.poll_shutdown(cx)).await?;
             poll_fn(|cx| codec.poll_discard(cx)).await;
@@ -188,5 +206,20 @@ impl Connection {
         if tokio::time::timeout(patience, linger).await.is_err() {
             self.manager.stats.inc(HttpStat::DownstreamCxDelayedCloseTimeout);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_future<A, B, C, F>(_: impl Fn(A, B, C) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn an_idle_connection_costs_about_a_kilobyte() {
+        let size = size_of_future(Connection::serve_http1);
+        assert!(size <= 1024, "{size}");
     }
 }

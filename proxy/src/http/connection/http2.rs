@@ -15,7 +15,15 @@ use crate::{
 };
 
 impl Connection {
-    pub(super) async fn serve_http2(&self, socket: io::Stream, mut drain: DrainWatch) {
+    pub(super) async fn serve_http2(self, socket: io::Stream, drain: DrainWatch) {
+        let stats = &self.manager.stats;
+        stats.inc(HttpStat::DownstreamCxHttp2Total);
+        stats.gauge_add(HttpStat::DownstreamCxHttp2Active, 1);
+        self.http2_streams(socket, drain).await;
+        stats.gauge_add(HttpStat::DownstreamCxHttp2Active, -1);
+    }
+
+    async fn http2_streams(&self, socket: io::Stream, mut drain: DrainWatch) {
         let manager = &self.manager;
         let codec_stats = self.worker.http2_stats();
         let settings = manager.http2_settings();

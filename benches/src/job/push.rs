@@ -1,0 +1,159 @@
+//! What running traffic feels of a push, and what the push costs each thread.
+
+use std::{
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::bail;
+use examples::{
+    ControlPlane,
+    resources::{self, ENDPOINT},
+};
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+
+use super::{Metric, Sample, metric};
+use crate::{
+    load::{Outcome, Pace, exchange::Client, exchange::Exchange},
+    process::{self, Cpu},
+    proxy::{
+        Program, Running,
+        config::{NODE, PUSHED, Protocol, Setup},
+    },
+    run::Bench,
+};
+
+pub const P99_BEFORE: Metric = metric("p99 before the push", "us");
+pub const P99: Metric = metric("p99 during the push", "us");
+pub const P99_MOVED: Metric = metric("p99 moved by", "us");
+pub const P999_BEFORE: Metric = metric("p99.9 before the push", "us");
+pub const P999: Metric = metric("p99.9 during the push", "us");
+pub const MAIN: Metric = metric("CPU of the push, main thread", "ms");
+pub const WORKER: Metric = metric("CPU of the push, worker", "ms");
+pub const OTHERS: Metric = metric("CPU of the push, other threads", "ms");
+
+const ENDPOINTS: usize = 10_000;
+const CONNECTIONS: usize = 16;
+/// Far from saturation, so that little of the CPU time is the traffic's.
+const PACE: Pace = Pace::PerSecond(2_000.0);
+/// Short, so that a p99 sees a stall of 10 ms.
+const WINDOW: Duration = Duration::from_secs(1);
+/// When in the window the push begins.
+const LEAD: Duration = Duration::from_millis(200);
+const WARM: Duration = Duration::from_millis(400);
+/// A push that takes longer has failed.
+const LONGEST: Duration = Duration::from_secs(20);
+
+pub fn endpoints(bench: &Bench, program: &Program) -> anyhow::Result<Vec<Sample>> {
+    let (plane, _serving) = control_plane()?;
+    let port = bench.origins.http1.port();
+    let few = resources::any(ENDPOINT, &assignment(port, 1))?;
+    let many = resources::any(ENDPOINT, &assignment(port, ENDPOINTS))?;
+    plane.set(NODE, ENDPOINT, PUSHED, few);
+    let setup = Setup {
+        control_plane: Some(plane.address()),
+        ..Setup::new(Protocol::Http1, bench.origins.http1)
+    };
+    let proxy = program.start(&setup, bench.cores.proxy, bench.dir())?;
+    let mut client = Client::connect(proxy.address, CONNECTIONS, Exchange::get(100))?;
+    client.run(PACE, WARM)?;
+    let (before, quiet) = window(&mut client, &proxy)?;
+    let pushed = thread::spawn({
+        let plane = plane.clone();
+        move || {
+            thread::sleep(LEAD);
+            plane.set(NODE, ENDPOINT, PUSHED, many);
+        }
+    });
+    let (during, busy) = window(&mut client, &proxy)?;
+    let _ = pushed.join();
+    arrived(&proxy, &plane)?;
+    let [p99_before, p999_before] = [0.99, 0.999].map(|q| before.latencies.quantile(q));
+    let [p99, p999] = [0.99, 0.999].map(|q| during.latencies.quantile(q));
+    let mut samples = vec![
+        (P99_BEFORE, p99_before),
+        (P99, p99),
+        (P99_MOVED, p99 - p99_before),
+        (P999_BEFORE, p999_before),
+        (P999, p999),
+    ];
+    let metrics = [MAIN, WORKER, OTHERS];
+    samples.extend(metrics.into_iter().zip(quiet).zip(busy).map(|((metric, quiet), busy)| {
+        // Less than nothing is noise of the traffic.
+        (metric, (busy - quiet).0 as f64 / 1e6)
+    }));
+    Ok(samples)
+}
+
+/// A control plane on a thread of its own, and what keeps it there.
+fn control_plane() -> anyhow::Result<(ControlPlane, oneshot::Sender<()>)> {
+    let (keep, kept) = oneshot::channel();
+    let (started, start) = mpsc::channel();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    thread::spawn(move || {
+        runtime.block_on(async {
+            // Who waits for it is still there, and keeps it until it is dropped.
+            let _ = started.send(ControlPlane::start(([127, 0, 0, 1], 0).into()).await);
+            let _ = kept.await;
+        });
+    });
+    Ok((start.recv()??, keep))
+}
+
+/// One endpoint that answers, and others of a lower priority, so that no request waits for a connection to a new one.
+fn assignment(port: u16, count: usize) -> Value {
+    let endpoint = |(a, b): (usize, usize)| {
+        json!({"endpoint": {"address": {"socket_address": {
+            "address": format!("127.0.{a}.{b}"), "port_value": port,
+        }}}})
+    };
+    let others: Vec<_> = (1..count).map(|i| endpoint((1 + i / 250, 1 + i % 250))).collect();
+    json!({"cluster_name": PUSHED, "endpoints": [
+        {"lb_endpoints": [endpoint((0, 1))], "priority": 0},
+        {"lb_endpoints": others, "priority": 1},
+    ]})
+}
+
+/// Traffic for a while, and the CPU time that the main thread, the worker and the others took meanwhile.
+fn window(client: &mut Client, proxy: &Running) -> anyhow::Result<(Outcome, [Cpu; 3])> {
+    let before = by_role(proxy);
+    let outcome = client.run(PACE, WINDOW)?;
+    let after = by_role(proxy);
+    Ok((outcome, [0, 1, 2].map(|role| after[role] - before[role])))
+}
+
+fn by_role(proxy: &Running) -> [Cpu; 3] {
+    let mut roles = [Cpu::default(); 3];
+    // The first thread that the kernel lists is the process's first.
+    for (index, (name, cpu)) in process::threads(&[proxy.pid()]).into_iter().enumerate() {
+        let role = match name.as_str() {
+            _ if index == 0 => 0,
+            // Both name their workers so.
+            name if name.starts_with("wrk:") => 1,
+            _ => 2,
+        };
+        roles[role].0 += cpu.0;
+    }
+    roles
+}
+
+/// Without this a push that was refused would look cheap.
+fn arrived(proxy: &Running, plane: &ControlPlane) -> anyhow::Result<()> {
+    let want = format!("cluster.{PUSHED}.membership_total: {ENDPOINTS}");
+    let begun = Instant::now();
+    loop {
+        let stats = proxy.get(&format!("/stats?filter=cluster.{PUSHED}.membership_total"))?;
+        if stats.contains(&want) {
+            return Ok(());
+        }
+        if begun.elapsed() > LONGEST {
+            bail!(
+                "the push has not arrived: {stats}; rejections: {:?}",
+                plane.rejections()
+            );
+        }
+        thread::sleep(WARM);
+    }
+}
