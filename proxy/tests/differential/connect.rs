@@ -1,5 +1,7 @@
 //! CONNECT: ended here, its payload going to the cluster; forwarded; or refused.
 
+use std::time::Duration;
+
 use super::case::{Case, Suite, h2, h2_all, raw, send, steps};
 use crate::support::h1::Step;
 use crate::support::h2c::Request;
@@ -145,7 +147,16 @@ fn forwarded() -> Vec<Case> {
             "CONNECT over HTTP/2 forwarded",
             asking_h2("onwards-h2").data_after(50, "ping"),
         )
-        .reply(Reply::acts([Act::Head(200, &[("x-up", "1")]), Act::Data(b"pong".to_vec()), Act::End]).early()),
+        // The answer's end comes long after the client's bytes: which of them comes first shows in the log.
+        .reply(
+            Reply::acts([
+                Act::Head(200, &[("x-up", "1")]),
+                Act::Data(b"pong".to_vec()),
+                Act::Sleep(Duration::from_millis(400)),
+                Act::End,
+            ])
+            .early(),
+        ),
         steps(
             "CONNECT forwarded to HTTP/2",
             vec![send(asking("onwards-h2")), Step::Await("pong"), Step::AwaitEnd],
