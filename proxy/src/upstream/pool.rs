@@ -13,18 +13,22 @@ use std::{
 
 use tokio::sync::oneshot;
 
+mod key;
 mod tunnel;
 
-pub use self::tunnel::TunnelConnection;
+pub use self::{
+    key::{PoolKey, Wanted},
+    tunnel::TunnelConnection,
+};
 
 use super::{
     codec_stats::CodecStats,
-    connect::{self, ConnectFailure, ConnectOptions, Connected},
+    connect::{self, ConnectFailure, Connected},
     permit::{OpenConnection, Permit, Resource},
 };
 use crate::{
     address::Address,
-    cluster::{Cluster, Endpoint, Priority, UpstreamProtocol},
+    cluster::{Cluster, Endpoint, Priority},
     failure::ResetReason,
     http::{
         codec::{h1, h2},
@@ -33,50 +37,8 @@ use crate::{
     io::Stream,
     stats::ClusterStat,
     stream_info::TlsInfo,
-    tls::UpstreamTransport,
     worker,
 };
-
-/// What connections must have in common to be shared: two requests with equal keys may use one connection.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct PoolKey {
-    address: Address,
-    /// Identity of the TLS context's slot; 0 for plaintext.
-    transport: usize,
-    protocol: Wanted,
-    options: ConnectOptions,
-}
-
-/// Which protocol a connection shall speak.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Wanted {
-    Http1,
-    Http2,
-    /// ALPN decides.
-    Auto,
-}
-
-impl PoolKey {
-    pub fn new(cluster: &Cluster, endpoint: &Endpoint, downstream: Protocol, options: ConnectOptions) -> Self {
-        let protocol = match &cluster.protocol {
-            UpstreamProtocol::Http1(_) => Wanted::Http1,
-            UpstreamProtocol::Http2(_) => Wanted::Http2,
-            UpstreamProtocol::UseDownstream { .. } if downstream == Protocol::Http2 => Wanted::Http2,
-            UpstreamProtocol::UseDownstream { .. } => Wanted::Http1,
-            UpstreamProtocol::Auto { .. } => Wanted::Auto,
-        };
-        let transport = match &endpoint.transport {
-            UpstreamTransport::Raw => 0,
-            UpstreamTransport::Tls(tls) => Arc::as_ptr(tls) as usize,
-        };
-        Self {
-            address: endpoint.address.clone(),
-            transport,
-            protocol,
-            options,
-        }
-    }
-}
 
 /// What is known of an upstream connection, for logs.
 #[derive(Debug)]
@@ -182,10 +144,7 @@ impl Pool {
         if let Some(lease) = self.pooled(cluster) {
             return Ok(lease);
         }
-        let state = &cluster.state;
-        let _pending =
-            Permit::take(state, priority, Resource::Pending).ok_or(AcquireFailure::Overflow(Resource::Pending))?;
-        state.stats.inc(ClusterStat::UpstreamRqPendingTotal);
+        let _pending = pending(cluster, priority)?;
         loop {
             // A multiplexed connection that is being opened will take this request too.
             let single_flight = self.key.protocol != Wanted::Http1 && self.connecting.get() > 0;
@@ -199,20 +158,25 @@ impl Pool {
                 let opened = Box::pin(self.open(cluster, endpoint, permit, shared)).await;
                 return opened.map_err(|failure| failed(cluster, failure));
             }
-            let (wake, woken) = oneshot::channel();
-            self.waiters.borrow_mut().push_back(wake);
-            match woken.await {
-                Ok(Wake::Connection(connection)) => {
+            match self.woken().await {
+                Wake::Connection(connection) => {
                     self.busy.set(self.busy.get() + 1);
                     return Ok(Lease::Http1(connection));
                 }
-                Ok(Wake::Failed(failure)) => return Err(failed(cluster, failure)),
-                Ok(Wake::Retry) | Err(_) => {}
+                Wake::Failed(failure) => return Err(failed(cluster, failure)),
+                Wake::Retry => {}
             }
             if let Some(lease) = self.pooled(cluster) {
                 return Ok(lease);
             }
         }
+    }
+
+    /// Waits in line for what comes free.
+    async fn woken(&self) -> Wake {
+        let (wake, woken) = oneshot::channel();
+        self.waiters.borrow_mut().push_back(wake);
+        woken.await.unwrap_or(Wake::Retry)
     }
 
     /// A usable pooled connection, the most recently used first. Dead ones are dropped on the way.
@@ -467,6 +431,14 @@ impl Pool {
             && self.shared.borrow().is_empty()
             && self.waiters.borrow().is_empty()
     }
+}
+
+/// The right to wait for a connection.
+fn pending(cluster: &Cluster, priority: Priority) -> Result<Permit, AcquireFailure> {
+    let permit = Permit::take(&cluster.state, priority, Resource::Pending);
+    let permit = permit.ok_or(AcquireFailure::Overflow(Resource::Pending))?;
+    cluster.state.stats.inc(ClusterStat::UpstreamRqPendingTotal);
+    Ok(permit)
 }
 
 /// A request that waited for a connection that did not come about.

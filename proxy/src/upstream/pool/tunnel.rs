@@ -2,18 +2,12 @@
 
 use std::{rc::Rc, sync::Arc};
 
-use tokio::sync::oneshot;
-
-use super::{AcquireFailure, Connecting, ConnectionFacts, Lease, Pool, Wake};
+use super::{AcquireFailure, Connecting, ConnectionFacts, Lease, Pool, Wake, failed, pending};
 use crate::{
     cluster::{Cluster, Endpoint, Priority},
     http::codec::h1,
     io::Stream,
-    stats::ClusterStat,
-    upstream::{
-        connect,
-        permit::{OpenConnection, Permit, Resource},
-    },
+    upstream::{connect, permit::OpenConnection},
     worker,
 };
 
@@ -36,28 +30,23 @@ impl Pool {
         priority: Priority,
         shared: &worker::Shared,
     ) -> Result<Lease, AcquireFailure> {
-        let state = &cluster.state;
-        let _pending =
-            Permit::take(state, priority, Resource::Pending).ok_or(AcquireFailure::Overflow(Resource::Pending))?;
-        state.stats.inc(ClusterStat::UpstreamRqPendingTotal);
+        let _pending = pending(cluster, priority)?;
         let permit = loop {
             if let Some(permit) = self.connection_permit(cluster, priority) {
                 break permit;
             }
-            let (wake, woken) = oneshot::channel();
-            self.waiters.borrow_mut().push_back(wake);
-            match woken.await {
+            match self.woken().await {
                 // A tunnel cannot use it; that it closes makes the room.
-                Ok(Wake::Connection(connection)) => drop(connection),
-                Ok(Wake::Failed(failure)) => return Err(AcquireFailure::Connect(failure)),
-                Ok(Wake::Retry) | Err(_) => {}
+                Wake::Connection(connection) => drop(connection),
+                Wake::Failed(failure) => return Err(failed(cluster, failure)),
+                Wake::Retry => {}
             }
         };
         let open = OpenConnection::new(&endpoint.state, permit);
         let connecting = Connecting::new(self);
         let connected = connect::connect(cluster, endpoint, &self.key.options).await;
         drop(connecting);
-        let connected = connected.map_err(AcquireFailure::Connect)?;
+        let connected = connected.map_err(|failure| failed(cluster, failure))?;
         self.busy.set(self.busy.get() + 1);
         let facts = Rc::new(ConnectionFacts {
             id: shared.connection_ids.fetch_add(1, std::sync::atomic::Ordering::Relaxed),
