@@ -4,6 +4,10 @@
 // Modules of a test program are public to it alone.
 #![allow(unreachable_pub)]
 
+#[path = "xds/binding.rs"]
+mod binding;
+#[path = "xds/identity.rs"]
+mod identity;
 #[path = "xds/server.rs"]
 mod server;
 mod support;
