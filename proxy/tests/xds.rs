@@ -8,6 +8,8 @@
 mod binding;
 #[path = "xds/identity.rs"]
 mod identity;
+#[path = "xds/late.rs"]
+mod late;
 #[path = "xds/server.rs"]
 mod server;
 mod support;

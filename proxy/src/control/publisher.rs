@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use arc_swap::ArcSwap;
 use hashbrown::HashMap;
 use tokio::sync::{mpsc, watch};
 
@@ -87,6 +88,11 @@ impl Publisher {
     /// What will be public after the next [`Self::publish`].
     pub fn next(&self) -> &Snapshot {
         &self.next
+    }
+
+    /// What is public at any time.
+    pub fn snapshot(&self) -> Arc<ArcSwap<Snapshot>> {
+        self.shared.snapshot.clone()
     }
 
     /// How long a drain takes at most.
