@@ -6,6 +6,8 @@
 
 #[path = "xds/binding.rs"]
 mod binding;
+#[path = "xds/cut.rs"]
+mod cut;
 #[path = "xds/identity.rs"]
 mod identity;
 #[path = "xds/late.rs"]

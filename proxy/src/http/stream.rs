@@ -273,6 +273,9 @@ impl<'a> Stream<'a> {
         }
         stats.record(HttpStat::DownstreamRqTime, (now - self.info.start).as_millis() as u64);
         if !self.manager.access_log.is_empty() {
+            let wire = self.down.wire_bytes();
+            self.info.bytes.downstream_wire_received = wire.received;
+            self.info.bytes.downstream_wire_sent = wire.sent;
             let facts = Facts {
                 info: &self.info,
                 node: Some(&self.worker.shared.node),
