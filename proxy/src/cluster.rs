@@ -58,6 +58,8 @@ pub struct Cluster {
     pub max_headers_count: u32,
     /// Bytes. Envoy's default: 1 MiB.
     pub per_connection_buffer_limit: u32,
+    /// Connections of TCP proxies end when their host is ejected (`close_connections_on_host_health_failure`).
+    pub close_on_host_failure: bool,
     pub bind: Option<BindConfig>,
     pub tcp_keepalive: Option<TcpKeepalive>,
     pub socket_options: Vec<SocketOption>,

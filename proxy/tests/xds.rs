@@ -8,6 +8,8 @@
 mod binding;
 #[path = "xds/cut.rs"]
 mod cut;
+#[path = "xds/host_failure.rs"]
+mod host_failure;
 #[path = "xds/identity.rs"]
 mod identity;
 #[path = "xds/late.rs"]

@@ -129,6 +129,7 @@ fn cluster(pb: &pb::Cluster, hash: u64, added_via_api: bool, at: &At) -> Result<
         max_requests_per_connection: protocol.max_requests_per_connection,
         max_response_headers_kb: protocol.max_response_headers_kb,
         max_headers_count: protocol.max_headers_count,
+        close_on_host_failure: pb.close_connections_on_host_health_failure,
         per_connection_buffer_limit: pb
             .per_connection_buffer_limit_bytes
             .unwrap_or(PER_CONNECTION_BUFFER_LIMIT),
@@ -190,10 +191,6 @@ fn not_honoured(pb: &pb::Cluster, at: &At) -> Result<(), Rejection> {
     }
     for (field, set) in [
         ("health_checks", !pb.health_checks.is_empty()),
-        (
-            "close_connections_on_host_health_failure",
-            pb.close_connections_on_host_health_failure,
-        ),
         ("ignore_health_on_host_removal", pb.ignore_health_on_host_removal),
         ("lb_subset_config", pb.lb_subset_config.is_some()),
         ("dns_resolvers", !pb.dns_resolvers.is_empty()),

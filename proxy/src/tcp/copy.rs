@@ -42,6 +42,8 @@ pub enum Ended {
     Deadline,
     /// The listener's drain time was over.
     Drained,
+    /// The upstream host was ejected.
+    HostFailed,
 }
 
 /// Copies until both ends are done.

@@ -7,7 +7,7 @@ use std::{
     rc::Rc,
     sync::{Arc, atomic::Ordering},
     task::Poll,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use tokio::io::AsyncWriteExt;
@@ -51,9 +51,18 @@ pub async fn serve(
             let mut copying = pin!(copy::both_ways(&mut down, &mut up, limits, &mut copied));
             let order = Cell::new(drain.order());
             let mut cut = pin!(drain.cut(&order));
-            std::future::poll_fn(|cx| match copying.as_mut().poll(cx) {
-                Poll::Pending => cut.as_mut().poll(cx).map(|()| copy::Ended::Drained),
-                ended => ended,
+            let host = info.upstream.endpoint.clone().filter(|_| cluster.close_on_host_failure);
+            let mut failing = host.map(|endpoint| Box::pin(host_failure(endpoint)));
+            std::future::poll_fn(|cx| {
+                if let ended @ Poll::Ready(_) = copying.as_mut().poll(cx) {
+                    return ended;
+                }
+                if let Some(failing) = &mut failing
+                    && failing.as_mut().poll(cx).is_ready()
+                {
+                    return Poll::Ready(copy::Ended::HostFailed);
+                }
+                cut.as_mut().poll(cx).map(|()| copy::Ended::Drained)
             })
             .await
         };
@@ -65,7 +74,7 @@ pub async fn serve(
             copy::Ended::Idle => stats.inc(TcpStat::IdleTimeout),
             copy::Ended::Deadline => stats.inc(TcpStat::MaxDownstreamConnectionDuration),
             copy::Ended::Drained => stats.inc(TcpStat::DownstreamCxDrainClose),
-            copy::Ended::Closed | copy::Ended::Failed => {}
+            copy::Ended::Closed | copy::Ended::Failed | copy::Ended::HostFailed => {}
         }
         let copied = &copied;
         info.bytes.received = copied.up;
@@ -88,6 +97,18 @@ pub async fn serve(
     info.times.end = Some(Instant::now());
     for log in &proxy.access_log {
         log.write(&Facts::of_connection(&info), &worker);
+    }
+}
+
+/// How often a connection looks whether its host is out, where the cluster asks for that: at once, to a person.
+const LOOK_AT_HOST: Duration = Duration::from_millis(100);
+
+/// Ends when the host is ejected.
+async fn host_failure(endpoint: Arc<Endpoint>) {
+    while !endpoint.state.ejected.load(Ordering::Relaxed)
+        && !endpoint.state.failed_active_health_check.load(Ordering::Relaxed)
+    {
+        tokio::time::sleep(LOOK_AT_HOST).await;
     }
 }
 
