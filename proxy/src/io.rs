@@ -13,6 +13,8 @@ use tokio::{
     net::{TcpStream, UnixStream},
 };
 
+use crate::address::Address;
+
 /// A connected socket.
 #[derive(Debug)]
 pub enum Socket {
@@ -180,6 +182,13 @@ impl Asleep {
             Self::Unix(socket) => Socket::Unix(UnixStream::from_std(socket)?),
         };
         Ok(Stream::plain(Raw::new(socket, Bytes::new())))
+    }
+
+    pub fn local_address(&self) -> Option<Address> {
+        match self {
+            Self::Tcp(socket) => socket.local_addr().ok().map(Address::from),
+            Self::Unix(_) => None,
+        }
     }
 }
 

@@ -79,6 +79,7 @@ async fn answer(admin: &Rc<Admin>, request: HttpRequest<Incoming>) -> Response<B
     let (head, body) = request.into_parts();
     // POST bodies carry nothing that is read; reading them keeps the connection usable.
     let _ = http_body_util::Limited::new(body, MAX_BODY_BYTES).collect().await;
+    admin.answered.set(admin.answered.get() + 1);
     respond::respond(admin, &head)
 }
 
