@@ -8,6 +8,7 @@ use std::{
 };
 
 use bytes::{Buf, Bytes};
+use certs::HandshakeError;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpStream, UnixStream},
@@ -20,6 +21,16 @@ use crate::address::Address;
 pub enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),
+}
+
+impl Socket {
+    /// For people; none of a Unix socket's peer, which has none.
+    pub fn peer_address(&self) -> Option<std::net::SocketAddr> {
+        match self {
+            Self::Tcp(socket) => socket.peer_addr().ok(),
+            Self::Unix(_) => None,
+        }
+    }
 }
 
 /// A socket whose first bytes may have been read already by a listener filter.
@@ -160,6 +171,18 @@ impl Stream {
         }
     }
 
+    /// With TLS 1.3 a server's refusal of our certificate comes after our handshake, with the first read.
+    #[cold]
+    fn tell(&self, error: &io::Error) {
+        let (Some(alert), Transport::Tls(tls)) = (HandshakeError::behind(error), &self.transport) else {
+            return;
+        };
+        crate::tls::refused::say(alert, None, || {
+            let address = tls.get_ref().socket().peer_address();
+            address.map_or_else(|| "TLS".to_owned(), |address| format!("TLS with {address}"))
+        });
+    }
+
     /// Puts bytes back that were read; the next read delivers them first.
     pub fn unread(&mut self, bytes: Bytes) {
         self.prefix = bytes;
@@ -222,7 +245,11 @@ impl AsyncRead for Stream {
         if take_prefix(&mut self.prefix, buf) {
             return Poll::Ready(Ok(()));
         }
-        either!(self, s => s.poll_read(cx, buf))
+        let read = either!(self, s => s.poll_read(cx, buf));
+        if let Poll::Ready(Err(error)) = &read {
+            self.tell(error);
+        }
+        read
     }
 }
 

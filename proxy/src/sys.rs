@@ -33,6 +33,21 @@ pub fn set_bind_address_no_port(socket: &impl AsRawFd) -> io::Result<()> {
     )
 }
 
+/// The kernel's text without Rust's `(os error N)`.
+pub fn error_text(e: &io::Error) -> String {
+    let text = e.to_string();
+    match text.find(" (os error") {
+        Some(i) => text[..i].to_owned(),
+        None => text,
+    }
+}
+
+/// Whom other processes take this one for.
+pub fn user_and_group() -> (u32, u32) {
+    // SAFETY: these take nothing, and cannot fail.
+    unsafe { (libc::getuid(), libc::getgid()) }
+}
+
 fn set(socket: &impl AsRawFd, level: i32, name: i32, value: &[u8]) -> io::Result<()> {
     // SAFETY: the pointer and length describe `value`, which outlives the call; the descriptor is open as long as `socket`.
     let rc = unsafe {

@@ -19,6 +19,7 @@ mod secrets;
 mod warming;
 
 use super::{
+    expiry::Expiry,
     interest::{Interest, Kind, Need, User},
     key_files::{Owner, Watches},
     ledger::{Entry, Ledger, Refusal},
@@ -45,6 +46,7 @@ pub struct Resources {
     pub ledger: Rc<RefCell<Ledger>>,
     pub stats: SubscriptionStats,
     pub watches: Watches,
+    expiry: Expiry,
     clusters: HashMap<Arc<str>, KnownCluster>,
     listeners: HashMap<Arc<str>, KnownListener>,
     /// Names of those that are not public yet: of 10,000 that are known, few.
@@ -53,7 +55,7 @@ pub struct Resources {
     routes: HashSet<Need>,
     assignments: HashMap<Need, Arc<LoadAssignment>>,
     /// A certificate and a validation context may share a name.
-    secrets: HashMap<Need, Vec<(Secret, Material)>>,
+    secrets: HashMap<Need, Vec<HeldSecret>>,
     /// For these nobody waits any more: their fetch timed out, or the server said that they do not exist.
     given_up: HashSet<Need>,
     /// Needs of listeners that drain, which routes serve to their end.
@@ -82,6 +84,13 @@ struct KnownListener {
     former: Vec<Need>,
 }
 
+struct HeldSecret {
+    secret: Secret,
+    material: Material,
+    /// Hash of the files that the material was read from.
+    files: u64,
+}
+
 /// A resource as it came, and from where.
 #[derive(Debug, Clone, Copy)]
 pub struct Arrival<'a> {
@@ -94,6 +103,7 @@ impl Resources {
     pub fn new(publisher: Publisher, context: Context, ledger: Rc<RefCell<Ledger>>) -> Self {
         Self {
             stats: SubscriptionStats::new(&context.stats),
+            expiry: Expiry::new(&context.stats),
             publisher,
             context,
             interest: Interest::default(),
@@ -254,6 +264,16 @@ impl Resources {
         let listener = config::listener::parse(arrival.body, &mut self.context)?;
         let known = |name: &str| self.clusters.contains_key(name);
         listener.dependencies.check_clusters(known)?;
+        // As in Envoy: whoever sent it hears at once that it cannot work.
+        self.publisher.probe(&listener).map_err(|e| {
+            let problem = format!("cannot bind '{}': {}", e.address, crate::sys::error_text(&e.source));
+            Rejection {
+                kind: config::listener::KIND,
+                name: (*listener.name).into(),
+                path: "address".into(),
+                problem: problem.into(),
+            }
+        })?;
         let received = Received::new(listener.name.clone(), Bytes::copy_from_slice(arrival.body));
         self.add_listener(received, listener, Some(arrival.version));
         Ok(())
@@ -376,9 +396,11 @@ impl Resources {
         [&known.cluster].into_iter().chain(former)
     }
 
-    /// What is due every second: replaced snapshots go, ejected hosts come back, routes of drained listeners are let go.
+    /// What is due every second: replaced snapshots go, ejected hosts come back, routes of drained listeners are let go, and
+    /// certificates that nobody renewed are told of.
     pub fn housekeep(&mut self) {
         self.publisher.drop_retired();
+        self.expiry.check(self.publisher.next(), SystemTime::now());
         for cluster in self.publisher.next().clusters.values() {
             outlier::tick(cluster, RandomState::new().build_hasher().finish());
         }

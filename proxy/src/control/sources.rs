@@ -1,7 +1,7 @@
 //! Where config comes from: one stream per source and kind, one per secret as Envoy has it, the aggregated one for all that
 //! say `ads`, and files. Updates become resources; every update is answered resource by resource.
 
-use std::{sync::Arc, time::Instant};
+use std::{fmt, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use hashbrown::HashMap;
@@ -13,6 +13,7 @@ use xds_client::{
 use super::{
     file,
     interest::{Changes, Kind, Need},
+    lost::Lost,
     origin::OriginId,
     resources::{Arrival, Resources},
     server::{ServerError, management_server},
@@ -54,8 +55,7 @@ struct Stream {
     name: String,
     /// Subscriptions; the stream ends with the last.
     needs: usize,
-    /// Said to be gone: further attempts that fail are no news.
-    gone: bool,
+    lost: Lost,
     control_plane: Group<ControlPlaneStat>,
 }
 
@@ -191,7 +191,7 @@ impl Sources {
                     link: Link::File(tokio::task::spawn_local(watch).abort_handle()),
                     name: path.to_string(),
                     needs: 0,
-                    gone: false,
+                    lost: Lost::default(),
                     control_plane: self.control_plane(id, resources),
                 });
             }
@@ -228,7 +228,7 @@ impl Sources {
             link: Link::Grpc(handle),
             name,
             needs: 0,
-            gone: false,
+            lost: Lost::default(),
             control_plane,
         })
     }
@@ -260,24 +260,22 @@ impl Sources {
             }
             Heard::Stream(event) => match event {
                 Event::Connected => {
-                    tracing::info!(server = stream.name, "connected to the control plane");
-                    stream.gone = false;
+                    stream.lost.connected(&stream.name);
                     stream.control_plane.set(ControlPlaneStat::ConnectedState, 1);
                 }
                 Event::Disconnected { reason, retry_in } => {
-                    if !std::mem::replace(&mut stream.gone, true) {
-                        tracing::warn!(
-                            server = stream.name,
-                            "the control plane is gone ({reason}); the last config stays, next attempt in {retry_in:?}"
-                        );
-                    }
+                    let asked = id.carries.to_string();
+                    stream.lost.disconnected(&stream.name, &asked, reason, retry_in);
                     stream.control_plane.set(ControlPlaneStat::ConnectedState, 0);
                     self.for_each_need(id, resources, |need, resources| resources.count(need, Outcome::Failed));
                 }
                 Event::ControlPlane { identifier } => {
                     stream.control_plane.set_text(ControlPlaneStat::Identifier, identifier);
                 }
-                Event::Update(update, ack) => self.update(id, &update, ack, resources),
+                Event::Update(update, ack) => {
+                    stream.lost.answered(&stream.name);
+                    self.update(id, &update, ack, resources);
+                }
                 Event::FetchTimeout { type_url, names } => {
                     tracing::warn!("no answer to {type_url} {names:?} within initial_fetch_timeout: going on without");
                     for need in needs(id, &type_url, &names) {
@@ -432,6 +430,17 @@ impl Sources {
         let on_it = |need: &&Need| self.stream_of(need, resources).as_ref() == Some(id);
         let needs: Vec<Need> = resources.interest.needs().filter(on_it).cloned().collect();
         needs.iter().for_each(|need| each(need, resources));
+    }
+}
+
+/// For people.
+impl fmt::Display for Carries {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Everything => f.write_str("all that it serves"),
+            Self::Kind(kind) => write!(f, "everything of kind {kind:?}"),
+            Self::Secret(name) => write!(f, "the secret {name:?}"),
+        }
     }
 }
 

@@ -103,6 +103,14 @@ impl Exchange {
         }
     }
 
+    /// Bytes on the wire; of HTTP/2 they are not known.
+    pub fn wire_bytes(&self) -> h1::WireBytes {
+        match &self.side {
+            Side::Http1(c) => c.as_ref().map_or_else(h1::WireBytes::default, |c| c.codec.wire_bytes()),
+            Side::Http2 { .. } | Side::Tunnel(_) => h1::WireBytes::default(),
+        }
+    }
+
     /// Bytes queued and not written.
     pub fn queued(&self) -> usize {
         match &self.side {

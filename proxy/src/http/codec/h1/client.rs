@@ -15,7 +15,7 @@ use super::{
         super::message::{Frame, Incoming, RequestHead, ResponseHead},
         CodecError,
     },
-    ClientSettings,
+    ClientSettings, WireBytes,
     body::{Body, Trailers},
     encode::{self, CRLF, Encoder, FrameFormat, Framing, put_header, put_headers},
     fields::{Bounds, CODEC_ERROR, bad},
@@ -37,6 +37,8 @@ pub struct ClientConnection<IO> {
     state: State,
     /// Of the current exchange, heads included.
     received: u64,
+    /// What was sent before the current exchange.
+    sent_before: u64,
     /// Exchanges started.
     requests: u32,
     keep_alive: bool,
@@ -63,6 +65,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ClientConnection<IO> {
             asked: Asked::Plain,
             state: State::Idle,
             received: 0,
+            sent_before: 0,
             requests: 0,
             keep_alive: true,
             hung_up: false,
@@ -78,6 +81,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ClientConnection<IO> {
     pub fn send_head(&mut self, head: &RequestHead, end: bool) {
         self.state = State::AwaitingHead;
         self.received = 0;
+        self.sent_before = self.encoder.output.total();
         self.requests = self.requests.saturating_add(1);
         let connect = head.method == Method::CONNECT;
         self.asked = match head.method {
@@ -254,6 +258,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ClientConnection<IO> {
     /// Bytes of the current exchange's response that came. 0: the request may be sent again if the connection was reused.
     pub fn received(&self) -> u64 {
         self.received
+    }
+
+    /// Of the current exchange, framing and all.
+    pub fn wire_bytes(&self) -> WireBytes {
+        WireBytes {
+            received: self.received,
+            sent: self.encoder.output.total() - self.sent_before,
+        }
     }
 
     /// Exchanges started on this connection, for `max_requests_per_connection`; 2 or more: it was reused.
