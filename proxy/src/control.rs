@@ -23,6 +23,7 @@ use crate::{
     bootstrap::{Bootstrap, StaticResources},
     config::{Context, source::ConfigSource},
     listener::{accept::HandedOver, exact_balance::ExactBalance, socket::Listening},
+    worker::Worker,
 };
 use interest::{Changes, Kind, Need, User};
 use ledger::Ledger;
@@ -64,7 +65,7 @@ pub struct Control {
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
 
 impl Control {
-    /// Takes the static resources, writes what it has into `ledger`, and opens the streams to the control planes. Must be called inside a `LocalRuntime`.
+    /// Takes the static resources, sends requests by `caller`, writes what it has into `ledger`, and opens the streams to the control planes. Must be called inside a `LocalRuntime`.
     ///
     /// # Errors
     /// A static secret whose material cannot be used.
@@ -74,8 +75,9 @@ impl Control {
         bootstrap: &Bootstrap,
         statics: StaticResources,
         ledger: Rc<RefCell<Ledger>>,
+        caller: Rc<Worker>,
     ) -> anyhow::Result<Self> {
-        let mut resources = Resources::new(publisher, context, ledger);
+        let mut resources = Resources::new(publisher, context, ledger, caller);
         for (received, secret) in statics.secrets {
             resources.add_secret(&received, secret, None)?;
         }

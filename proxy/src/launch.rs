@@ -217,7 +217,8 @@ fn serve(
                 .with_context(|| format!("admin: cannot listen on {}", config.address.address))?;
         }
         publisher.set_runtime(Arc::new(bootstrap.runtime.merged()));
-        let mut control = Control::start(publisher, context, &bootstrap, resources, ledger)?;
+        let caller = server::caller(&shared, &mut publisher);
+        let mut control = Control::start(publisher, context, &bootstrap, resources, ledger, caller)?;
         let mut initialized = control.initialized();
         let mut resident = Resident::of_start();
         let mut quiet = tokio::time::interval(Resident::QUIET);

@@ -34,6 +34,7 @@ use crate::{
         source::ConfigSource, tls::Material,
     },
     listener::Listener,
+    worker::Worker,
 };
 
 /// Resources by kind and name, and the publisher that makes warm ones public.
@@ -45,6 +46,8 @@ pub struct Resources {
     pub ledger: Rc<RefCell<Ledger>>,
     pub stats: SubscriptionStats,
     pub watches: Watches,
+    /// By which the control thread sends requests of its own.
+    pub caller: Rc<Worker>,
     clusters: HashMap<Arc<str>, KnownCluster>,
     listeners: HashMap<Arc<str>, KnownListener>,
     /// Names of those that are not public yet: of 10,000 that are known, few.
@@ -91,7 +94,7 @@ pub struct Arrival<'a> {
 }
 
 impl Resources {
-    pub fn new(publisher: Publisher, context: Context, ledger: Rc<RefCell<Ledger>>) -> Self {
+    pub fn new(publisher: Publisher, context: Context, ledger: Rc<RefCell<Ledger>>, caller: Rc<Worker>) -> Self {
         Self {
             stats: SubscriptionStats::new(&context.stats),
             publisher,
@@ -100,6 +103,7 @@ impl Resources {
             origins: Origins::default(),
             ledger,
             watches: Watches::default(),
+            caller,
             clusters: HashMap::new(),
             listeners: HashMap::new(),
             warming_clusters: HashSet::new(),
