@@ -10,6 +10,7 @@ pub mod ledger;
 pub mod origin;
 pub mod publisher;
 pub mod resources;
+pub mod rest;
 pub mod server;
 pub mod sources;
 pub mod subscription_stats;

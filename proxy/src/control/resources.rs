@@ -30,8 +30,12 @@ use crate::{
     bootstrap::Received,
     cluster::{Cluster, Discovery, dns, endpoint_set, outlier},
     config::{
-        self, Context, Rejection, cluster::ParsedCluster, endpoint::LoadAssignment, secret::Secret,
-        source::ConfigSource, tls::Material,
+        self, Context, Rejection,
+        cluster::ParsedCluster,
+        endpoint::LoadAssignment,
+        secret::Secret,
+        source::{ConfigSource, SourceSpecifier},
+        tls::Material,
     },
     listener::Listener,
     worker::Worker,
@@ -415,7 +419,8 @@ impl Resources {
             User::Cluster(name) => self.clusters.get(name).map(|known| &*known.cluster),
             User::Bootstrap | User::Listener(_) => None,
         });
-        self.stats.count(need, outcome, clusters);
+        let polled = matches!(self.origins.get(need.origin), Some(SourceSpecifier::Rest(_)));
+        self.stats.count(need, outcome, polled, clusters);
     }
 
     /// Counts a new subscription.

@@ -43,10 +43,10 @@ pub enum Outcome<'a> {
 
 /// Every subscription counts alike; each kind has a schema of its own.
 macro_rules! count {
-    ($group:expr, $stat:ident, $outcome:expr) => {
-        count!($group, $stat, $group, $stat, $outcome)
+    ($group:expr, $stat:ident, $outcome:expr, $polled:expr) => {
+        count!($group, $stat, $group, $stat, $outcome, $polled)
     };
-    ($group:expr, $stat:ident, $rare:expr, $rare_stat:ident, $outcome:expr) => {{
+    ($group:expr, $stat:ident, $rare:expr, $rare_stat:ident, $outcome:expr, $polled:expr) => {{
         match $outcome {
             Outcome::Accepted { version, took } => {
                 $group.inc($stat::UpdateSuccess);
@@ -61,8 +61,10 @@ macro_rules! count {
             Outcome::Failed => $group.inc($stat::UpdateFailure),
             Outcome::TimedOut => $rare.inc($rare_stat::InitFetchTimeout),
         }
-        // Envoy counts the attempt that an outcome is followed by; the first is counted at the subscription.
-        $group.inc($stat::UpdateAttempt);
+        // On a stream every outcome is followed by an attempt; the first is counted at the subscription.
+        if !$polled {
+            $group.inc($stat::UpdateAttempt);
+        }
     }};
 }
 
@@ -97,7 +99,7 @@ impl SubscriptionStats {
         });
     }
 
-    /// Counts the first attempt. `clusters`: those whose endpoints are needed.
+    /// Counts an attempt: the first of a stream, each of a poll. `clusters`: those whose endpoints are needed.
     pub fn start<'a>(&mut self, need: &Need, clusters: impl Iterator<Item = &'a Cluster>) {
         match need.kind {
             Kind::Cluster => self.cds().inc(CdsStat::UpdateAttempt),
@@ -112,18 +114,25 @@ impl SubscriptionStats {
         }
     }
 
-    pub fn count<'a>(&mut self, need: &Need, outcome: Outcome<'_>, clusters: impl Iterator<Item = &'a Cluster>) {
+    /// `polled`: attempts are counted by [`Self::start`] each.
+    pub fn count<'a>(
+        &mut self,
+        need: &Need,
+        outcome: Outcome<'_>,
+        polled: bool,
+        clusters: impl Iterator<Item = &'a Cluster>,
+    ) {
         match need.kind {
-            Kind::Cluster => count!(self.cds(), CdsStat, outcome),
-            Kind::Listener => count!(self.lds(), SubscriptionStat, outcome),
+            Kind::Cluster => count!(self.cds(), CdsStat, outcome, polled),
+            Kind::Listener => count!(self.lds(), SubscriptionStat, outcome, polled),
             Kind::Routes => {
                 if let Some(group) = self.rds.get(&need.name) {
-                    count!(group, RdsStat, outcome);
+                    count!(group, RdsStat, outcome, polled);
                 }
             }
             Kind::Secret => {
                 let group = self.secret(&need.name);
-                count!(group, SdsStat, outcome);
+                count!(group, SdsStat, outcome, polled);
             }
             Kind::Endpoints => {
                 for cluster in clusters {
@@ -133,7 +142,7 @@ impl SubscriptionStats {
                     let rare = eds
                         .entry_ref(name)
                         .or_insert_with(|| store.group(Prefix::cluster(name.clone())));
-                    count!(group, ClusterStat, rare, EdsStat, outcome);
+                    count!(group, ClusterStat, rare, EdsStat, outcome, polled);
                 }
             }
         }
