@@ -6,6 +6,7 @@
 
 mod support;
 
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use http::{HeaderValue, Method};
 use pillion::access_log::file::FlushSettings;
 use pillion::bootstrap;
 use pillion::config::{Context, source};
-use pillion::control::{Control, publisher::DrainSettings};
+use pillion::control::{Control, publisher::DrainSettings, runtime::RuntimeLayers};
 use pillion::drain::DrainStrategy;
 use pillion::failure::ResetReason;
 use pillion::server::{self, Process, Settings};
@@ -100,7 +101,9 @@ impl Bench {
         let output = runtime.block_on(async {
             let caller = server::caller(&shared, &mut publisher);
             let ledger = Rc::default();
-            let mut control = Control::start(publisher, context, &bootstrap, statics, ledger, caller.clone()).unwrap();
+            let layers = Rc::new(RefCell::new(RuntimeLayers::new(&bootstrap.runtime, "", &shared.stats)));
+            let mut control =
+                Control::start(publisher, context, &bootstrap, statics, ledger, layers, caller.clone()).unwrap();
             let output = tokio::time::timeout(LIMIT, test(caller)).await.expect("the test ends");
             control.publisher().stop();
             output

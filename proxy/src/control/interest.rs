@@ -14,6 +14,7 @@ pub enum Kind {
     Endpoints,
     Listener,
     Routes,
+    Runtime,
     Secret,
 }
 
@@ -60,11 +61,12 @@ pub struct Changes {
 }
 
 impl Kind {
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Cluster,
         Self::Endpoints,
         Self::Listener,
         Self::Routes,
+        Self::Runtime,
         Self::Secret,
     ];
 
@@ -74,6 +76,7 @@ impl Kind {
             Self::Endpoints => resource_type::ENDPOINT,
             Self::Listener => resource_type::LISTENER,
             Self::Routes => resource_type::ROUTE,
+            Self::Runtime => resource_type::RUNTIME,
             Self::Secret => resource_type::SECRET,
         }
     }

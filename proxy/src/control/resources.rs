@@ -15,6 +15,7 @@ use bytes::Bytes;
 use hashbrown::{HashMap, HashSet};
 use tokio::sync::Notify;
 
+mod runtime;
 mod secrets;
 mod warming;
 
@@ -24,6 +25,7 @@ use super::{
     ledger::{Entry, Ledger, Refusal},
     origin::{OriginId, Origins},
     publisher::Publisher,
+    runtime::RuntimeLayers,
     subscription_stats::{Outcome, SubscriptionStats},
 };
 use crate::{
@@ -50,6 +52,12 @@ pub struct Resources {
     pub ledger: Rc<RefCell<Ledger>>,
     pub stats: SubscriptionStats,
     pub watches: Watches,
+    /// Shared with the admin interface, which shows and changes them.
+    pub runtime: Rc<RefCell<RuntimeLayers>>,
+    /// Layers that control planes serve: each by its need, until [`Resources::complete_runtime`] found them all met.
+    awaited_layers: Vec<Need>,
+    runtime_complete: bool,
+    held_layers: HashSet<Need>,
     /// By which the control thread sends requests of its own.
     pub caller: Rc<Worker>,
     clusters: HashMap<Arc<str>, KnownCluster>,
@@ -98,7 +106,13 @@ pub struct Arrival<'a> {
 }
 
 impl Resources {
-    pub fn new(publisher: Publisher, context: Context, ledger: Rc<RefCell<Ledger>>, caller: Rc<Worker>) -> Self {
+    pub fn new(
+        publisher: Publisher,
+        context: Context,
+        ledger: Rc<RefCell<Ledger>>,
+        runtime: Rc<RefCell<RuntimeLayers>>,
+        caller: Rc<Worker>,
+    ) -> Self {
         Self {
             stats: SubscriptionStats::new(&context.stats),
             publisher,
@@ -108,6 +122,10 @@ impl Resources {
             ledger,
             watches: Watches::default(),
             caller,
+            runtime,
+            awaited_layers: Vec::new(),
+            runtime_complete: false,
+            held_layers: HashSet::new(),
             clusters: HashMap::new(),
             listeners: HashMap::new(),
             warming_clusters: HashSet::new(),
@@ -131,6 +149,7 @@ impl Resources {
             Kind::Endpoints => self.take_assignment(arrival),
             Kind::Listener => self.take_listener(arrival),
             Kind::Routes => self.take_routes(arrival),
+            Kind::Runtime => self.take_runtime(arrival),
             Kind::Secret => self.take_secret(arrival),
         };
         if let Err(rejection) = &taken {
@@ -210,6 +229,7 @@ impl Resources {
         match kind {
             Kind::Cluster => self.remove_cluster(name),
             Kind::Listener => self.remove_listener(name),
+            Kind::Runtime => self.remove_runtime(origin, name),
             // It does not exist, or no longer: what was held stays, as in Envoy, and nobody waits for it.
             Kind::Endpoints | Kind::Routes | Kind::Secret => self.give_up(Need {
                 kind,
@@ -364,6 +384,7 @@ impl Resources {
                 self.secrets.remove(need);
                 self.watches.set(&Owner::Secret(need.clone()), Vec::new());
             }
+            Kind::Runtime => {}
             Kind::Routes => {
                 if self.routes.remove(need) {
                     self.publisher.remove_routes(&need.name);
@@ -387,6 +408,9 @@ impl Resources {
     /// What is due every second: replaced snapshots go, ejected hosts come back, routes of drained listeners are let go.
     pub fn housekeep(&mut self) {
         self.publisher.drop_retired();
+        if self.runtime.borrow_mut().follow_links() {
+            self.publish_runtime();
+        }
         for cluster in self.publisher.next().clusters.values() {
             outlier::tick(cluster, RandomState::new().build_hasher().finish());
         }
@@ -408,7 +432,7 @@ impl Resources {
         match kind {
             Kind::Cluster => clusters.cloned().collect(),
             Kind::Listener => listeners.cloned().collect(),
-            Kind::Endpoints | Kind::Routes | Kind::Secret => Vec::new(),
+            Kind::Endpoints | Kind::Routes | Kind::Runtime | Kind::Secret => Vec::new(),
         }
     }
 

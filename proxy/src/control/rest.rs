@@ -147,6 +147,7 @@ fn path(kind: Kind) -> &'static str {
         Kind::Endpoints => "/v3/discovery:endpoints",
         Kind::Listener => "/v3/discovery:listeners",
         Kind::Routes => "/v3/discovery:routes",
+        Kind::Runtime => "/v3/discovery:runtime",
         Kind::Secret => "/v3/discovery:secrets",
     }
 }

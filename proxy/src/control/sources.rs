@@ -107,7 +107,7 @@ impl Sources {
         match kind {
             Kind::Cluster => self.clusters_known,
             Kind::Listener => self.listeners_known,
-            Kind::Endpoints | Kind::Routes | Kind::Secret => true,
+            Kind::Endpoints | Kind::Routes | Kind::Runtime | Kind::Secret => true,
         }
     }
 
@@ -273,6 +273,7 @@ impl Sources {
         let prefix = match &id.carries {
             Carries::Kind(Kind::Cluster) => Prefix::root("cluster_manager.cds.control_plane."),
             Carries::Kind(Kind::Listener) => Prefix::root("listener_manager.lds.control_plane."),
+            Carries::Kind(Kind::Runtime) => Prefix::root("runtime.control_plane."),
             Carries::One(Kind::Secret, name) => Prefix::new("sds.", name.clone(), ".control_plane."),
             Carries::Everything | Carries::Kind(_) | Carries::One(..) => Prefix::root("control_plane."),
         };
@@ -288,7 +289,7 @@ impl Sources {
         match kind {
             Kind::Cluster => self.clusters_known = known,
             Kind::Listener => self.listeners_known = known,
-            Kind::Endpoints | Kind::Routes | Kind::Secret => {}
+            Kind::Endpoints | Kind::Routes | Kind::Runtime | Kind::Secret => {}
         }
     }
 

@@ -20,6 +20,7 @@ pub struct SubscriptionStats {
     store: Store,
     cds: Option<Group<CdsStat>>,
     lds: Option<Group<SubscriptionStat>>,
+    rtds: Option<Group<SubscriptionStat>>,
     rds: HashMap<Arc<str>, Group<RdsStat>>,
     sds: HashMap<Arc<str>, Group<SdsStat>>,
     /// By the cluster's stat name.
@@ -74,6 +75,7 @@ impl SubscriptionStats {
             store: store.clone(),
             cds: None,
             lds: None,
+            rtds: None,
             rds: HashMap::new(),
             sds: HashMap::new(),
             eds: HashMap::new(),
@@ -88,6 +90,11 @@ impl SubscriptionStats {
     fn lds(&mut self) -> &Group<SubscriptionStat> {
         let make = || self.store.group(Prefix::root("listener_manager.lds."));
         self.lds.get_or_insert_with(make)
+    }
+
+    fn rtds(&mut self) -> &Group<SubscriptionStat> {
+        let make = || self.store.group(Prefix::root("runtime."));
+        self.rtds.get_or_insert_with(make)
     }
 
     /// The statistics of a route configuration stand under the connection manager that named it first.
@@ -110,6 +117,7 @@ impl SubscriptionStats {
                     group.inc(RdsStat::UpdateAttempt);
                 }
             }
+            Kind::Runtime => self.rtds().inc(SubscriptionStat::UpdateAttempt),
             Kind::Secret => self.secret(&need.name).inc(SdsStat::UpdateAttempt),
         }
     }
@@ -125,6 +133,7 @@ impl SubscriptionStats {
         match need.kind {
             Kind::Cluster => count!(self.cds(), CdsStat, outcome, polled),
             Kind::Listener => count!(self.lds(), SubscriptionStat, outcome, polled),
+            Kind::Runtime => count!(self.rtds(), SubscriptionStat, outcome, polled),
             Kind::Routes => {
                 if let Some(group) = self.rds.get(&need.name) {
                     count!(group, RdsStat, outcome, polled);
@@ -162,7 +171,7 @@ impl SubscriptionStats {
         match need.kind {
             Kind::Routes => _ = self.rds.remove(&need.name),
             Kind::Secret => _ = self.sds.remove(&need.name),
-            Kind::Cluster | Kind::Listener | Kind::Endpoints => {}
+            Kind::Cluster | Kind::Listener | Kind::Endpoints | Kind::Runtime => {}
         }
     }
 
