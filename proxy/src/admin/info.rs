@@ -75,7 +75,7 @@ pub(super) fn runtime(admin: &Admin) -> String {
     pretty(&admin.runtime.borrow().shown())
 }
 
-const MODIFY_USAGE: &str = "usage: /runtime_modify?key1=value1&key2=value2&keyN=valueN\n\
+const MODIFY_USAGE: &str = "usage: /runtime_modify?key1=value1&key2=value2&keyN=valueN\n       or send the parameters as form values\n\
        use an empty value to remove a previously added override";
 
 /// Sets keys of the admin layer.
