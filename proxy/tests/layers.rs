@@ -311,3 +311,127 @@ fn rest_sources_are_polled_as_envoy_polls_them() {
     let (ours, theirs) = (polls(&ours), polls(&envoy));
     assert_eq!(ours, theirs, "\n{ours:#}\n{theirs:#}");
 }
+
+/// A listener with two filters whose configs come from files: one without a default, one with one that it need not wait for.
+fn discovered(binary: &Path) -> Value {
+    let dir = tempfile::tempdir().unwrap();
+    let put = |name: &str, version: &str, resources: Value| {
+        let new = dir.path().join("new");
+        fs::write(
+            &new,
+            json!({"version_info": version, "resources": resources}).to_string(),
+        )
+        .unwrap();
+        fs::rename(&new, dir.path().join(name)).unwrap();
+    };
+    let filter = |name: &str| format!("envoy.extensions.filters.http.{name}");
+    let config = |name: &str, message: &str| {
+        json!([typed(
+            "envoy.config.core.v3.TypedExtensionConfig",
+            json!({"name": name, "typed_config": typed(&filter(message), json!({}))})
+        )])
+    };
+    let url = |message: &str| format!("type.googleapis.com/{}", filter(message));
+    let discovery = |file: &str| {
+        json!({
+            "config_source": {"resource_api_version": "V3", "initial_fetch_timeout": "1s", "path_config_source": {"path": dir.path().join(file)}},
+            "type_urls": [url("fault.v3.HTTPFault")],
+        })
+    };
+    let mut defaulted = discovery("f2");
+    defaulted["type_urls"] = json!([url("fault.v3.HTTPFault"), url("cors.v3.Cors")]);
+    defaulted["default_config"] = typed(&filter("cors.v3.Cors"), json!({}));
+    defaulted["apply_default_config_without_warming"] = true.into();
+    let hcm = typed(
+        "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        json!({
+            "stat_prefix": "ingress",
+            "route_config": {"name": "r", "virtual_hosts": [{"name": "a", "domains": ["*"], "routes": [
+                {"match": {"prefix": "/"}, "direct_response": {"status": 200}},
+            ]}]},
+            "access_log": [{"name": "file", "typed_config": typed("envoy.extensions.access_loggers.file.v3.FileAccessLog", json!({
+                "path": dir.path().join("access"),
+                "log_format": {"text_format_source": {"inline_string": "%RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS%\n"}},
+            }))}],
+            "http_filters": [
+                {"name": "f1", "config_discovery": discovery("f1")},
+                {"name": "f2", "config_discovery": defaulted},
+                {"name": "router", "typed_config": typed("envoy.extensions.filters.http.router.v3.Router", json!({}))},
+            ],
+        }),
+    );
+    let listener = json!({"name": "web", "address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}},
+        "filter_chains": [{"filters": [{"name": "hcm", "typed_config": hcm}]}]});
+    let text = format!(
+        "admin: {{{{admin}}}}\nnode: {{id: node1, cluster: c9}}\n# {{{{port:web}}}}\nstatic_resources: {{listeners: [{listener}]}}\n"
+    );
+    let bootstrap = Bootstrap::new(&text, dir.path(), "");
+    let port = bootstrap.port("port:web");
+    let text = bootstrap
+        .text
+        .replace("\"port_value\":0", &format!("\"port_value\":{port}"));
+    put("f1", "v0", json!([]));
+    put("f2", "v0", json!([]));
+    let proxy = Proxy::start(binary, &text, dir.path());
+    let stat = |name: &str| proxy.stat(&format!("extension_config_discovery.http_filter.{name}"));
+    let mut told = Vec::new();
+    for (what, version, resources, done) in [
+        ("nothing came", "v0", json!([]), "f1.config_fail"),
+        ("a config", "v1", config("f1", "fault.v3.HTTPFault"), "f1.config_reload"),
+        (
+            "a type that is not allowed",
+            "v2",
+            config("f1", "cors.v3.Cors"),
+            "f1.config_fail",
+        ),
+        (
+            "another's config",
+            "v3",
+            config("fx", "fault.v3.HTTPFault"),
+            "f1.config_fail",
+        ),
+        ("no config", "v4", json!([]), "f1.config_fail"),
+    ] {
+        if version != "v0" {
+            let before = stat(done);
+            put("f1", version, resources);
+            eventually(what, || stat(done) > before);
+        }
+        let (_, text) = proxy.get("/stats?filter=^extension_config_discovery").unwrap();
+        let stats: Vec<&str> = text
+            .lines()
+            .filter(|line| {
+                ["update_time", "update_duration", "version_text"]
+                    .iter()
+                    .all(|own| !line.contains(own))
+            })
+            .collect();
+        let (_, dump) = proxy.get("/config_dump?resource=ecds_filters").unwrap();
+        let mut dump: Value = serde_json::from_str(&dump).unwrap();
+        if dump["configs"].is_null() {
+            dump["configs"] = json!([]);
+        }
+        for shown in dump["configs"].as_array_mut().into_iter().flatten() {
+            let shown = shown.as_object_mut().unwrap();
+            shown.remove("last_updated").unwrap();
+            // Ours shows what was rejected, too.
+            shown.remove("error_state");
+        }
+        told.push(json!([what, ask(port), stats, dump]));
+    }
+    let log = dir.path().join("access");
+    eventually("lines of every request", || {
+        fs::read_to_string(&log).unwrap_or_default().lines().count() >= 5
+    });
+    told.push(fs::read_to_string(&log).unwrap().into());
+    json!(told)
+}
+
+#[test]
+fn filters_are_filled_as_envoy_fills_them() {
+    let Some([ours, envoy]) = both("filters_are_filled_as_envoy_fills_them") else {
+        return;
+    };
+    let (ours, theirs) = (discovered(&ours), discovered(&envoy));
+    assert_eq!(ours, theirs, "\n{ours:#}\n{theirs:#}");
+}

@@ -12,6 +12,8 @@ use super::origin::OriginId;
 pub enum Kind {
     Cluster,
     Endpoints,
+    /// The config of a filter.
+    Extension,
     Listener,
     Routes,
     Runtime,
@@ -61,9 +63,10 @@ pub struct Changes {
 }
 
 impl Kind {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Cluster,
         Self::Endpoints,
+        Self::Extension,
         Self::Listener,
         Self::Routes,
         Self::Runtime,
@@ -74,6 +77,7 @@ impl Kind {
         match self {
             Self::Cluster => resource_type::CLUSTER,
             Self::Endpoints => resource_type::ENDPOINT,
+            Self::Extension => resource_type::EXTENSION_CONFIG,
             Self::Listener => resource_type::LISTENER,
             Self::Routes => resource_type::ROUTE,
             Self::Runtime => resource_type::RUNTIME,

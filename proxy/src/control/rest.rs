@@ -145,6 +145,7 @@ fn path(kind: Kind) -> &'static str {
     match kind {
         Kind::Cluster => "/v3/discovery:clusters",
         Kind::Endpoints => "/v3/discovery:endpoints",
+        Kind::Extension => "/v3/discovery:extension_configs",
         Kind::Listener => "/v3/discovery:listeners",
         Kind::Routes => "/v3/discovery:routes",
         Kind::Runtime => "/v3/discovery:runtime",

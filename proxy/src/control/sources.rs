@@ -107,7 +107,7 @@ impl Sources {
         match kind {
             Kind::Cluster => self.clusters_known,
             Kind::Listener => self.listeners_known,
-            Kind::Endpoints | Kind::Routes | Kind::Runtime | Kind::Secret => true,
+            Kind::Endpoints | Kind::Extension | Kind::Routes | Kind::Runtime | Kind::Secret => true,
         }
     }
 
@@ -289,7 +289,7 @@ impl Sources {
         match kind {
             Kind::Cluster => self.clusters_known = known,
             Kind::Listener => self.listeners_known = known,
-            Kind::Endpoints | Kind::Routes | Kind::Runtime | Kind::Secret => {}
+            Kind::Endpoints | Kind::Extension | Kind::Routes | Kind::Runtime | Kind::Secret => {}
         }
     }
 

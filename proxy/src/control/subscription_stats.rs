@@ -1,5 +1,5 @@
 //! Statistics of subscriptions, under Envoy's names: `cluster_manager.cds.`, `listener_manager.lds.`, `cluster.<name>.`,
-//! `http.<stat_prefix>.rds.<route>.`, `sds.<secret>.`
+//! `http.<stat_prefix>.rds.<route>.`, `sds.<secret>.`, `runtime.`, `extension_config_discovery.http_filter.<filter>.`
 
 use std::{
     sync::Arc,
@@ -12,7 +12,7 @@ use super::interest::{Kind, Need};
 use crate::{
     cluster::Cluster,
     config::Reference,
-    stats::{CdsStat, ClusterStat, EdsStat, Group, Prefix, RdsStat, SdsStat, Store, SubscriptionStat},
+    stats::{CdsStat, ClusterStat, EcdsStat, EdsStat, Group, Prefix, RdsStat, SdsStat, Store, SubscriptionStat},
 };
 
 /// The groups of all subscriptions, each made when something is first asked or heard.
@@ -23,6 +23,7 @@ pub struct SubscriptionStats {
     rtds: Option<Group<SubscriptionStat>>,
     rds: HashMap<Arc<str>, Group<RdsStat>>,
     sds: HashMap<Arc<str>, Group<SdsStat>>,
+    ecds: HashMap<Arc<str>, Group<EcdsStat>>,
     /// By the cluster's stat name.
     eds: HashMap<Arc<str>, Group<EdsStat>>,
 }
@@ -78,6 +79,7 @@ impl SubscriptionStats {
             rtds: None,
             rds: HashMap::new(),
             sds: HashMap::new(),
+            ecds: HashMap::new(),
             eds: HashMap::new(),
         }
     }
@@ -117,6 +119,7 @@ impl SubscriptionStats {
                     group.inc(RdsStat::UpdateAttempt);
                 }
             }
+            Kind::Extension => self.extension(&need.name).inc(EcdsStat::UpdateAttempt),
             Kind::Runtime => self.rtds().inc(SubscriptionStat::UpdateAttempt),
             Kind::Secret => self.secret(&need.name).inc(SdsStat::UpdateAttempt),
         }
@@ -133,6 +136,13 @@ impl SubscriptionStats {
         match need.kind {
             Kind::Cluster => count!(self.cds(), CdsStat, outcome, polled),
             Kind::Listener => count!(self.lds(), SubscriptionStat, outcome, polled),
+            Kind::Extension => {
+                let group = self.extension(&need.name);
+                if matches!(outcome, Outcome::Rejected | Outcome::TimedOut) {
+                    group.inc(EcdsStat::ConfigFail);
+                }
+                count!(group, EcdsStat, outcome, polled);
+            }
             Kind::Runtime => count!(self.rtds(), SubscriptionStat, outcome, polled),
             Kind::Routes => {
                 if let Some(group) = self.rds.get(&need.name) {
@@ -171,8 +181,21 @@ impl SubscriptionStats {
         match need.kind {
             Kind::Routes => _ = self.rds.remove(&need.name),
             Kind::Secret => _ = self.sds.remove(&need.name),
+            Kind::Extension => _ = self.ecds.remove(&need.name),
             Kind::Cluster | Kind::Listener | Kind::Endpoints | Kind::Runtime => {}
         }
+    }
+
+    /// Of the config of a filter.
+    pub fn extension(&mut self, name: &Arc<str>) -> &Group<EcdsStat> {
+        let Self { store, ecds, .. } = self;
+        ecds.entry_ref(name).or_insert_with(|| {
+            store.group(Prefix::new(
+                "extension_config_discovery.http_filter.",
+                name.clone(),
+                ".",
+            ))
+        })
     }
 
     fn secret(&mut self, name: &Arc<str>) -> &Group<SdsStat> {

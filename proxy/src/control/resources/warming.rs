@@ -85,6 +85,7 @@ impl Resources {
             Kind::Endpoints => self.assignments.contains_key(need),
             Kind::Routes => self.routes.contains(need),
             Kind::Secret => self.secrets.contains_key(need),
+            Kind::Extension => self.holds_extension(need),
             Kind::Runtime => self.held_layers.contains(need),
             Kind::Cluster | Kind::Listener => true,
         };

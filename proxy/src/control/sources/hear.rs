@@ -182,6 +182,15 @@ impl Sources {
                 !resources.interest.users(&need).is_empty()
             });
         }
+        if kind == Kind::Extension {
+            self.for_each_need(id, resources, |need, resources| {
+                if !of_kind.iter().any(|resource| resource.name == need.name) {
+                    tracing::warn!("rejected: an update without the config of the filter {:?}", need.name);
+                    resources.count(need, Outcome::Rejected);
+                    resources.give_up(need.clone());
+                }
+            });
+        }
         let rejections = self.take(id.origin, kind, &version, &of_kind, resources);
         self.know(kind, true);
         let changes = resources.interest.changes();
@@ -222,6 +231,10 @@ impl Sources {
             }
             if let Err(rejection) = taken {
                 tracing::warn!("rejected: {rejection}");
+                // A listener goes on with what the filter falls back to.
+                if kind == Kind::Extension {
+                    resources.give_up(need);
+                }
                 rejections.push(Rejection {
                     name: resource.name.clone(),
                     reason: rejection.to_string(),
