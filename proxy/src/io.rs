@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    os::fd::{AsRawFd, RawFd},
     pin::Pin,
     task::{Context, Poll},
 };
@@ -12,6 +13,8 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpStream, UnixStream},
 };
+
+use crate::address::Address;
 
 /// A connected socket.
 #[derive(Debug)]
@@ -146,6 +149,28 @@ impl Stream {
         }
     }
 
+    /// Whether the stream is nothing but its socket.
+    pub fn may_sleep(&self) -> bool {
+        let Transport::Plain(raw) = &self.transport else {
+            return false;
+        };
+        self.prefix.is_empty() && raw.prefix.is_empty()
+    }
+
+    /// The socket alone, out of the runtime; `None` where there is more to the stream, or the runtime does not let go.
+    pub fn sleep(self) -> Option<Asleep> {
+        if !self.may_sleep() {
+            return None;
+        }
+        match self.transport {
+            Transport::Plain(raw) => match raw.socket {
+                Socket::Tcp(socket) => socket.into_std().map(Asleep::Tcp).ok(),
+                Socket::Unix(socket) => socket.into_std().map(Asleep::Unix).ok(),
+            },
+            Transport::Tls(_) => None,
+        }
+    }
+
     /// With TLS 1.3 a server's refusal of our certificate comes after our handshake, with the first read.
     #[cold]
     fn tell(&self, error: &io::Error) {
@@ -161,6 +186,41 @@ impl Stream {
     /// Puts bytes back that were read; the next read delivers them first.
     pub fn unread(&mut self, bytes: Bytes) {
         self.prefix = bytes;
+    }
+}
+
+/// A connected socket that nobody reads or writes for now: it costs its descriptor.
+#[derive(Debug)]
+pub enum Asleep {
+    Tcp(std::net::TcpStream),
+    Unix(std::os::unix::net::UnixStream),
+}
+
+impl Asleep {
+    /// # Errors
+    /// The runtime's, which cannot watch the socket.
+    pub fn wake(self) -> io::Result<Stream> {
+        let socket = match self {
+            Self::Tcp(socket) => Socket::Tcp(TcpStream::from_std(socket)?),
+            Self::Unix(socket) => Socket::Unix(UnixStream::from_std(socket)?),
+        };
+        Ok(Stream::plain(Raw::new(socket, Bytes::new())))
+    }
+
+    pub fn local_address(&self) -> Option<Address> {
+        match self {
+            Self::Tcp(socket) => socket.local_addr().ok().map(Address::from),
+            Self::Unix(_) => None,
+        }
+    }
+}
+
+impl AsRawFd for Asleep {
+    fn as_raw_fd(&self) -> RawFd {
+        match self {
+            Self::Tcp(socket) => socket.as_raw_fd(),
+            Self::Unix(socket) => socket.as_raw_fd(),
+        }
     }
 }
 

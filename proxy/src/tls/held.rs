@@ -148,7 +148,7 @@ impl fmt::Display for Provider<'_> {
                         GrpcTarget::Cluster { name, .. } => write!(f, "the SDS server behind cluster {name:?}"),
                         GrpcTarget::Uri { uri, .. } => write!(f, "the SDS server {uri:?}"),
                     },
-                    Some(SourceSpecifier::Rest { clusters }) => write!(f, "the REST server behind {clusters:?}"),
+                    Some(SourceSpecifier::Rest(api)) => write!(f, "the REST server behind cluster {:?}", api.cluster),
                     Some(SourceSpecifier::File { path, .. }) => write!(f, "file {path:?}"),
                 }
             }

@@ -82,11 +82,13 @@ impl Resources {
         known.is_some_and(|known| known.needs.iter().all(|need| self.is_met(need)))
     }
 
-    fn is_met(&self, need: &Need) -> bool {
+    pub(super) fn is_met(&self, need: &Need) -> bool {
         let held = match need.kind {
             Kind::Endpoints => self.assignments.contains_key(need),
             Kind::Routes => self.routes.contains(need),
             Kind::Secret => self.secrets.contains_key(need),
+            Kind::Extension => self.holds_extension(need),
+            Kind::Runtime => self.held_layers.contains(need),
             Kind::Cluster | Kind::Listener => true,
         };
         held || self.given_up.contains(need)

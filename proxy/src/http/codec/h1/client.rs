@@ -3,7 +3,6 @@
 use std::{
     io,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll, Waker, ready},
 };
 
@@ -30,7 +29,7 @@ use super::{
 #[derive(Debug)]
 pub struct ClientConnection<IO> {
     io: IO,
-    settings: Arc<ClientSettings>,
+    settings: ClientSettings,
     input: Input,
     encoder: Encoder,
     body: Body,
@@ -56,7 +55,7 @@ enum State {
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> ClientConnection<IO> {
-    pub fn new(io: IO, settings: Arc<ClientSettings>) -> Self {
+    pub fn new(io: IO, settings: ClientSettings) -> Self {
         Self {
             io,
             settings,
