@@ -9,6 +9,7 @@ use http::HeaderValue;
 use ipnet::IpNet;
 
 pub mod admission;
+pub mod cached_route;
 pub mod codec;
 pub mod connection;
 pub mod filter;

@@ -12,6 +12,7 @@ pub mod action;
 pub mod finalize;
 pub mod header_edit;
 pub mod matcher;
+pub mod per_filter;
 pub mod redirect;
 pub mod retry;
 pub mod rewrite;
@@ -40,6 +41,7 @@ pub struct RouteConfiguration {
     /// Removed from requests that come from outside.
     pub internal_only_headers: Vec<http::HeaderName>,
     pub header_edits: HeaderEdits,
+    pub per_filter: per_filter::PerFilter,
     /// Where set, the most specific level's header edits are applied last (Envoy's default: first).
     pub most_specific_header_mutations_wins: bool,
     pub ignore_port_in_host_matching: bool,
@@ -69,6 +71,7 @@ pub struct VirtualHost {
     pub routes: Vec<Arc<Route>>,
     pub require_tls: TlsRequirement,
     pub header_edits: HeaderEdits,
+    pub per_filter: per_filter::PerFilter,
     pub include_request_attempt_count: bool,
     pub include_attempt_count_in_response: bool,
     pub include_is_timeout_retry_header: bool,
@@ -111,6 +114,7 @@ pub struct Route {
     pub matches: RouteMatch,
     pub action: Action,
     pub header_edits: HeaderEdits,
+    pub per_filter: per_filter::PerFilter,
     /// `vhost.<virtual host>.route.<stat_prefix>.`, where the route has one.
     pub stats: Option<Group<RouteStat>>,
     pub per_request_buffer_limit: Option<u32>,

@@ -148,4 +148,12 @@ impl StreamInfo {
             failure: None,
         }
     }
+    /// Adds to the dynamic metadata of `namespace`.
+    pub fn set_metadata(&mut self, namespace: &str, key: &str, value: serde_json::Value) {
+        let all = self.dynamic_metadata.get_or_insert_default();
+        let own = all.entry(namespace).or_insert_with(|| serde_json::Map::new().into());
+        if let serde_json::Value::Object(own) = own {
+            own.insert(key.to_owned(), value);
+        }
+    }
 }

@@ -18,7 +18,7 @@ use crate::{
     cluster::HeaderCase,
     http::{
         CodecType, EscapedSlashes, Http1Server, HttpConnectionManager, InternalAddress, RouteSource, ServerHeader,
-        UnderscoreAction, codec::limits,
+        UnderscoreAction, codec::limits, filter::FilterKind,
     },
     stats::Prefix,
 };
@@ -51,8 +51,9 @@ pub(crate) fn parse(extension: &Extension, at: &At) -> Result<HttpConnectionMana
         listener_stats: None,
         codec: codec(pb.codec_type, at)?,
         routes: routes(&pb, at)?,
-        suppress_envoy_headers: filters.iter().any(|filter| match filter {
-            crate::http::filter::HttpFilter::Router(router) => router.suppress_envoy_headers,
+        suppress_envoy_headers: filters.iter().any(|filter| match &filter.kind {
+            FilterKind::Router(router) => router.suppress_envoy_headers,
+            _ => false,
         }),
         filters,
         access_log: access_log::parse(&pb.access_log, "access_log", at)?,

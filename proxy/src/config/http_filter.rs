@@ -7,30 +7,47 @@ use super::{
     extension::{self, Category, Extension, Kind},
     rejection::Rejection,
 };
-use crate::http::filter::{HttpFilter, router::Router};
+use crate::http::filter::{FilterKind, HttpFilter, router::Router};
 
-/// A filter that is known.
-enum Parsed {
-    Filter(HttpFilter),
-    /// Changes how a response is encoded, never what is let through: left out.
-    Skipped(&'static str),
-}
-
-const FILTERS: &[Kind<Parsed>] = &[
+/// Every filter that is known; adding one is adding a line here.
+const FILTERS: &[Kind<FilterKind>] = &[
     Kind {
         type_name: "envoy.extensions.filters.http.router.v3.Router",
-        parse: |extension, at| router(extension, at).map(|router| Parsed::Filter(HttpFilter::Router(router))),
+        parse: |extension, at| router(extension, at).map(FilterKind::Router),
     },
     Kind {
         type_name: "envoy.extensions.filters.http.compressor.v3.Compressor",
-        parse: |_, _| Ok(Parsed::Skipped("responses are not compressed")),
+        parse: |_, at| {
+            // Changes how a response is encoded, never what is let through.
+            at.note("responses are not compressed");
+            Ok(FilterKind::Inert)
+        },
+    },
+    Kind {
+        // Does nothing but where a route has a policy for it.
+        type_name: "envoy.extensions.filters.http.cors.v3.Cors",
+        parse: |_, _| Ok(FilterKind::Inert),
+    },
+    Kind {
+        type_name: "envoy.extensions.filters.http.fault.v3.HTTPFault",
+        parse: |extension, at| match extension.bytes.is_empty() {
+            true => Ok(FilterKind::Inert),
+            false => Err(at.reject("its config is not known to Pillion yet; leave the filter's config empty")),
+        },
+    },
+    Kind {
+        type_name: "envoy.extensions.filters.http.grpc_stats.v3.FilterConfig",
+        parse: |_, at| {
+            at.note("gRPC messages are not counted yet");
+            Ok(FilterKind::Inert)
+        },
     },
 ];
 
 pub(crate) fn parse(pbs: &[pb::HttpFilter], at: &At) -> Result<Vec<HttpFilter>, Rejection> {
     let mut filters = Vec::with_capacity(pbs.len());
     // Of the filters that are known: those that were optional and are not may leave nothing.
-    let mut last_answers = None;
+    let mut last_is_terminal = None;
     for (i, filter) in pbs.iter().enumerate() {
         let last = i + 1 == pbs.len();
         let at = at.item("http_filters", i);
@@ -42,35 +59,32 @@ pub(crate) fn parse(pbs: &[pb::HttpFilter], at: &At) -> Result<Vec<HttpFilter>, 
             FILTERS,
             &at.field("typed_config"),
         )?;
-        match parsed {
-            Some(Parsed::Filter(filter)) if answers(&filter) && !last => {
-                return Err(at.reject(format_args!(
-                    "{name:?} answers every request; nothing can come after it"
-                )));
-            }
-            Some(Parsed::Filter(filter)) => {
-                last_answers = Some(answers(&filter));
-                filters.push(filter);
-            }
-            Some(Parsed::Skipped(why)) => {
-                last_answers = Some(false);
-                at.note(why);
-            }
-            None => {}
+        let Some(kind) = parsed else { continue };
+        if kind.is_terminal() && !last {
+            return Err(at.reject(format_args!(
+                "{name:?} answers every request; nothing can come after it"
+            )));
+        }
+        if kind.is_terminal() && filter.disabled {
+            return Err(at
+                .field("disabled")
+                .reject("the filter that answers the request cannot be switched off"));
+        }
+        last_is_terminal = Some(kind.is_terminal());
+        // What does nothing anywhere has no place in the path of requests.
+        if !matches!(kind, FilterKind::Inert) {
+            filters.push(HttpFilter {
+                name: name.into(),
+                disabled: filter.disabled,
+                kind,
+            });
         }
     }
-    if last_answers == Some(false) {
+    if last_is_terminal == Some(false) {
         let at = at.item("http_filters", pbs.len() - 1);
         return Err(at.reject("the last filter must answer the request: envoy.filters.http.router is missing"));
     }
     Ok(filters)
-}
-
-/// Whether nothing may come after the filter, because no request passes it.
-fn answers(filter: &HttpFilter) -> bool {
-    match filter {
-        HttpFilter::Router(_) => true,
-    }
 }
 
 /// Filters that a cluster runs on its side. Only the codec that ends them does nothing but what happens anyway.

@@ -80,7 +80,6 @@ pub(crate) fn configuration(
         pb.cluster_specifier_plugins.iter().any(|p| !p.is_optional),
     )?;
     at.not_honoured("request_mirror_policies", !pb.request_mirror_policies.is_empty());
-    per_filter::check(&pb.typed_per_filter_config, at)?;
     let mut internal_only_headers = Vec::with_capacity(pb.internal_only_headers.len());
     for (i, name) in pb.internal_only_headers.iter().enumerate() {
         let at = at.item("internal_only_headers", i);
@@ -100,6 +99,7 @@ pub(crate) fn configuration(
         virtual_hosts,
         internal_only_headers,
         header_edits: header_edit::parse(&header_fields!(pb), at)?,
+        per_filter: per_filter::parse(&pb.typed_per_filter_config, at)?,
         most_specific_header_mutations_wins: pb.most_specific_header_mutations_wins,
         ignore_port_in_host_matching: pb.ignore_port_in_host_matching,
         vhost_header: match pb.vhost_header.as_str() {

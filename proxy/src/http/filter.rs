@@ -1,9 +1,107 @@
-//! HTTP filters: an enum, run in order on the request and in reverse on the response.
+//! HTTP filters: an enum, run in order on the request and in reverse on the response. The last is the router.
+//!
+//! A filter has up to three moments: [`run`] hands it the request, [`encode`] every response (also the proxy's own), and
+//! [`ended`] the finished stream. What it must remember from one to the next stands in [`Kept`]. What a route says to it
+//! is found by [`Stream::per_route`].
+
+use std::sync::Arc;
+
+use super::{
+    cached_route,
+    local_reply::LocalReply,
+    message::ResponseHead,
+    stream::{Stream, StreamEnd},
+};
+use crate::route::per_filter::PerRoute;
 
 pub mod router;
 
 /// One filter of a connection manager, parsed.
 #[derive(Debug)]
-pub enum HttpFilter {
+pub struct HttpFilter {
+    /// Under which routes speak to it.
+    pub name: Arc<str>,
+    /// Runs only where a route enables it.
+    pub disabled: bool,
+    pub kind: FilterKind,
+}
+
+#[derive(Debug)]
+pub enum FilterKind {
+    /// Known, and without any effect: what it is configured to do needs nothing done.
+    Inert,
     Router(router::Router),
+}
+
+impl FilterKind {
+    /// Whether nothing may come after the filter, because no request passes it.
+    pub fn is_terminal(&self) -> bool {
+        matches!(self, Self::Router(_))
+    }
+}
+
+/// What a filter made of a request.
+pub enum Step {
+    Continue,
+    /// Nothing after it sees the request.
+    Reply(Box<LocalReply>),
+    /// The stream ended while the filter waited.
+    End(StreamEnd),
+}
+
+/// What filters keep of a request until its response or its end.
+#[derive(Debug, Default)]
+pub struct Kept {}
+
+/// Hands the request to one filter after the other; the router answers it if none did before.
+pub async fn run(stream: &mut Stream<'_>) -> StreamEnd {
+    if let Err(reply) = cached_route::choose(stream) {
+        return stream.reply(*reply).await;
+    }
+    let manager = stream.manager;
+    for filter in &manager.filters {
+        if !filter.is_enabled(stream) {
+            continue;
+        }
+        let step = match &filter.kind {
+            FilterKind::Router(router) => return router::run(router, stream).await,
+            FilterKind::Inert => Step::Continue,
+        };
+        match step {
+            Step::Continue => {}
+            Step::Reply(reply) => return stream.reply(*reply).await,
+            Step::End(end) => return end,
+        }
+    }
+    // Config parsing admits no connection manager without a router at its end.
+    let reply = LocalReply::new(http::StatusCode::NOT_FOUND, "", "filter_chain_not_found");
+    stream.reply(reply).await
+}
+
+/// Hands the head of a response to the filters, the last one first.
+pub fn encode(stream: &mut Stream<'_>, head: &mut ResponseHead) {
+    let manager = stream.manager;
+    for filter in manager.filters.iter().rev() {
+        match &filter.kind {
+            FilterKind::Router(_) | FilterKind::Inert => continue,
+        }
+    }
+    let _ = head;
+}
+
+/// The stream is over: what filters count of it.
+pub fn ended(stream: &mut Stream<'_>) {
+    let manager = stream.manager;
+    for filter in &manager.filters {
+        match &filter.kind {
+            FilterKind::Router(_) | FilterKind::Inert => {}
+        }
+    }
+}
+
+impl HttpFilter {
+    fn is_enabled(&self, stream: &Stream<'_>) -> bool {
+        let told = stream.per_route(&self.name).and_then(PerRoute::disabled);
+        !told.unwrap_or(self.disabled)
+    }
 }

@@ -7,7 +7,7 @@ use std::{
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use super::{HttpConnectionManager, ServerHeader, codec::CodecError, message::ResponseHead, stream::Stream};
+use super::{HttpConnectionManager, ServerHeader, codec::CodecError, filter, message::ResponseHead, stream::Stream};
 use crate::{
     route,
     stats::{HttpStat, ListenerHttpStat},
@@ -32,6 +32,7 @@ pub fn from_upstream(stream: &mut Stream<'_>, head: &mut ResponseHead, weighted:
     }
     count_attempts(stream, &mut head.headers);
     route::finalize_response(stream, head, weighted);
+    filter::encode(stream, head);
     finish_head(stream, head);
 }
 

@@ -6,9 +6,10 @@ use http::StatusCode;
 
 use super::{
     HttpConnectionManager, admission,
+    cached_route::CachedRoute,
     codec::{CodecError, ServerStream, h2},
     connection,
-    filter::{self, HttpFilter},
+    filter::{self, Kept},
     local_reply::LocalReply,
     message::{Frame, Protocol, RequestHead, ResponseHead},
     response,
@@ -18,6 +19,7 @@ use crate::{
     drain::DrainOrder,
     failure::ResponseFlags,
     format::Facts,
+    route::per_filter::{self, PerRoute},
     stats::{Group, HttpStat},
     stream_info::{ConnectionInfo, StreamInfo},
     worker::Worker,
@@ -56,6 +58,8 @@ pub struct Stream<'a> {
     pub response: Option<ResponseHead>,
     pub response_trailers: Option<http::HeaderMap>,
     pub info: StreamInfo,
+    pub cached_route: CachedRoute,
+    pub kept: Kept,
     /// Index of the weighted cluster that was chosen, whose header edits apply.
     pub weighted: Option<usize>,
     /// The connection takes no further request: tell the client to go.
@@ -93,6 +97,8 @@ impl<'a> Stream<'a> {
             response: None,
             response_trailers: None,
             info,
+            cached_route: CachedRoute::None,
+            kept: Kept::default(),
             weighted: None,
             last: false,
             drain: None,
@@ -119,7 +125,7 @@ impl<'a> Stream<'a> {
     pub async fn serve(&mut self) -> StreamEnd {
         self.begin();
         let end = match admission::admit(self) {
-            Ok(()) => self.run_filters().await,
+            Ok(()) => filter::run(self).await,
             Err(reply) => self.reply(*reply).await,
         };
         self.finish(end)
@@ -141,16 +147,15 @@ impl<'a> Stream<'a> {
         self.finish(end);
     }
 
-    async fn run_filters(&mut self) -> StreamEnd {
-        let manager = self.manager.clone();
-        match manager.filters.first() {
-            Some(HttpFilter::Router(router)) => filter::router::run(router, self).await,
-            // Config parsing admits no connection manager without a router at its end.
-            None => {
-                self.reply(LocalReply::new(StatusCode::NOT_FOUND, "", "filter_chain_not_found"))
-                    .await
-            }
-        }
+    /// What the request's route says to the filter of this name.
+    pub fn per_route(&self, filter: &str) -> Option<&PerRoute> {
+        let weighted = match &self.cached_route {
+            CachedRoute::Route { target } => target.as_ref().and_then(|t| t.weighted),
+            CachedRoute::None | CachedRoute::TlsRedirect => None,
+        };
+        let info = &self.info;
+        let (host, configuration) = (info.virtual_host.as_deref(), info.route_configuration.as_deref());
+        per_filter::most_specific(filter, weighted, info.route.as_deref()?, host, configuration)
     }
 
     /// The request, where it was one.
@@ -175,6 +180,7 @@ impl<'a> Stream<'a> {
         }
         let (mut head, body) = reply.render(head, &self.request);
         let bare = body.is_empty() || self.request.method == http::Method::HEAD;
+        filter::encode(self, &mut head);
         response::finish_head(self, &mut head);
         self.info.response_code = Some(head.status.as_u16());
         let sent = self.send(head, body, bare).await;
@@ -244,6 +250,7 @@ impl<'a> Stream<'a> {
         self.info.times.end = Some(now);
         let stats = &self.manager.stats;
         self.active = None;
+        filter::ended(self);
         if let Some(code) = self.info.response_code.filter(|code| *code != 0) {
             response::count_code(self.manager, code);
         }

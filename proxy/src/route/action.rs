@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use smallvec::SmallVec;
 
-use super::{RegexRewrite, header_edit::HeaderEdits, matcher::HeaderMatcher};
+use super::{RegexRewrite, header_edit::HeaderEdits, matcher::HeaderMatcher, per_filter::PerFilter};
 use crate::cluster::Priority;
 
 #[derive(Debug)]
@@ -88,6 +88,7 @@ pub struct WeightedCluster {
     pub weight: u32,
     pub runtime_key: Option<Box<str>>,
     pub header_edits: HeaderEdits,
+    pub per_filter: PerFilter,
     pub host_rewrite: Option<HeaderValue>,
     pub metadata_match: Option<Arc<serde_json::Value>>,
 }

@@ -9,6 +9,7 @@ use super::super::{
     extension::{self, Category, Extension, Kind},
     rejection::Rejection,
 };
+use crate::route::per_filter::{PerFilter, PerRoute, PerRouteConfig};
 
 const FILTER_CONFIG: &str = "envoy.config.route.v3.FilterConfig";
 
@@ -19,31 +20,43 @@ struct FilterConfig {
     config: Option<Any>,
     #[prost(bool, tag = "2")]
     is_optional: bool,
+    #[prost(bool, tag = "3")]
+    disabled: bool,
 }
 
-/// Per-route configs that are known; what they say has no effect yet.
-const KINDS: &[Kind<()>] = &[Kind {
+const KINDS: &[Kind<PerRouteConfig>] = &[Kind {
     type_name: "envoy.extensions.filters.http.compressor.v3.CompressorPerRoute",
-    parse: |_, _| Ok(()),
+    parse: |_, _| Ok(PerRouteConfig::Inert),
 }];
 
 /// Refuses config for filters that are not known, unless it is marked optional.
-pub(crate) fn check(configs: &BTreeMap<String, Any>, at: &At) -> Result<(), Rejection> {
+pub(crate) fn parse(configs: &BTreeMap<String, Any>, at: &At) -> Result<PerFilter, Rejection> {
+    let mut said = Vec::with_capacity(configs.len());
     for (name, any) in configs {
         let at = at.entry("typed_per_filter_config", name);
-        if xds_api::any::type_name(&any.type_url) == FILTER_CONFIG {
-            let wrapper: FilterConfig = Extension::open(any, &at)?.message(&at)?;
-            // Without a config it only switches a filter on or off, which the connection manager must know anyway.
-            match wrapper.config.as_ref().filter(|config| !config.type_url.is_empty()) {
-                None => {}
-                Some(inner) => {
-                    let at = at.field("config");
-                    extension::dispatch(Category::PerRouteConfig, Some(inner), wrapper.is_optional, KINDS, &at)?;
-                }
-            }
-        } else {
-            extension::dispatch(Category::PerRouteConfig, Some(any), false, KINDS, &at)?;
+        if let Some(one) = one(any, &at)? {
+            said.push((name.as_str().into(), one));
         }
     }
-    Ok(())
+    Ok(PerFilter(said.into()))
+}
+
+fn one(any: &Any, at: &At) -> Result<Option<PerRoute>, Rejection> {
+    if xds_api::any::type_name(&any.type_url) != FILTER_CONFIG {
+        let config = extension::dispatch(Category::PerRouteConfig, Some(any), false, KINDS, at)?;
+        return Ok(config.map(PerRoute::Config));
+    }
+    let wrapper: FilterConfig = Extension::open(any, at)?.message(at)?;
+    let inner = wrapper.config.as_ref().filter(|config| !config.type_url.is_empty());
+    match inner {
+        Some(inner) if !wrapper.disabled => {
+            let at = at.field("config");
+            let config = extension::dispatch(Category::PerRouteConfig, Some(inner), wrapper.is_optional, KINDS, &at)?;
+            Ok(config.map(PerRoute::Config))
+        }
+        // Without a config it only switches the filter on or off.
+        _ => Ok(Some(PerRoute::Switch {
+            disabled: wrapper.disabled,
+        })),
+    }
 }

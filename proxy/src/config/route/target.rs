@@ -66,7 +66,6 @@ fn weighted(pb: &pb::WeightedCluster, defaults: &Defaults, at: &At) -> Result<We
         };
         let weight = *at.required("weight", cluster.weight.as_ref())?;
         total += u64::from(weight);
-        per_filter::check(&cluster.typed_per_filter_config, &at)?;
         clusters.push(WeightedCluster {
             name: cluster.name.as_str().into(),
             cluster_header,
@@ -76,6 +75,7 @@ fn weighted(pb: &pb::WeightedCluster, defaults: &Defaults, at: &At) -> Result<We
                 prefix => Some(format!("{prefix}.{}", cluster.name).into()),
             },
             header_edits: header_edit::parse(&header_fields!(cluster), &at)?,
+            per_filter: per_filter::parse(&cluster.typed_per_filter_config, &at)?,
             host_rewrite: match &cluster.host_rewrite_specifier {
                 Some(H::HostRewriteLiteral(host)) => Some(at.header_value("host_rewrite_literal", host)?),
                 None => None,

@@ -31,7 +31,6 @@ pub(super) fn parse(pb: &pb::VirtualHost, defaults: &Defaults, at: &At) -> Resul
     at.not_honoured("hedge_policy", pb.hedge_policy.is_some());
     at.not_honoured("request_mirror_policies", !pb.request_mirror_policies.is_empty());
     at.unsupported("retry_policy_typed_config", pb.retry_policy_typed_config.is_some())?;
-    per_filter::check(&pb.typed_per_filter_config, at)?;
     let retry = match pb.retry_policy.as_deref() {
         Some(retry) => Some(Arc::new(retry::parse(retry, &at.field("retry_policy"))?)),
         None => None,
@@ -69,6 +68,7 @@ pub(super) fn parse(pb: &pb::VirtualHost, defaults: &Defaults, at: &At) -> Resul
             T::All => TlsRequirement::All,
         },
         header_edits: header_edit::parse(&header_fields!(pb), at)?,
+        per_filter: per_filter::parse(&pb.typed_per_filter_config, at)?,
         include_request_attempt_count: pb.include_request_attempt_count,
         include_attempt_count_in_response: pb.include_attempt_count_in_response,
         include_is_timeout_retry_header: pb.include_is_timeout_retry_header,
@@ -88,7 +88,6 @@ fn route(
     use pb::route::Action as A;
     let matches = matcher::parse(at.required("match", pb.r#match.as_deref())?, &at.field("match"))?;
     at.unsupported("route_specifiers", !pb.route_specifiers.is_empty())?;
-    per_filter::check(&pb.typed_per_filter_config, at)?;
     let action = match &pb.action {
         None => return Err(at.reject("does nothing: set route, redirect, direct_response or non_forwarding_action")),
         Some(A::Route(route)) => Action::Route(Box::new(action::parse(
@@ -116,6 +115,7 @@ fn route(
         matches,
         action,
         header_edits: header_edit::parse(&header_fields!(pb), at)?,
+        per_filter: per_filter::parse(&pb.typed_per_filter_config, at)?,
         stats: match pb.stat_prefix.as_str() {
             "" => None,
             prefix => Some(at.stats(Prefix::route(virtual_host, prefix))),

@@ -3,9 +3,9 @@
 //! `attempt` makes one try at the upstream, `relay` carries bodies both ways, `replay` keeps the request for another try,
 //! `deadline` is the stream's one timer, `count` is the statistics, `reply` words what the client is told when no upstream answers.
 
-use std::{rc::Rc, sync::Arc, time::Instant};
+use std::{future::Future, pin::pin, rc::Rc, sync::Arc, task::Poll, time::Instant};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 mod attempt;
 mod count;
@@ -20,8 +20,10 @@ use self::{
     replay::Replay,
 };
 use super::super::{
+    cached_route::CachedRoute,
+    codec::CodecError,
     local_reply::LocalReply,
-    message::{RequestHead, ResponseHead},
+    message::ResponseHead,
     response,
     stream::{Stream, StreamEnd},
 };
@@ -29,7 +31,7 @@ use crate::{
     cluster::{Cluster, Endpoint},
     failure::ResponseFlags,
     route::{
-        self, Action, Route, RouteAction, RouteConfiguration, RouteFacts, Selection, VirtualHost,
+        self, Action, Route, RouteAction, VirtualHost,
         action::RetryOn,
         retry::{AttemptResult, RetryDecision, RetryState},
         timeout::Timeouts,
@@ -52,8 +54,6 @@ pub struct Router {
     pub strict_check_headers: Vec<HeaderName>,
 }
 
-/// Whom `x-envoy-*` headers may be believed.
-const INTERNAL: HeaderName = HeaderName::from_static("x-envoy-internal");
 const IS_TIMEOUT_RETRY: HeaderName = HeaderName::from_static("x-envoy-is-timeout-retry");
 
 impl Router {
@@ -114,48 +114,18 @@ pub async fn run(router: &Router, stream: &mut Stream<'_>) -> StreamEnd {
 fn plan(router: &Router, stream: &mut Stream<'_>, snapshot: &Snapshot) -> Result<Plan, Box<LocalReply>> {
     let stats = &stream.manager.stats;
     stats.inc(HttpStat::RqTotal);
-    let Some(config) = route_configuration(stream, snapshot) else {
-        stats.inc(HttpStat::NoRoute);
-        return Err(Box::new(reply::no_route()));
-    };
-    // Removed from requests from outside before a route can match on them.
-    if !config.internal_only_headers.is_empty() && !stream.request.headers.contains_key(INTERNAL) {
-        for name in &config.internal_only_headers {
-            stream.request.headers.remove(name);
-        }
-    }
-    let facts = RouteFacts {
-        request: &stream.request,
-        tls: stream.info.connection.tls.as_deref(),
-        random: stream.worker.random(),
-        runtime: &snapshot.runtime,
-        dynamic_metadata: stream.info.dynamic_metadata.as_deref(),
-    };
-    let (virtual_host, route) = match route::select(&config, &facts, &mut ()) {
-        Selection::Route(virtual_host, route) => (virtual_host.clone(), route.clone()),
-        Selection::TlsRedirect => {
+    let info = &stream.info;
+    let (virtual_host, route, target) = match (&stream.cached_route, &info.virtual_host, &info.route) {
+        (CachedRoute::Route { target }, Some(host), Some(route)) => (host.clone(), route.clone(), target.clone()),
+        (CachedRoute::TlsRedirect, ..) => {
             stats.inc(HttpStat::RqDirectResponse);
             return Err(Box::new(reply::tls_redirect(&stream.request)));
         }
-        Selection::None => {
+        _ => {
             stats.inc(HttpStat::NoRoute);
             return Err(Box::new(reply::no_route()));
         }
     };
-    stream.info.route_configuration = Some(config);
-    stream.info.virtual_host = Some(virtual_host.clone());
-    stream.info.route = Some(route.clone());
-    if let Some(kind) = upgrade(&stream.request) {
-        let own = route.forward().map_or(&[][..], |action| &action.upgrades);
-        if !route::upgrade_allowed(kind, own, &stream.manager.upgrades) {
-            stats.inc(HttpStat::DownstreamRqWsOnNonWsRoute);
-            let target = route.forward().and_then(|action| route::target(action, &facts));
-            stream.info.upstream.cluster = target.and_then(|t| snapshot.clusters.get(&*t.cluster)).cloned();
-            // Envoy ends the whole connection, also one that carries other streams.
-            stream.down.leave();
-            return Err(Box::new(LocalReply::new(StatusCode::FORBIDDEN, "", "upgrade_failed")));
-        }
-    }
     let action = match &route.action {
         Action::Route(action) => action,
         Action::Redirect(redirect) => {
@@ -170,7 +140,6 @@ fn plan(router: &Router, stream: &mut Stream<'_>, snapshot: &Snapshot) -> Result
         }
         Action::NonForwarding => return Err(Box::new(reply::no_route())),
     };
-    let target = route::target(action, &facts);
     let Some(cluster) = target
         .as_ref()
         .and_then(|t| snapshot.clusters.get(&*t.cluster))
@@ -202,19 +171,6 @@ fn plan(router: &Router, stream: &mut Stream<'_>, snapshot: &Snapshot) -> Result
         timeouts,
         virtual_cluster,
     })
-}
-
-/// What the connection is to become, as `upgrade_type` names it.
-fn upgrade(request: &RequestHead) -> Option<&[u8]> {
-    let connect = (request.method == Method::CONNECT).then_some(Method::CONNECT.as_str().as_bytes());
-    request.upgrade.as_ref().map(HeaderValue::as_bytes).or(connect)
-}
-
-fn route_configuration(stream: &Stream<'_>, snapshot: &Snapshot) -> Option<Arc<RouteConfiguration>> {
-    match &stream.manager.routes {
-        super::super::RouteSource::Inline(config) => Some(config.clone()),
-        super::super::RouteSource::Rds(name) => snapshot.routes.get(name).cloned(),
-    }
 }
 
 /// Tries the upstream until an answer is good enough, and relays it.
@@ -269,7 +225,8 @@ async fn forward(router: &Router, stream: &mut Stream<'_>, plan: Plan) -> Stream
                 }
                 drop(outcome);
                 deadlines.attempt_failed();
-                if let Some(end) = pause(stream, deadlines, back_off, plan.timeouts.alternative_response).await {
+                let pause = tokio::time::sleep(back_off);
+                if let Err(end) = wait(stream, deadlines, plan.timeouts.alternative_response, pause).await {
                     return end;
                 }
                 continue;
@@ -308,24 +265,35 @@ async fn forward(router: &Router, stream: &mut Stream<'_>, plan: Plan) -> Stream
     }
 }
 
-/// The retry's back-off, during which the client may leave or a deadline may pass.
-async fn pause(
+/// Awaits something for a filter before the router, while the client may leave or a limit of the stream may pass.
+pub async fn wait_before<T>(stream: &mut Stream<'_>, future: impl Future<Output = T>) -> Result<T, StreamEnd> {
+    let manager = stream.manager;
+    let timeouts = Timeouts {
+        idle: manager.stream_idle_timeout,
+        max_stream: manager.max_stream_duration,
+        request: manager.request_timeout.filter(|_| !stream.request_done),
+        ..Timeouts::default()
+    };
+    let mut deadlines = Deadlines::new(&timeouts, stream.info.start, stream.timer);
+    wait(stream, &mut deadlines, false, future).await
+}
+
+/// Awaits something that no upstream sends. `alternative`: a timeout is answered with 204.
+async fn wait<T>(
     stream: &mut Stream<'_>,
     deadlines: &mut Deadlines<'_>,
-    back_off: std::time::Duration,
     alternative: bool,
-) -> Option<StreamEnd> {
-    let sleep = tokio::time::sleep(back_off);
-    tokio::pin!(sleep);
-    enum Woken {
-        Slept,
-        Closed(super::super::codec::CodecError),
+    future: impl Future<Output = T>,
+) -> Result<T, StreamEnd> {
+    enum Woken<T> {
+        Done(T),
+        Closed(CodecError),
         Expired(Expired),
     }
+    let mut future = pin!(future);
     let woken = std::future::poll_fn(|cx| {
-        use std::{future::Future, task::Poll};
-        if sleep.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Woken::Slept);
+        if let Poll::Ready(done) = future.as_mut().poll(cx) {
+            return Poll::Ready(Woken::Done(done));
         }
         if stream.request_done
             && let Poll::Ready(error) = stream.down.poll_closed(cx)
@@ -336,11 +304,11 @@ async fn pause(
     })
     .await;
     match woken {
-        Woken::Slept => None,
-        Woken::Closed(error) => Some(stream.downstream_failed(&error).await),
+        Woken::Done(done) => Ok(done),
+        Woken::Closed(error) => Err(stream.downstream_failed(&error).await),
         Woken::Expired(expired) => {
             let reply = reply::timed_out(expired, stream.request_done, alternative);
-            Some(stream.reply(reply).await)
+            Err(stream.reply(reply).await)
         }
     }
 }
