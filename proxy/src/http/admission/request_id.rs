@@ -21,11 +21,14 @@ pub(super) fn set(
     if manager.generate_request_id {
         // An id from outside is replaced at the edge, so that nobody can collide with another's traces.
         let replace = edge && !manager.preserve_external_request_id;
-        if replace || !request.headers.contains_key(REQUEST_ID) {
-            request.headers.insert(REQUEST_ID, uuid(random(), random()));
+        let make = || uuid(random(), random());
+        if replace {
+            request.headers.insert(REQUEST_ID, make());
         }
+        info.request_id = Some(request.headers.entry(REQUEST_ID).or_insert_with(make).clone());
+    } else {
+        info.request_id = request.headers.get(REQUEST_ID).cloned();
     }
-    info.request_id = request.headers.get(REQUEST_ID).cloned();
 }
 
 /// A version 4 UUID (RFC 9562, 5.4) of 122 random bits.
