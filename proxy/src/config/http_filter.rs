@@ -1,50 +1,65 @@
 //! HTTP filters of connection managers and clusters. [`FILTERS`] is the one place where a filter becomes known.
 
+use std::sync::Arc;
+
 use xds_api::envoy::extensions::filters::network::http_connection_manager::v3 as pb;
 
 use super::{
     at::At,
     extension::{self, Category, Extension, Kind},
+    rbac,
     rejection::Rejection,
 };
 use crate::http::filter::{FilterKind, HttpFilter, router::Router};
 
+/// One known filter. Its statistics lie under those of its connection manager, whose `stat_prefix` it is given.
+struct Known {
+    type_name: &'static str,
+    parse: fn(&Extension, &Arc<str>, &At) -> Result<FilterKind, Rejection>,
+}
+
 /// Every filter that is known; adding one is adding a line here.
-const FILTERS: &[Kind<FilterKind>] = &[
-    Kind {
+const FILTERS: &[Known] = &[
+    Known {
         type_name: "envoy.extensions.filters.http.router.v3.Router",
-        parse: |extension, at| router(extension, at).map(FilterKind::Router),
+        parse: |extension, _, at| router(extension, at).map(FilterKind::Router),
     },
-    Kind {
+    Known {
+        type_name: "envoy.extensions.filters.http.rbac.v3.RBAC",
+        parse: |extension, stat_prefix, at| {
+            rbac::http(extension, stat_prefix, at).map(|rbac| FilterKind::Rbac(Box::new(rbac)))
+        },
+    },
+    Known {
         type_name: "envoy.extensions.filters.http.compressor.v3.Compressor",
-        parse: |_, at| {
+        parse: |_, _, at| {
             // Changes how a response is encoded, never what is let through.
             at.note("responses are not compressed");
             Ok(FilterKind::Inert)
         },
     },
-    Kind {
+    Known {
         // Does nothing but where a route has a policy for it.
         type_name: "envoy.extensions.filters.http.cors.v3.Cors",
-        parse: |_, _| Ok(FilterKind::Inert),
+        parse: |_, _, _| Ok(FilterKind::Inert),
     },
-    Kind {
+    Known {
         type_name: "envoy.extensions.filters.http.fault.v3.HTTPFault",
-        parse: |extension, at| match extension.bytes.is_empty() {
+        parse: |extension, _, at| match extension.bytes.is_empty() {
             true => Ok(FilterKind::Inert),
             false => Err(at.reject("its config is not known to Pillion yet; leave the filter's config empty")),
         },
     },
-    Kind {
+    Known {
         type_name: "envoy.extensions.filters.http.grpc_stats.v3.FilterConfig",
-        parse: |_, at| {
+        parse: |_, _, at| {
             at.note("gRPC messages are not counted yet");
             Ok(FilterKind::Inert)
         },
     },
 ];
 
-pub(crate) fn parse(pbs: &[pb::HttpFilter], at: &At) -> Result<Vec<HttpFilter>, Rejection> {
+pub(crate) fn parse(pbs: &[pb::HttpFilter], stat_prefix: &Arc<str>, at: &At) -> Result<Vec<HttpFilter>, Rejection> {
     let mut filters = Vec::with_capacity(pbs.len());
     // Of the filters that are known: those that were optional and are not may leave nothing.
     let mut last_is_terminal = None;
@@ -52,14 +67,17 @@ pub(crate) fn parse(pbs: &[pb::HttpFilter], at: &At) -> Result<Vec<HttpFilter>, 
         let last = i + 1 == pbs.len();
         let at = at.item("http_filters", i);
         let name = at.non_empty("name", &filter.name)?;
-        let parsed = extension::dispatch(
+        let typed_config = at.field("typed_config");
+        let known = extension::find(
             Category::HttpFilter,
             config(filter, &at)?,
             filter.is_optional,
             FILTERS,
-            &at.field("typed_config"),
+            |known| known.type_name,
+            &typed_config,
         )?;
-        let Some(kind) = parsed else { continue };
+        let Some((extension, known)) = known else { continue };
+        let kind = (known.parse)(&extension, stat_prefix, &typed_config)?;
         if kind.is_terminal() && !last {
             return Err(at.reject(format_args!(
                 "{name:?} answers every request; nothing can come after it"

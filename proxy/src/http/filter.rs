@@ -14,6 +14,7 @@ use super::{
 };
 use crate::route::per_filter::PerRoute;
 
+pub mod rbac;
 pub mod router;
 
 /// One filter of a connection manager, parsed.
@@ -30,6 +31,7 @@ pub struct HttpFilter {
 pub enum FilterKind {
     /// Known, and without any effect: what it is configured to do needs nothing done.
     Inert,
+    Rbac(Box<rbac::Rbac>),
     Router(router::Router),
 }
 
@@ -65,6 +67,7 @@ pub async fn run(stream: &mut Stream<'_>) -> StreamEnd {
         }
         let step = match &filter.kind {
             FilterKind::Router(router) => return router::run(router, stream).await,
+            FilterKind::Rbac(own) => rbac::run(filter, own, stream),
             FilterKind::Inert => Step::Continue,
         };
         match step {
@@ -83,7 +86,7 @@ pub fn encode(stream: &mut Stream<'_>, head: &mut ResponseHead) {
     let manager = stream.manager;
     for filter in manager.filters.iter().rev() {
         match &filter.kind {
-            FilterKind::Router(_) | FilterKind::Inert => continue,
+            FilterKind::Router(_) | FilterKind::Rbac(_) | FilterKind::Inert => continue,
         }
     }
     let _ = head;
@@ -94,7 +97,7 @@ pub fn ended(stream: &mut Stream<'_>) {
     let manager = stream.manager;
     for filter in &manager.filters {
         match &filter.kind {
-            FilterKind::Router(_) | FilterKind::Inert => {}
+            FilterKind::Router(_) | FilterKind::Rbac(_) | FilterKind::Inert => {}
         }
     }
 }
