@@ -1,4 +1,5 @@
 //! HTTP filters of connection managers and clusters. [`FILTERS`] is the one place where a filter becomes known.
+//! `discovered` is for those whose config comes by itself.
 
 use std::sync::Arc;
 
@@ -11,6 +12,10 @@ use super::{
     rejection::Rejection,
 };
 use crate::http::filter::{FilterKind, HttpFilter, router::Router};
+
+mod discovered;
+
+pub use discovered::{ExtensionConfig, parse_extension};
 
 /// One known filter. Its statistics lie under those of its connection manager, whose `stat_prefix` it is given.
 struct Known {
@@ -67,17 +72,19 @@ pub(crate) fn parse(pbs: &[pb::HttpFilter], stat_prefix: &Arc<str>, at: &At) -> 
         let last = i + 1 == pbs.len();
         let at = at.item("http_filters", i);
         let name = at.non_empty("name", &filter.name)?;
-        let typed_config = at.field("typed_config");
-        let known = extension::find(
-            Category::HttpFilter,
-            config(filter, &at)?,
-            filter.is_optional,
-            FILTERS,
-            |known| known.type_name,
-            &typed_config,
-        )?;
-        let Some((extension, known)) = known else { continue };
-        let kind = (known.parse)(&extension, stat_prefix, &typed_config)?;
+        let parsed = match &filter.config_type {
+            Some(pb::http_filter::ConfigType::ConfigDiscovery(source)) => {
+                let at = at.field("config_discovery");
+                Some(discovered::parse(name, source, last, stat_prefix, &at)?)
+            }
+            _ => parse_kind(
+                config(filter, &at)?,
+                filter.is_optional,
+                stat_prefix,
+                &at.field("typed_config"),
+            )?,
+        };
+        let Some(kind) = parsed else { continue };
         if kind.is_terminal() && !last {
             return Err(at.reject(format_args!(
                 "{name:?} answers every request; nothing can come after it"
@@ -105,6 +112,29 @@ pub(crate) fn parse(pbs: &[pb::HttpFilter], stat_prefix: &Arc<str>, at: &At) -> 
     Ok(filters)
 }
 
+fn parse_kind(
+    any: Option<&xds_api::pb::Any>,
+    optional: bool,
+    stat_prefix: &Arc<str>,
+    at: &At,
+) -> Result<Option<FilterKind>, Rejection> {
+    let known = extension::find(
+        Category::HttpFilter,
+        any,
+        optional,
+        FILTERS,
+        |known| known.type_name,
+        at,
+    )?;
+    known
+        .map(|(extension, known)| (known.parse)(&extension, stat_prefix, at))
+        .transpose()
+}
+
+fn is_known(type_name: &str) -> bool {
+    FILTERS.iter().any(|kind| kind.type_name == type_name)
+}
+
 /// Filters that a cluster runs on its side. Only the codec that ends them does nothing but what happens anyway.
 pub(crate) fn upstream(pbs: &[pb::HttpFilter], at: &At) -> Result<(), Rejection> {
     const UPSTREAM_FILTERS: &[Kind<()>] = &[Kind {
@@ -126,7 +156,7 @@ fn config<'p>(filter: &'p pb::HttpFilter, at: &At) -> Result<Option<&'p xds_api:
         None => Ok(None),
         Some(C::TypedConfig(any)) => Ok(Some(any)),
         Some(C::ConfigDiscovery(_)) => Err(at.field("config_discovery").reject(format_args!(
-            "the filter {:?} comes by discovery (ECDS), which Pillion does not support yet",
+            "the filter {:?} comes by discovery (ECDS), which Pillion does not support here",
             filter.name
         ))),
     }
