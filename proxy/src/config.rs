@@ -25,6 +25,7 @@ mod http_options;
 pub(crate) mod matcher;
 mod metadata;
 mod network_filter;
+mod rbac;
 pub mod runtime;
 pub mod source;
 mod tcp_proxy;

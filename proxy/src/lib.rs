@@ -35,6 +35,7 @@ pub mod io;
 pub mod launch;
 pub mod logging;
 pub mod matcher;
+pub mod rbac;
 pub mod server;
 pub mod snapshot;
 pub mod stats;

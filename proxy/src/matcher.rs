@@ -3,6 +3,9 @@
 use std::sync::Arc;
 
 use regex_automata::meta;
+use serde_json::Value;
+
+pub mod uri_template;
 
 /// `envoy.type.matcher.v3.StringMatcher`, compiled.
 #[derive(Debug, Clone)]
@@ -20,6 +23,22 @@ pub enum StringPattern {
     Contains(Box<str>),
     /// Matches the whole string.
     Regex(Regex),
+}
+
+/// `envoy.type.matcher.v3.ValueMatcher`, compiled: of JSON values, as metadata holds them. None matches what is missing.
+#[derive(Debug, Clone)]
+pub enum ValueMatcher {
+    Null,
+    Number(f64),
+    /// `start..end`.
+    NumberRange(f64, f64),
+    String(StringMatcher),
+    Bool(bool),
+    /// `false` matches nothing, as in Envoy.
+    Present(bool),
+    /// A list of which one element matches.
+    OneOf(Box<Self>),
+    Or(Vec<Self>),
 }
 
 /// A regular expression with RE2's semantics, over bytes, in linear time.
@@ -84,6 +103,23 @@ impl Regex {
         }
         out.push_str(&text[at..]);
         out
+    }
+}
+
+impl ValueMatcher {
+    pub fn matches(&self, value: &Value) -> bool {
+        match self {
+            Self::Null => value.is_null(),
+            Self::Number(wanted) => value.as_f64().is_some_and(|n| n.total_cmp(wanted).is_eq()),
+            Self::NumberRange(start, end) => value.as_f64().is_some_and(|n| (*start..*end).contains(&n)),
+            Self::String(matcher) => value.as_str().is_some_and(|text| matcher.matches(text.as_bytes())),
+            Self::Bool(wanted) => value.as_bool() == Some(*wanted),
+            Self::Present(wanted) => *wanted,
+            Self::OneOf(matcher) => value
+                .as_array()
+                .is_some_and(|list| list.iter().any(|v| matcher.matches(v))),
+            Self::Or(matchers) => matchers.iter().any(|matcher| matcher.matches(value)),
+        }
     }
 }
 

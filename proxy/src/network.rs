@@ -8,6 +8,7 @@ use std::{rc::Rc, sync::Arc};
 
 use bytes::BytesMut;
 
+pub mod rbac;
 pub mod sni_cluster;
 
 use crate::{
@@ -25,6 +26,7 @@ pub struct NetworkFilter {
 
 #[derive(Debug)]
 pub enum NetworkFilterKind {
+    Rbac(Box<rbac::NetworkRbac>),
     SniCluster,
 }
 
@@ -143,19 +145,21 @@ impl std::fmt::Debug for Running {
 impl NetworkFilter {
     fn opened(&self, facts: Facts<'_>) -> Step {
         match &self.kind {
+            NetworkFilterKind::Rbac(_) => Step::Continue,
             NetworkFilterKind::SniCluster => sni_cluster::opened(facts),
         }
     }
 
-    fn data(&self, _held: &mut BytesMut, _end: bool, _facts: Facts<'_>) -> Step {
+    fn data(&self, _held: &mut BytesMut, _end: bool, facts: Facts<'_>) -> Step {
         match &self.kind {
+            NetworkFilterKind::Rbac(own) => rbac::data(own, facts),
             NetworkFilterKind::SniCluster => Step::Done,
         }
     }
 
     fn ended(&self, _info: &StreamInfo, _worker: &Worker) {
         match &self.kind {
-            NetworkFilterKind::SniCluster => {}
+            NetworkFilterKind::Rbac(_) | NetworkFilterKind::SniCluster => {}
         }
     }
 }

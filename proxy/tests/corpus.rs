@@ -14,7 +14,7 @@ use pillion::{
     config::{self, Context, Rejection},
     stats::{StatsConfig, Store},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use xds_api::json::{ReadOptions, Unknown, to_wire};
 
 const CLUSTER: &str = "envoy.config.cluster.v3.Cluster";
@@ -208,6 +208,53 @@ fn envoy_gateway() {
         // A patch took the key out; Envoy refuses the secret too.
         "jsonpatch-with-jsonpath.secrets.yaml",
     ]);
+}
+
+/// Filter configs alone: each is put before a filter that takes the connection.
+#[test]
+fn istio_authorization() {
+    let mut context = context();
+    for (kind, least) in [("http", 40), ("tcp", 5)] {
+        let Some(folder) = corpus("istio-rbac").map(|folder| folder.join(kind)) else {
+            return;
+        };
+        let mut table = Table::default();
+        for file in files(&folder) {
+            // The others are what istiod made the filters from.
+            if !file.file_stem().unwrap().to_string_lossy().contains("-out") {
+                continue;
+            }
+            let filter = read(&file);
+            let listener = guarded(kind, &filter);
+            let bytes = wire(LISTENER, &listener);
+            table.add(&file, parse(LISTENER, &bytes, &mut context));
+            damaged(LISTENER, &bytes, &mut context);
+        }
+        table.check(&[]);
+        assert!(table.parsed >= least, "{} of {kind}", table.parsed);
+        let other = table.rejected.keys().find(|problem| !problem.contains("ext_authz"));
+        assert_eq!(other, None);
+    }
+}
+
+fn guarded(kind: &str, filter: &Value) -> Value {
+    const FILTERS: &str = "type.googleapis.com/envoy.extensions.filters";
+    let router = json!({"name": "r", "typedConfig": {"@type": format!("{FILTERS}.http.router.v3.Router")}});
+    let terminal = json!({"name": "t", "typedConfig": {
+        "@type": format!("{FILTERS}.network.tcp_proxy.v3.TcpProxy"), "statPrefix": "t", "cluster": "c"
+    }});
+    let filters = match kind {
+        "http" => json!([{"name": "h", "typedConfig": {
+            "@type": format!("{FILTERS}.network.http_connection_manager.v3.HttpConnectionManager"),
+            "statPrefix": "h", "routeConfig": {"name": "r"}, "httpFilters": [filter, router]
+        }}]),
+        _ => json!([filter, terminal]),
+    };
+    json!({
+        "name": "l",
+        "address": {"socketAddress": {"address": "127.0.0.1", "portValue": 1}},
+        "filterChains": [{"filters": filters}]
+    })
 }
 
 #[test]

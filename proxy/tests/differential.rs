@@ -28,6 +28,7 @@ mod differential {
     pub mod network;
     pub mod paths;
     pub mod policies;
+    pub mod rbac;
     pub mod redirects;
     pub mod replies;
     pub mod retries;
@@ -67,6 +68,7 @@ fn suites() -> Vec<Suite> {
         edge::suite(),
         paths::suite(),
         policies::suite(),
+        rbac::suite(),
         replies::suite(),
         headers::suite(),
         logs::suite(),

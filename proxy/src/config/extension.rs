@@ -98,6 +98,19 @@ pub(crate) fn dispatch<T>(
     kinds: &[Kind<T>],
     at: &At,
 ) -> Result<Option<T>, Rejection> {
+    let known = find(category, any, optional, kinds, |kind| kind.type_name, at)?;
+    known.map(|(extension, kind)| (kind.parse)(&extension, at)).transpose()
+}
+
+/// Finds the extension's kind in a table whose parsers want more than the extension; otherwise as [`dispatch`].
+pub(crate) fn find<'a, 'k, K>(
+    category: Category,
+    any: Option<&'a pb::Any>,
+    optional: bool,
+    kinds: &'k [K],
+    type_name: impl Fn(&K) -> &'static str,
+    at: &At,
+) -> Result<Option<(Extension<'a>, &'k K)>, Rejection> {
     let noun = category.noun();
     let Some(any) = any else {
         return Err(at.reject(format_args!(
@@ -105,8 +118,8 @@ pub(crate) fn dispatch<T>(
         )));
     };
     let extension = Extension::open(any, at)?;
-    if let Some(kind) = kinds.iter().find(|kind| kind.type_name == extension.type_name) {
-        return (kind.parse)(&extension, at).map(Some);
+    if let Some(kind) = kinds.iter().find(|kind| type_name(kind) == extension.type_name) {
+        return Ok(Some((extension, kind)));
     }
     let name = &extension.type_name;
     if optional || category.guards_nothing() {

@@ -40,7 +40,7 @@ pub(crate) fn parse(extension: &Extension, at: &At) -> Result<HttpConnectionMana
     let common = pb.common_http_protocol_options.as_ref().unwrap_or(&common_default);
     let at_common = at.field("common_http_protocol_options");
     let stat_prefix: Arc<str> = at.non_empty("stat_prefix", &pb.stat_prefix)?.into();
-    let filters = http_filter::parse(&pb.http_filters, at)?;
+    let filters = http_filter::parse(&pb.http_filters, &stat_prefix, at)?;
     let identity = identity::parse(&pb, at)?;
     let http1_default = core::Http1ProtocolOptions::default();
     let http1 = pb.http_protocol_options.as_deref().unwrap_or(&http1_default);

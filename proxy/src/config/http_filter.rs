@@ -1,11 +1,14 @@
 //! HTTP filters of connection managers and clusters. [`FILTERS`] is the one place where a filter becomes known.
 //! `discovered` is for those whose config comes by itself.
 
+use std::sync::Arc;
+
 use xds_api::envoy::extensions::filters::network::http_connection_manager::v3 as pb;
 
 use super::{
     at::At,
     extension::{self, Category, Extension, Kind},
+    rbac,
     rejection::Rejection,
 };
 use crate::http::filter::{FilterKind, HttpFilter, router::Router};
@@ -14,42 +17,54 @@ mod discovered;
 
 pub use discovered::{ExtensionConfig, parse_extension};
 
+/// One known filter. Its statistics lie under those of its connection manager, whose `stat_prefix` it is given.
+struct Known {
+    type_name: &'static str,
+    parse: fn(&Extension, &Arc<str>, &At) -> Result<FilterKind, Rejection>,
+}
+
 /// Every filter that is known; adding one is adding a line here.
-const FILTERS: &[Kind<FilterKind>] = &[
-    Kind {
+const FILTERS: &[Known] = &[
+    Known {
         type_name: "envoy.extensions.filters.http.router.v3.Router",
-        parse: |extension, at| router(extension, at).map(FilterKind::Router),
+        parse: |extension, _, at| router(extension, at).map(FilterKind::Router),
     },
-    Kind {
+    Known {
+        type_name: "envoy.extensions.filters.http.rbac.v3.RBAC",
+        parse: |extension, stat_prefix, at| {
+            rbac::http(extension, stat_prefix, at).map(|rbac| FilterKind::Rbac(Box::new(rbac)))
+        },
+    },
+    Known {
         type_name: "envoy.extensions.filters.http.compressor.v3.Compressor",
-        parse: |_, at| {
+        parse: |_, _, at| {
             // Changes how a response is encoded, never what is let through.
             at.note("responses are not compressed");
             Ok(FilterKind::Inert)
         },
     },
-    Kind {
+    Known {
         // Does nothing but where a route has a policy for it.
         type_name: "envoy.extensions.filters.http.cors.v3.Cors",
-        parse: |_, _| Ok(FilterKind::Inert),
+        parse: |_, _, _| Ok(FilterKind::Inert),
     },
-    Kind {
+    Known {
         type_name: "envoy.extensions.filters.http.fault.v3.HTTPFault",
-        parse: |extension, at| match extension.bytes.is_empty() {
+        parse: |extension, _, at| match extension.bytes.is_empty() {
             true => Ok(FilterKind::Inert),
             false => Err(at.reject("its config is not known to Pillion yet; leave the filter's config empty")),
         },
     },
-    Kind {
+    Known {
         type_name: "envoy.extensions.filters.http.grpc_stats.v3.FilterConfig",
-        parse: |_, at| {
+        parse: |_, _, at| {
             at.note("gRPC messages are not counted yet");
             Ok(FilterKind::Inert)
         },
     },
 ];
 
-pub(crate) fn parse(pbs: &[pb::HttpFilter], at: &At) -> Result<Vec<HttpFilter>, Rejection> {
+pub(crate) fn parse(pbs: &[pb::HttpFilter], stat_prefix: &Arc<str>, at: &At) -> Result<Vec<HttpFilter>, Rejection> {
     let mut filters = Vec::with_capacity(pbs.len());
     // Of the filters that are known: those that were optional and are not may leave nothing.
     let mut last_is_terminal = None;
@@ -60,9 +75,14 @@ pub(crate) fn parse(pbs: &[pb::HttpFilter], at: &At) -> Result<Vec<HttpFilter>, 
         let parsed = match &filter.config_type {
             Some(pb::http_filter::ConfigType::ConfigDiscovery(source)) => {
                 let at = at.field("config_discovery");
-                Some(discovered::parse(name, source, last, &at)?)
+                Some(discovered::parse(name, source, last, stat_prefix, &at)?)
             }
-            _ => parse_kind(config(filter, &at)?, filter.is_optional, &at.field("typed_config"))?,
+            _ => parse_kind(
+                config(filter, &at)?,
+                filter.is_optional,
+                stat_prefix,
+                &at.field("typed_config"),
+            )?,
         };
         let Some(kind) = parsed else { continue };
         if kind.is_terminal() && !last {
@@ -92,8 +112,23 @@ pub(crate) fn parse(pbs: &[pb::HttpFilter], at: &At) -> Result<Vec<HttpFilter>, 
     Ok(filters)
 }
 
-fn parse_kind(any: Option<&xds_api::pb::Any>, optional: bool, at: &At) -> Result<Option<FilterKind>, Rejection> {
-    extension::dispatch(Category::HttpFilter, any, optional, FILTERS, at)
+fn parse_kind(
+    any: Option<&xds_api::pb::Any>,
+    optional: bool,
+    stat_prefix: &Arc<str>,
+    at: &At,
+) -> Result<Option<FilterKind>, Rejection> {
+    let known = extension::find(
+        Category::HttpFilter,
+        any,
+        optional,
+        FILTERS,
+        |known| known.type_name,
+        at,
+    )?;
+    known
+        .map(|(extension, known)| (known.parse)(&extension, stat_prefix, at))
+        .transpose()
 }
 
 fn is_known(type_name: &str) -> bool {

@@ -2,12 +2,17 @@
 
 use xds_api::envoy::{
     config::{core::v3 as core, route::v3 as route},
+    extensions::path::r#match::uri_template::v3::UriTemplateMatchConfig,
     r#type::matcher::v3 as matcher,
 };
 
-use super::{at::At, rejection::Rejection};
+use super::{
+    at::At,
+    extension::{self, Category, Kind},
+    rejection::Rejection,
+};
 use crate::{
-    matcher::{Regex, StringMatcher, StringPattern},
+    matcher::{Regex, StringMatcher, StringPattern, ValueMatcher, uri_template},
     route::{
         RegexRewrite,
         matcher::{
@@ -125,7 +130,7 @@ pub(crate) fn query(pb: &route::QueryParameterMatcher, at: &At) -> Result<QueryM
 }
 
 pub(crate) fn metadata(pb: &matcher::MetadataMatcher, at: &At) -> Result<MetadataMatcher, Rejection> {
-    use matcher::{metadata_matcher::path_segment::Segment, value_matcher::MatchPattern as P};
+    use matcher::metadata_matcher::path_segment::Segment;
     let mut path = Vec::with_capacity(pb.path.len());
     for (i, segment) in pb.path.iter().enumerate() {
         let at = at.item("path", i);
@@ -138,18 +143,64 @@ pub(crate) fn metadata(pb: &matcher::MetadataMatcher, at: &At) -> Result<Metadat
         return Err(at.field("path").reject("must not be empty"));
     }
     let value = at.required("value", pb.value.as_deref())?;
-    let at_value = at.field("value");
-    let value = match &value.match_pattern {
-        Some(P::StringMatch(pattern)) => string(pattern, &at_value.field("string_match"))?,
-        Some(_) => return Err(at_value.reject("only string_match is supported by Pillion here")),
-        None => return Err(at_value.reject("has no pattern")),
-    };
     Ok(MetadataMatcher {
         filter: at.non_empty("filter", &pb.filter)?.into(),
         path,
-        value,
+        value: self::value(value, &at.field("value"))?,
         invert: pb.invert,
     })
+}
+
+pub(crate) fn value(pb: &matcher::ValueMatcher, at: &At) -> Result<ValueMatcher, Rejection> {
+    use matcher::{
+        double_matcher::MatchPattern as D, list_matcher::MatchPattern as L, value_matcher::MatchPattern as P,
+    };
+    let none = || at.reject("has no pattern");
+    Ok(match pb.match_pattern.as_ref().ok_or_else(none)? {
+        P::NullMatch(_) => ValueMatcher::Null,
+        P::DoubleMatch(double) => match double.match_pattern.as_ref().ok_or_else(none)? {
+            D::Exact(number) => ValueMatcher::Number(*number),
+            D::Range(range) => ValueMatcher::NumberRange(range.start, range.end),
+        },
+        P::StringMatch(pattern) => ValueMatcher::String(string(pattern, &at.field("string_match"))?),
+        P::BoolMatch(wanted) => ValueMatcher::Bool(*wanted),
+        P::PresentMatch(wanted) => ValueMatcher::Present(*wanted),
+        P::ListMatch(list) => {
+            let L::OneOf(one) = list.match_pattern.as_ref().ok_or_else(none)?;
+            ValueMatcher::OneOf(Box::new(value(one, &at.field("list_match.one_of"))?))
+        }
+        P::OrMatch(or) => {
+            let at = at.field("or_match");
+            let each = or.value_matchers.iter().enumerate();
+            let each = each.map(|(i, one)| value(one, &at.item("value_matchers", i)));
+            ValueMatcher::Or(each.collect::<Result<_, _>>()?)
+        }
+    })
+}
+
+const URI_TEMPLATE: &[Kind<Regex>] = &[Kind {
+    type_name: "envoy.extensions.path.match.uri_template.v3.UriTemplateMatchConfig",
+    parse: |extension, at| {
+        let pb: UriTemplateMatchConfig = extension.message(at)?;
+        let template = at.non_empty("path_template", &pb.path_template)?;
+        uri_template::compile(template).map_err(|problem| {
+            at.field("path_template")
+                .reject(format_args!("{template:?} is no path template: {problem}"))
+        })
+    },
+}];
+
+/// A path matcher: templates are the one that there is.
+pub(crate) fn path_template(pb: &core::TypedExtensionConfig, at: &At) -> Result<Regex, Rejection> {
+    let at = at.field("typed_config");
+    extension::dispatch(
+        Category::PathMatcher,
+        pb.typed_config.as_ref(),
+        false,
+        URI_TEMPLATE,
+        &at,
+    )?
+    .ok_or_else(|| at.reject("names no path matcher"))
 }
 
 pub(crate) fn runtime_fraction(pb: &core::RuntimeFractionalPercent, at: &At) -> Result<RuntimeFraction, Rejection> {

@@ -7,7 +7,7 @@ use xds_api::envoy::config::listener::v3 as pb;
 use super::{
     at::At,
     extension::{self, Category, Kind},
-    http_connection_manager,
+    http_connection_manager, rbac,
     rejection::Rejection,
     tcp_proxy,
 };
@@ -35,6 +35,12 @@ const FILTERS: &[Kind<Parsed>] = &[
     Kind {
         type_name: "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
         parse: |extension, at| tcp_proxy::parse(extension, at).map(Parsed::Tcp),
+    },
+    Kind {
+        type_name: "envoy.extensions.filters.network.rbac.v3.RBAC",
+        parse: |extension, at| {
+            rbac::network(extension, at).map(|rbac| Parsed::Before(NetworkFilterKind::Rbac(Box::new(rbac))))
+        },
     },
     Kind {
         type_name: "envoy.extensions.filters.network.sni_cluster.v3.SniCluster",

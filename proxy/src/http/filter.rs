@@ -15,6 +15,7 @@ use super::{
 use crate::{failure::ResponseFlags, route::per_filter::PerRoute};
 
 pub mod discovered;
+pub mod rbac;
 pub mod router;
 
 /// One filter of a connection manager, parsed.
@@ -31,6 +32,7 @@ pub struct HttpFilter {
 pub enum FilterKind {
     /// Known, and without any effect: what it is configured to do needs nothing done.
     Inert,
+    Rbac(Box<rbac::Rbac>),
     Router(router::Router),
     /// Whatever its config says that it is.
     Discovered(Arc<discovered::Discovered>),
@@ -87,6 +89,7 @@ pub async fn run(stream: &mut Stream<'_>) -> StreamEnd {
         };
         let step = match kind {
             FilterKind::Router(router) => return router::run(router, stream).await,
+            FilterKind::Rbac(own) => rbac::run(filter, own, stream),
             // A config that is found makes no place that is to be filled.
             FilterKind::Inert | FilterKind::Discovered(_) => Step::Continue,
         };
@@ -115,7 +118,7 @@ pub fn encode(stream: &mut Stream<'_>, head: &mut ResponseHead) {
     for (i, filter) in manager.filters.iter().enumerate().rev() {
         let discovered = found(stream, i, filter);
         match discovered.as_deref().unwrap_or(&filter.kind) {
-            FilterKind::Router(_) | FilterKind::Inert | FilterKind::Discovered(_) => continue,
+            FilterKind::Router(_) | FilterKind::Rbac(_) | FilterKind::Inert | FilterKind::Discovered(_) => continue,
         }
     }
     let _ = head;
@@ -136,7 +139,7 @@ pub fn ended(stream: &mut Stream<'_>) {
     for (i, filter) in manager.filters.iter().enumerate() {
         let discovered = found(stream, i, filter);
         match discovered.as_deref().unwrap_or(&filter.kind) {
-            FilterKind::Router(_) | FilterKind::Inert | FilterKind::Discovered(_) => {}
+            FilterKind::Router(_) | FilterKind::Rbac(_) | FilterKind::Inert | FilterKind::Discovered(_) => {}
         }
     }
 }

@@ -7,7 +7,7 @@ use http::HeaderName;
 use super::RouteFacts;
 use crate::{
     http::message::RequestHead,
-    matcher::{Regex, StringMatcher},
+    matcher::{Regex, StringMatcher, ValueMatcher},
     stream_info::TlsInfo,
 };
 
@@ -108,7 +108,7 @@ pub enum QueryCondition {
 pub struct MetadataMatcher {
     pub filter: Box<str>,
     pub path: Vec<Box<str>>,
-    pub value: StringMatcher,
+    pub value: ValueMatcher,
     pub invert: bool,
 }
 
@@ -278,7 +278,7 @@ impl TlsContextMatch {
 }
 
 impl MetadataMatcher {
-    fn matches(&self, metadata: Option<&serde_json::Map<String, serde_json::Value>>) -> bool {
+    pub fn matches(&self, metadata: Option<&serde_json::Map<String, serde_json::Value>>) -> bool {
         self.found(metadata).unwrap_or(self.invert)
     }
 
@@ -286,8 +286,7 @@ impl MetadataMatcher {
     pub fn found(&self, metadata: Option<&serde_json::Map<String, serde_json::Value>>) -> Option<bool> {
         let start = metadata?.get(&*self.filter)?;
         let found = self.path.iter().try_fold(start, |at, key| at.get(&**key))?;
-        let holds = found.as_str().is_some_and(|v| self.value.matches(v.as_bytes()));
-        Some(holds != self.invert)
+        Some(self.value.matches(found) != self.invert)
     }
 }
 

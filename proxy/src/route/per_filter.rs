@@ -1,7 +1,10 @@
 //! `typed_per_filter_config`: what a route, its virtual host, its route configuration or a weighted cluster says to an
 //! HTTP filter.
 
+use std::sync::Arc;
+
 use super::{Route, RouteConfiguration, VirtualHost, action::Target};
+use crate::http::filter::rbac::Rbac;
 
 /// What one level says to the filters, by filter name. Few entries: searched in order.
 #[derive(Debug, Default)]
@@ -22,6 +25,8 @@ pub enum PerRoute {
 pub enum PerRouteConfig {
     /// For a filter whose work Pillion leaves out.
     Inert,
+    /// `None`: everything passes.
+    Rbac(Option<Arc<Rbac>>),
 }
 
 impl PerRoute {

@@ -53,6 +53,7 @@ impl ExtensionConfig {
             &self.typed_config,
             &place.types,
             place.last,
+            &place.stat_prefix,
             &root.field("typed_config"),
         )?;
         scope.finish(context);
@@ -60,7 +61,7 @@ impl ExtensionConfig {
     }
 }
 
-fn fill(any: &Any, types: &[Box<str>], last: bool, at: &At) -> Result<FilterKind, Rejection> {
+fn fill(any: &Any, types: &[Box<str>], last: bool, stat_prefix: &Arc<str>, at: &At) -> Result<FilterKind, Rejection> {
     let unpacked = xds_api::any::unpack(any).map_err(|e| at.reject(e))?;
     if !types.iter().any(|t| **t == unpacked.type_name) {
         let names: Vec<&str> = types.iter().map(|t| &**t).collect();
@@ -70,7 +71,7 @@ fn fill(any: &Any, types: &[Box<str>], last: bool, at: &At) -> Result<FilterKind
             names.join(", ")
         )));
     }
-    let Some(kind) = parse_kind(Some(any), false, at)? else {
+    let Some(kind) = parse_kind(Some(any), false, stat_prefix, at)? else {
         return Err(at.reject("was skipped, and nothing can stand in its place"));
     };
     match (kind.is_terminal(), last) {
@@ -85,6 +86,7 @@ pub(super) fn parse(
     name: &str,
     pb: &core::ExtensionConfigSource,
     last: bool,
+    stat_prefix: &Arc<str>,
     at: &At,
 ) -> Result<FilterKind, Rejection> {
     let source = at.required("config_source", pb.config_source.as_deref())?;
@@ -111,10 +113,17 @@ pub(super) fn parse(
         types.push(type_name.into());
     }
     let default = match pb.default_config.as_ref() {
-        Some(any) => Some(fill(any, &types, last, &at.field("default_config"))?),
+        Some(any) => Some(fill(any, &types, last, stat_prefix, &at.field("default_config"))?),
         None => None,
     };
-    let filter = Arc::new(Discovered::new(name.into(), types, last, default, without_warming));
+    let filter = Arc::new(Discovered::new(
+        name.into(),
+        types,
+        last,
+        stat_prefix.clone(),
+        default,
+        without_warming,
+    ));
     at.depend(|dependencies| {
         dependencies.extensions.push(ExtensionReference {
             reference: Reference {

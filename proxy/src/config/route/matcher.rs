@@ -2,12 +2,7 @@
 
 use xds_api::envoy::config::route::v3 as pb;
 
-use super::super::{
-    at::At,
-    extension::{self, Category},
-    matcher,
-    rejection::Rejection,
-};
+use super::super::{at::At, matcher, rejection::Rejection};
 use crate::route::{
     RouteMatch,
     matcher::{CookieMatcher, PathMatch, TlsContextMatch},
@@ -76,9 +71,7 @@ fn path(pb: &pb::RouteMatch, at: &At) -> Result<PathMatch, Rejection> {
         }
         Some(S::ConnectMatcher(_)) => Ok(PathMatch::Connect),
         Some(S::PathMatchPolicy(policy)) => {
-            let at = at.field("path_match_policy.typed_config");
-            extension::dispatch(Category::PathMatcher, policy.typed_config.as_ref(), false, &[], &at)?
-                .ok_or_else(|| at.reject("names no path matcher"))
+            matcher::path_template(policy, &at.field("path_match_policy")).map(PathMatch::Regex)
         }
     }
 }

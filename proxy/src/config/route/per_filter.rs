@@ -1,12 +1,13 @@
 //! `typed_per_filter_config`: what a route or virtual host says to a filter. Each filter that has such config adds its kind here.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use xds_api::pb::Any;
 
 use super::super::{
     at::At,
     extension::{self, Category, Extension, Kind},
+    rbac,
     rejection::Rejection,
 };
 use crate::route::per_filter::{PerFilter, PerRoute, PerRouteConfig};
@@ -24,10 +25,16 @@ struct FilterConfig {
     disabled: bool,
 }
 
-const KINDS: &[Kind<PerRouteConfig>] = &[Kind {
-    type_name: "envoy.extensions.filters.http.compressor.v3.CompressorPerRoute",
-    parse: |_, _| Ok(PerRouteConfig::Inert),
-}];
+const KINDS: &[Kind<PerRouteConfig>] = &[
+    Kind {
+        type_name: "envoy.extensions.filters.http.compressor.v3.CompressorPerRoute",
+        parse: |_, _| Ok(PerRouteConfig::Inert),
+    },
+    Kind {
+        type_name: "envoy.extensions.filters.http.rbac.v3.RBACPerRoute",
+        parse: |extension, at| Ok(PerRouteConfig::Rbac(rbac::per_route(extension, at)?.map(Arc::new))),
+    },
+];
 
 /// Refuses config for filters that are not known, unless it is marked optional.
 pub(crate) fn parse(configs: &BTreeMap<String, Any>, at: &At) -> Result<PerFilter, Rejection> {

@@ -15,6 +15,8 @@ pub struct Discovered {
     pub types: Vec<Box<str>>,
     /// Nothing comes after it, so that it must answer the request; elsewhere it must not.
     pub last: bool,
+    /// The connection manager's, for the filter's statistics.
+    pub stat_prefix: Arc<str>,
     /// Takes the place of a config that does not come, or is removed.
     pub default: Option<Arc<FilterKind>>,
     current: ArcSwapOption<FilterKind>,
@@ -26,6 +28,7 @@ impl Discovered {
         name: Arc<str>,
         types: Vec<Box<str>>,
         last: bool,
+        stat_prefix: Arc<str>,
         default: Option<FilterKind>,
         without_warming: bool,
     ) -> Self {
@@ -34,6 +37,7 @@ impl Discovered {
             name,
             types,
             last,
+            stat_prefix,
             current: ArcSwapOption::from(default.clone().filter(|_| without_warming)),
             default,
         }
