@@ -12,6 +12,7 @@ use crate::{
     cluster::{Cluster, Endpoint},
     failure::ResponseFlags,
     http::message::Protocol,
+    listener::UpstreamSource,
     route::{Route, RouteConfiguration, VirtualHost},
 };
 
@@ -27,6 +28,8 @@ pub struct ConnectionInfo {
     pub remote_address: Address,
     /// Whether `local_address` was restored from an interception (`%..%` and ORIGINAL_DST clusters need to know).
     pub local_address_restored: bool,
+    /// `original_src`: what its upstream connections are bound to.
+    pub upstream_source: Option<UpstreamSource>,
     /// From the TLS inspector alone, as in Envoy: termination by itself tells nothing.
     pub requested_server_name: Option<Arc<str>>,
     pub tls: Option<Arc<TlsInfo>>,

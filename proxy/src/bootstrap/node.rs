@@ -49,6 +49,11 @@ const EXTENSIONS: [(&str, &str, &str); 17] = [
         "envoy.extensions.filters.listener.original_dst.v3.OriginalDst",
     ),
     (
+        "envoy.filters.listener.original_src",
+        "envoy.filters.listener",
+        "envoy.extensions.filters.listener.original_src.v3.OriginalSrc",
+    ),
+    (
         "envoy.filters.listener.tls_inspector",
         "envoy.filters.listener",
         "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector",
