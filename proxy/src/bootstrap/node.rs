@@ -27,7 +27,7 @@ const VERSION: SemanticVersion = SemanticVersion {
 const CLIENT_FEATURES: [&str; 1] = ["envoy.lb.does_not_support_overprovisioning"];
 
 /// (name, category, message) of the extensions that control planes look for, as Envoy lists them.
-const EXTENSIONS: [(&str, &str, &str); 17] = [
+const EXTENSIONS: [(&str, &str, &str); 18] = [
     (
         "envoy.filters.http.router",
         "envoy.filters.http",
