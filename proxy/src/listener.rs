@@ -121,9 +121,17 @@ pub struct ListenerFilter {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ListenerFilterKind {
     OriginalDst,
-    TlsInspector { detect_ja3: bool },
+    TlsInspector {
+        detect_ja3: bool,
+    },
     HttpInspector,
-    ProxyProtocol { allow_without: bool },
+    ProxyProtocol {
+        allow_without: bool,
+    },
+    /// Upstream connections come from the client's address, with this mark (0: none) for the rules that lead answers back.
+    OriginalSrc {
+        mark: u32,
+    },
 }
 
 /// `envoy.config.listener.v3.ListenerFilterChainMatchPredicate`.
@@ -202,6 +210,15 @@ pub struct ConnectionFacts {
     pub server_name: Option<Box<str>>,
     /// From the ClientHello's ALPN or the HTTP inspector.
     pub application_protocols: Vec<Box<str>>,
+    /// Where its upstream connections come from, if not from this machine's own address.
+    pub upstream_source: Option<UpstreamSource>,
+}
+
+/// The address that an upstream connection is bound to in place of the cluster's (`original_src`), and its `SO_MARK`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct UpstreamSource {
+    pub ip: IpAddr,
+    pub mark: u32,
 }
 
 impl Listener {

@@ -13,6 +13,7 @@ use crate::{
     cluster::{Cluster, Endpoint},
     failure::ResponseFlags,
     http::{codec::h1::WireBytes, message::Protocol},
+    listener::UpstreamSource,
     route::{Route, RouteConfiguration, VirtualHost},
 };
 
@@ -28,6 +29,8 @@ pub struct ConnectionInfo {
     pub remote_address: Address,
     /// Whether `local_address` was restored from an interception (`%..%` and ORIGINAL_DST clusters need to know).
     pub local_address_restored: bool,
+    /// `original_src`: what its upstream connections are bound to.
+    pub upstream_source: Option<UpstreamSource>,
     /// From the TLS inspector alone, as in Envoy: termination by itself tells nothing.
     pub requested_server_name: Option<Arc<str>>,
     pub tls: Option<Arc<TlsInfo>>,

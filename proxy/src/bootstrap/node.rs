@@ -27,7 +27,7 @@ const VERSION: SemanticVersion = SemanticVersion {
 const CLIENT_FEATURES: [&str; 1] = ["envoy.lb.does_not_support_overprovisioning"];
 
 /// (name, category, message) of the extensions that control planes look for, as Envoy lists them.
-const EXTENSIONS: [(&str, &str, &str); 17] = [
+const EXTENSIONS: [(&str, &str, &str); 18] = [
     (
         "envoy.filters.http.router",
         "envoy.filters.http",
@@ -47,6 +47,11 @@ const EXTENSIONS: [(&str, &str, &str); 17] = [
         "envoy.filters.listener.original_dst",
         "envoy.filters.listener",
         "envoy.extensions.filters.listener.original_dst.v3.OriginalDst",
+    ),
+    (
+        "envoy.filters.listener.original_src",
+        "envoy.filters.listener",
+        "envoy.extensions.filters.listener.original_src.v3.OriginalSrc",
     ),
     (
         "envoy.filters.listener.tls_inspector",

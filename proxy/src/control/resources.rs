@@ -170,6 +170,11 @@ impl Resources {
             let mut ledger = self.ledger.borrow_mut();
             let record = ledger.of(kind).entry(name.clone()).or_default();
             record.error = Some(Box::new(Refusal::now(arrival.body, arrival.version, rejection)));
+            drop(ledger);
+            // A bad answer is an answer: who has waited for it starts without, as in Envoy.
+            if !matches!(kind, Kind::Cluster | Kind::Listener) {
+                self.give_up(arrival.need(kind, name));
+            }
         }
         taken
     }

@@ -194,7 +194,8 @@ fn hand_off(snapshot: &Snapshot, listener: Arc<Listener>, mut accepted: Accepted
 }
 
 impl Accepted {
-    /// SO_ORIGINAL_DST, as REDIRECT leaves it. A connection that came straight here keeps its own address.
+    /// What a connection was sent to: SO_ORIGINAL_DST where REDIRECT changed it; where TPROXY took it, the socket's own
+    /// address, as is that of a connection that came straight here.
     fn restore_destination(&mut self) {
         let Socket::Tcp(stream) = &self.socket else { return };
         let sock = socket2::SockRef::from(stream);
@@ -202,13 +203,13 @@ impl Accepted {
             Some(ip) if ip.is_ipv4() => sock.original_dst_v4(),
             _ => sock.original_dst_v6(),
         };
-        let Some(original) = original.ok().and_then(|a| a.as_socket()) else {
-            return;
-        };
-        let original = Address::from(original);
-        if original != self.direct_local {
-            self.local = original;
-            self.restored = true;
+        match original.ok().and_then(|a| a.as_socket()) {
+            Some(original) => {
+                self.local = Address::from(original);
+                self.restored = true;
+            }
+            // Nothing is kept of where TPROXY's connections went, since it did not change.
+            None => self.restored = sock.ip_transparent_v4().unwrap_or(false),
         }
     }
 
@@ -220,6 +221,7 @@ impl Accepted {
             transport_protocol: inspect::RAW_BUFFER,
             server_name: None,
             application_protocols: Vec::new(),
+            upstream_source: None,
         };
         let mut peek = Peek::default();
         if !self.inspect(listener, &mut facts, &mut peek).await {
@@ -231,6 +233,7 @@ impl Accepted {
             direct_local_address: self.direct_local,
             remote_address: self.remote,
             local_address_restored: self.restored,
+            upstream_source: facts.upstream_source,
             requested_server_name: facts.server_name.as_deref().map(Into::into),
             tls: None,
             listener_name: listener.name.clone(),

@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use certs::client_hello::{self, Peeked};
 use tokio::io::{AsyncRead, ReadBuf};
 
-use super::{ConnectionFacts, ListenerFilter, ListenerFilterKind, ListenerFilterPredicate};
+use super::{ConnectionFacts, ListenerFilter, ListenerFilterKind, ListenerFilterPredicate, UpstreamSource};
 use crate::io::Socket;
 
 /// Most bytes that inspection reads before it gives up: a ClientHello may be as large as this.
@@ -81,6 +81,13 @@ pub async fn run(
         match &filter.kind {
             // Done by the caller, which owns the socket's addresses.
             ListenerFilterKind::OriginalDst => {}
+            ListenerFilterKind::OriginalSrc { mark } => {
+                let source = facts.source.ip();
+                facts.upstream_source = source.map(|source| UpstreamSource {
+                    ip: source.ip(),
+                    mark: *mark,
+                });
+            }
             ListenerFilterKind::TlsInspector { .. } => tls(socket, facts, peek).await?,
             // TLS says by ALPN what is inside.
             ListenerFilterKind::HttpInspector if facts.transport_protocol == TLS => {}

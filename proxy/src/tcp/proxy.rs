@@ -166,7 +166,11 @@ async fn establish(
         let open = OpenConnection::new(&endpoint.state, permit);
         let stats = &cluster.state.stats;
         stats.inc(ClusterStat::UpstreamRqPendingTotal);
-        match connect::connect(&cluster, &endpoint, &ConnectOptions::default()).await {
+        let options = ConnectOptions {
+            source: info.connection.upstream_source,
+            ..ConnectOptions::default()
+        };
+        match connect::connect(&cluster, &endpoint, &options).await {
             Ok(connected) => {
                 stats.inc(ClusterStat::UpstreamRqTotal);
                 open.busy(true);

@@ -17,6 +17,7 @@ use crate::{
     cluster::{Cluster, Endpoint},
     failure::ResetReason,
     io::{Raw, Socket, Stream},
+    listener::UpstreamSource,
     stats::{ClusterStat, SslSocketFactoryStat},
     stream_info::TlsInfo,
     tls::{self, UpstreamTransport},
@@ -29,6 +30,8 @@ pub struct ConnectOptions {
     pub sni: Option<Arc<str>>,
     /// Overrides the context's ALPN list.
     pub alpn: Option<Rc<[Vec<u8>]>>,
+    /// Takes the place of the cluster's bind address.
+    pub source: Option<UpstreamSource>,
     /// `auto_san_validation`: the name that the peer's certificate must carry besides what the context asks.
     pub verify_name: Option<Arc<str>>,
 }
@@ -64,7 +67,7 @@ pub async fn connect(
 ) -> Result<Connected, ConnectFailure> {
     let started = Instant::now();
     let attempt = async {
-        let raw = open(cluster, endpoint).await?;
+        let raw = open(cluster, endpoint, options.source).await?;
         let local_address = local_address(&raw);
         let (stream, tls) = secure(cluster, endpoint, options, raw).await?;
         Ok(Connected {
@@ -104,10 +107,10 @@ pub async fn connect(
     result
 }
 
-async fn open(cluster: &Cluster, endpoint: &Endpoint) -> Result<Raw, ConnectFailure> {
+async fn open(cluster: &Cluster, endpoint: &Endpoint, source: Option<UpstreamSource>) -> Result<Raw, ConnectFailure> {
     let mut last = None;
     for address in std::iter::once(&endpoint.address).chain(&endpoint.config.additional_addresses) {
-        match open_one(cluster, address).await {
+        match open_one(cluster, address, source).await {
             Ok(socket) => return Ok(Raw::new(socket, Bytes::new())),
             Err(e) => last = Some((address, e)),
         }
@@ -120,9 +123,9 @@ async fn open(cluster: &Cluster, endpoint: &Endpoint) -> Result<Raw, ConnectFail
     })
 }
 
-async fn open_one(cluster: &Cluster, address: &Address) -> io::Result<Socket> {
+async fn open_one(cluster: &Cluster, address: &Address, source: Option<UpstreamSource>) -> io::Result<Socket> {
     match address {
-        Address::Ip(ip) => Ok(Socket::Tcp(open_tcp(cluster, *ip).await?)),
+        Address::Ip(ip) => Ok(Socket::Tcp(open_tcp(cluster, *ip, source).await?)),
         Address::Pipe(path) => Ok(Socket::Unix(UnixStream::connect(&*unix_path(path)).await?)),
         Address::Internal(name) => Err(io::Error::new(
             io::ErrorKind::Unsupported,
@@ -139,7 +142,7 @@ fn unix_path(path: &str) -> std::borrow::Cow<'_, std::ffi::OsStr> {
     }
 }
 
-async fn open_tcp(cluster: &Cluster, to: SocketAddr) -> io::Result<TcpStream> {
+async fn open_tcp(cluster: &Cluster, to: SocketAddr, source: Option<UpstreamSource>) -> io::Result<TcpStream> {
     let socket = Socket2::new(
         Domain::for_address(to),
         Type::STREAM.nonblocking().cloexec(),
@@ -152,10 +155,26 @@ async fn open_tcp(cluster: &Cluster, to: SocketAddr) -> io::Result<TcpStream> {
     for option in &cluster.socket_options {
         crate::sys::set_socket_option(&socket, option)?;
     }
-    if let Some(bind) = &cluster.bind {
-        bind_source(&socket, bind, to)?;
+    match (source, &cluster.bind) {
+        (Some(source), _) if source.ip.is_ipv4() == to.is_ipv4() => take_address(&socket, source)?,
+        (_, Some(bind)) => bind_source(&socket, bind, to)?,
+        (_, None) => {}
     }
     TcpSocket::from_std_stream(socket.into()).connect(to).await
+}
+
+/// Speaks from an address that is not this machine's: the client's.
+fn take_address(socket: &Socket2, source: UpstreamSource) -> io::Result<()> {
+    if source.mark != 0 {
+        socket.set_mark(source.mark)?;
+    }
+    if source.ip.is_ipv4() {
+        socket.set_ip_transparent_v4(true)?;
+        crate::sys::set_bind_address_no_port(socket)?;
+    } else {
+        socket.set_ip_transparent_v6(true)?;
+    }
+    socket.bind(&SocketAddr::new(source.ip, 0).into())
 }
 
 /// `upstream_bind_config`: the source of the destination's address family.

@@ -2,7 +2,9 @@
 
 use xds_api::envoy::{
     config::listener::v3 as pb,
-    extensions::filters::listener::{proxy_protocol::v3::ProxyProtocol, tls_inspector::v3::TlsInspector},
+    extensions::filters::listener::{
+        original_src::v3::OriginalSrc, proxy_protocol::v3::ProxyProtocol, tls_inspector::v3::TlsInspector,
+    },
 };
 
 use super::super::{
@@ -30,6 +32,14 @@ const LISTENER_FILTERS: &[Kind<ListenerFilterKind>] = &[
     Kind {
         type_name: "envoy.extensions.filters.listener.http_inspector.v3.HttpInspector",
         parse: |_, _| Ok(ListenerFilterKind::HttpInspector),
+    },
+    Kind {
+        type_name: "envoy.extensions.filters.listener.original_src.v3.OriginalSrc",
+        parse: |extension, at| {
+            let pb: OriginalSrc = extension.message(at)?;
+            at.not_honoured("bind_port", pb.bind_port);
+            Ok(ListenerFilterKind::OriginalSrc { mark: pb.mark })
+        },
     },
     Kind {
         type_name: "envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol",

@@ -221,8 +221,12 @@ impl Attempt<'_, '_> {
 
     fn connect_options(&self, endpoint: &Endpoint) -> ConnectOptions {
         let cluster = &self.plan.cluster;
+        let source = self.stream.info.connection.upstream_source;
         if !cluster.auto_sni && !cluster.auto_san_validation {
-            return ConnectOptions::default();
+            return ConnectOptions {
+                source,
+                ..ConnectOptions::default()
+            };
         }
         let _ = endpoint;
         let host = crate::http::admission::host_without_port(self.stream.request.authority_str());
@@ -231,6 +235,7 @@ impl Attempt<'_, '_> {
             sni: cluster.auto_sni.then(|| name.clone()),
             verify_name: cluster.auto_san_validation.then_some(name),
             alpn: None,
+            source,
         }
     }
 

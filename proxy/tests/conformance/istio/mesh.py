@@ -1,0 +1,124 @@
+"""What the mesh is told: a service of two versions with rules for its traffic, who may call it, and a gateway."""
+
+import json
+
+from pki import GATEWAY_HOST, USERS_ISSUER
+
+HOST, ADDRESS = "server.demo.svc.cluster.local", "10.96.0.10"
+HTTP, GRPC, TCP = 80, 7070, 9090
+GATEWAY_HTTPS, GATEWAY_HTTP = 8443, 8080
+
+# Istio's own HTTP filters are left out, so that upstream Envoy takes what istiod sends.
+ISTIOD_ENVIRONMENT = {"PILOT_ENABLE_METADATA_EXCHANGE": "false", "PILOT_ENABLE_ALPN_FILTER": "false"}
+MESH_CONFIG = {
+    "trustDomain": "cluster.local",
+    "accessLogFile": "/dev/stdout",
+    "enableTracing": True,
+    "defaultConfig": {"discoveryAddress": "istiod.istio-system.svc:15012"},
+    "extensionProviders": [{"name": "zipkin", "zipkin": {"service": "zipkin.infra.svc.cluster.local", "port": 9411}}],
+}
+
+
+def resource(group, kind, name, namespace="demo", **spec):
+    return {"apiVersion": f"{group}.istio.io/v1", "kind": kind, "metadata": {"name": name, "namespace": namespace}, "spec": spec}
+
+
+def network(kind, name, namespace="demo", **spec):
+    return resource("networking", kind, name, namespace, **spec)
+
+
+def security(kind, name, namespace="demo", **spec):
+    return resource("security", kind, name, namespace, **spec)
+
+
+def workload(app, version, address):
+    labels = {"app": app, "version": version, "service.istio.io/canonical-name": app, "service.istio.io/canonical-revision": version}
+    return network("WorkloadEntry", f"{app}-{version}", address=address, serviceAccount=app, labels=labels)
+
+
+def to(subset=None, weight=None, port=None):
+    destination = {"host": HOST}
+    if subset:
+        destination["subset"] = subset
+    if port:
+        destination["port"] = {"number": port}
+    return {"destination": destination} if weight is None else {"destination": destination, "weight": weight}
+
+
+def when(name, match, **what):
+    return {"name": name, "match": [match], **({} if "redirect" in what or "directResponse" in what else {"route": [to("v1")]}), **what}
+
+
+def prefix(path):
+    return {"uri": {"prefix": path}}
+
+
+def routes():
+    always = {"percentage": {"value": 100}}
+    return [
+        when("abort", {"headers": {"x-abort": {"exact": "yes"}}}, fault={"abort": {**always, "httpStatus": 418}}),
+        when("delay", prefix("/delay"), fault={"delay": {**always, "fixedDelay": "1s"}}),
+        when("mirror", prefix("/mirror"), mirrors=[{"destination": to("v2")["destination"], **always}]),
+        when("rewrite", prefix("/old/"), rewrite={"uri": "/new/", "authority": "renamed.example"}, headers={
+            "request": {"set": {"x-set": "a"}, "add": {"x-add": "b"}, "remove": ["x-gone"]},
+            "response": {"add": {"x-resp": "c"}, "remove": ["server"]}}),
+        when("retry", prefix("/retry"), timeout="3s", route=[to()],
+             retries={"attempts": 3, "perTryTimeout": "500ms", "retryOn": "5xx,reset,connect-failure"}),
+        when("redirect", {"uri": {"exact": "/redirect"}},
+             redirect={"uri": "/there", "authority": "elsewhere.example", "redirectCode": 307}),
+        when("direct", {"uri": {"exact": "/direct"}}, directResponse={"status": 203, "body": {"string": "direct body"}}),
+        {"name": "weighted", "route": [to("v1", 80), to("v2", 20)]},
+    ]
+
+
+def resources(pki, addresses):
+    jwt = {"issuer": USERS_ISSUER, "audiences": ["shop"], "jwks": pki.key_set(), "forwardOriginalToken": True,
+           "outputClaimToHeaders": [{"header": "x-user", "claim": "sub"}]}
+    servers = {"matchLabels": {"app": "server"}}
+    callers = [f"cluster.local/ns/demo/sa/{name}" for name in ("client", "gateway")]
+    ports = [{"number": HTTP, "name": "http", "protocol": "HTTP", "targetPort": 8080},
+             {"number": GRPC, "name": "grpc", "protocol": "GRPC"}, {"number": TCP, "name": "tcp", "protocol": "TCP"}]
+    return [
+        network("ServiceEntry", "server", hosts=[HOST], addresses=[ADDRESS], location="MESH_INTERNAL", resolution="STATIC",
+                ports=ports, workloadSelector={"labels": {"app": "server"}}),
+        workload("server", "v1", addresses["v1"]),
+        workload("server", "v2", addresses["v2"]),
+        workload("client", "v1", addresses["client"]),
+        network("ServiceEntry", "zipkin", "infra", hosts=["zipkin.infra.svc.cluster.local"], location="MESH_EXTERNAL",
+                resolution="STATIC", ports=[{"number": 9411, "name": "http", "protocol": "HTTP"}],
+                endpoints=[{"address": addresses["control"]}]),
+        network("DestinationRule", "server", host=HOST, subsets=[{"name": v, "labels": {"version": v}} for v in ("v1", "v2")],
+                trafficPolicy={
+                    "loadBalancer": {"simple": "LEAST_REQUEST"},
+                    "connectionPool": {
+                        "tcp": {"maxConnections": 100, "connectTimeout": "2s", "tcpKeepalive": {"time": "600s", "interval": "60s"}},
+                        "http": {"http1MaxPendingRequests": 50, "http2MaxRequests": 200, "maxRequestsPerConnection": 100,
+                                 "maxRetries": 5, "idleTimeout": "300s"}},
+                    "outlierDetection": {"consecutive5xxErrors": 5, "interval": "5s", "baseEjectionTime": "10s",
+                                         "maxEjectionPercent": 50}}),
+        network("VirtualService", "server", hosts=[HOST], http=routes()),
+        security("PeerAuthentication", "default", "istio-system", mtls={"mode": "STRICT"}),
+        security("RequestAuthentication", "server", selector=servers, jwtRules=[jwt]),
+        security("AuthorizationPolicy", "deny-forbidden", selector=servers, action="DENY",
+                 rules=[{"to": [{"operation": {"paths": ["/forbidden*"], "ports": ["8080"]}}]}]),
+        security("AuthorizationPolicy", "allow", selector=servers, action="ALLOW", rules=[
+            {"from": [{"source": {"principals": callers}}], "to": [{"operation": {"notPaths": ["/jwt*"]}}]},
+            {"from": [{"source": {"requestPrincipals": [f"{USERS_ISSUER}/*"]}}],
+             "to": [{"operation": {"paths": ["/jwt*"], "methods": ["GET"]}}],
+             "when": [{"key": "request.auth.claims[groups]", "values": ["admin"]}]},
+            {"to": [{"operation": {"ports": [str(TCP)]}}]}]),
+        network("Gateway", "shop", selector={"istio": "gateway"}, servers=[
+            {"port": {"number": GATEWAY_HTTPS, "name": "https", "protocol": "HTTPS"}, "hosts": [GATEWAY_HOST],
+             "tls": {"mode": "SIMPLE", "serverCertificate": pki.gateway[0], "privateKey": pki.gateway[1]}},
+            {"port": {"number": GATEWAY_HTTP, "name": "http", "protocol": "HTTP"}, "hosts": [GATEWAY_HOST]}]),
+        network("VirtualService", "shop", hosts=[GATEWAY_HOST], gateways=["shop"], http=[
+            {"route": [to(port=HTTP)], "corsPolicy": {"allowOrigins": [{"exact": "https://ui.example"}], "allowMethods": ["GET"]}}]),
+        resource("telemetry", "Telemetry", "mesh", "istio-system", tracing=[
+            {"providers": [{"name": "zipkin"}], "randomSamplingPercentage": 100,
+             "customTags": {"mesh": {"literal": {"value": "yes1"}}, "agent": {"header": {"name": "user-agent", "defaultValue": "none"}}}}]),
+    ]
+
+
+def yaml(documents):
+    """JSON is YAML."""
+    return "\n---\n".join(json.dumps(document) for document in documents)
