@@ -1,7 +1,7 @@
 //! Where config comes from: one stream per source and kind, one per secret as Envoy has it, the aggregated one for all that
 //! say `ads`, files, and polls. Updates become resources; every update is answered resource by resource.
 
-use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
+use std::{cell::RefCell, fmt, rc::Rc, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use hashbrown::HashMap;
@@ -13,6 +13,7 @@ mod hear;
 use super::{
     file,
     interest::{Changes, Kind, Need},
+    lost::Lost,
     origin::OriginId,
     resources::Resources,
     rest::{self, Poll, Polled},
@@ -55,7 +56,9 @@ struct Stream {
     name: String,
     /// Subscriptions; the stream ends with the last.
     needs: usize,
-    /// Said to be gone: further attempts that fail are no news.
+    /// Of a stream: why its server is said to be gone.
+    lost: Lost,
+    /// A poll's server is said to be gone: further attempts that fail are no news.
     gone: bool,
     /// Of gRPC.
     control_plane: Option<Group<ControlPlaneStat>>,
@@ -203,6 +206,7 @@ impl Sources {
                     link: Link::File(tokio::task::spawn_local(watch).abort_handle()),
                     name: path.to_string(),
                     needs: 0,
+                    lost: Lost::default(),
                     gone: false,
                     control_plane: None,
                 });
@@ -240,6 +244,7 @@ impl Sources {
             link: Link::Grpc(handle),
             name,
             needs: 0,
+            lost: Lost::default(),
             gone: false,
             control_plane: Some(control_plane),
         })
@@ -263,6 +268,7 @@ impl Sources {
             },
             name: api.cluster.to_string(),
             needs: 0,
+            lost: Lost::default(),
             gone: false,
             control_plane: None,
         }
@@ -298,6 +304,18 @@ impl Sources {
         let on_it = |need: &&Need| self.stream_of(need, resources).as_ref() == Some(id);
         let needs: Vec<Need> = resources.interest.needs().filter(on_it).cloned().collect();
         needs.iter().for_each(|need| each(need, resources));
+    }
+}
+
+/// For people.
+impl fmt::Display for Carries {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Everything => f.write_str("all that it serves"),
+            Self::Kind(kind) => write!(f, "everything of kind {kind:?}"),
+            Self::One(Kind::Secret, name) => write!(f, "the secret {name:?}"),
+            Self::One(kind, name) => write!(f, "{kind:?} {name:?}"),
+        }
     }
 }
 
