@@ -1,8 +1,9 @@
-//! Access logs: which streams are logged, in what format, where to. `file` owns the files.
+//! Access logs: which streams are logged, in what format, where to. `file` owns the files, `grpc` the streams to services.
 
 pub mod file;
+pub mod grpc;
 
-use std::sync::Arc;
+use std::{rc::Rc, sync::Arc};
 
 use crate::{
     failure::ResponseFlags,
@@ -21,7 +22,11 @@ pub struct AccessLog {
 #[derive(Debug)]
 pub enum Sink {
     /// File, stdout or stderr: lines go through a writer that the control thread flushes.
-    File { path: Arc<str>, format: LogFormat },
+    File {
+        path: Arc<str>,
+        format: LogFormat,
+    },
+    Grpc(Box<grpc::GrpcLog>),
 }
 
 #[derive(Debug)]
@@ -74,11 +79,14 @@ pub enum Comparison {
 
 impl AccessLog {
     /// Logs a stream where the filter admits it.
-    pub fn write(&self, facts: &Facts<'_>, worker: &Worker) {
+    pub fn write(&self, facts: &Facts<'_>, worker: &Rc<Worker>) {
         if !self.filter.as_ref().is_none_or(|f| f.admits(facts, worker)) {
             return;
         }
-        let Sink::File { path, format } = &self.sink;
+        let (path, format) = match &self.sink {
+            Sink::File { path, format } => (path, format),
+            Sink::Grpc(log) => return log.write(facts, worker),
+        };
         let mut line = String::with_capacity(LINE_CAPACITY);
         match format {
             LogFormat::Text(text) => text.write(&mut line, facts),

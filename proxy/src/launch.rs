@@ -181,6 +181,7 @@ fn serve(
             cluster: bootstrap.node.cluster.clone(),
             zone: bootstrap.node.locality.zone.clone(),
             metadata: Arc::new(serde_json::Value::Object(bootstrap.node.metadata.clone())),
+            bytes: bootstrap.node.bytes.clone(),
         },
         stats: context.stats.clone(),
         max_downstream_connections: bootstrap

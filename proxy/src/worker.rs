@@ -14,7 +14,10 @@ use hashbrown::HashMap;
 use tokio::sync::Notify;
 
 use crate::{
-    access_log::file::LogFiles,
+    access_log::{
+        file::LogFiles,
+        grpc::{LogService, LogStream},
+    },
     cluster::{Cluster, Limit},
     control::{Command, Commands},
     listener::accept,
@@ -46,6 +49,8 @@ pub struct Node {
     pub cluster: Box<str>,
     pub zone: Box<str>,
     pub metadata: Arc<serde_json::Value>,
+    /// As control planes and log services are told of it.
+    pub bytes: bytes::Bytes,
 }
 
 /// The state of one worker thread. Everything that runs on the thread holds an `Rc` of it. The control thread has one too,
@@ -64,6 +69,10 @@ pub struct Worker {
     http1_stats: OnceCell<stats::Group<stats::Http1Stat>>,
     /// `http.async-client.`, of requests that the proxy itself makes.
     call_stats: OnceCell<stats::Group<stats::AsyncClientStat>>,
+    /// `access_logs.grpc_access_log.`
+    log_stats: OnceCell<stats::Group<stats::GrpcAccessLogStat>>,
+    /// Streams of log entries, by their service's hash, HTTP and TCP apart.
+    log_streams: RefCell<HashMap<(u64, bool), Rc<LogStream>>>,
 }
 
 impl Worker {
@@ -79,6 +88,8 @@ impl Worker {
             http2_stats: OnceCell::new(),
             http1_stats: OnceCell::new(),
             call_stats: OnceCell::new(),
+            log_stats: OnceCell::new(),
+            log_streams: RefCell::default(),
             shared,
         })
     }
@@ -104,6 +115,24 @@ impl Worker {
     pub fn call_stats(&self) -> &stats::Group<stats::AsyncClientStat> {
         let make = || self.shared.stats.group(stats::Prefix::root("http.async-client."));
         self.call_stats.get_or_init(make)
+    }
+
+    /// The counters of log entries for services.
+    pub fn log_stats(&self) -> &stats::Group<stats::GrpcAccessLogStat> {
+        let make = || {
+            self.shared
+                .stats
+                .group(stats::Prefix::root("access_logs.grpc_access_log."))
+        };
+        self.log_stats.get_or_init(make)
+    }
+
+    /// This worker's stream to a log service, made at first use.
+    pub fn log_stream(self: &Rc<Self>, service: &Arc<LogService>, tcp: bool) -> Rc<LogStream> {
+        let mut streams = self.log_streams.borrow_mut();
+        streams.retain(|_, stream| !stream.has_ended());
+        let start = || Rc::new(LogStream::start(service, tcp, self));
+        streams.entry((service.hash, tcp)).or_insert_with(start).clone()
     }
 
     /// This worker's pools and balancer of a cluster, made at first use.

@@ -17,6 +17,8 @@ use xds_api::{
     pb::Struct,
 };
 
+mod grpc;
+
 use super::{
     at::At,
     data_source,
@@ -39,6 +41,14 @@ const DEFAULT_FORMAT: &str = "[%START_TIME%] \"%REQ(:METHOD)% %REQ(X-ENVOY-ORIGI
     \"%REQ(X-REQUEST-ID)%\" \"%REQ(:AUTHORITY)%\" \"%UPSTREAM_HOST%\"\n";
 
 const LOGGERS: &[Kind<Sink>] = &[
+    Kind {
+        type_name: "envoy.extensions.access_loggers.grpc.v3.HttpGrpcAccessLogConfig",
+        parse: grpc::http,
+    },
+    Kind {
+        type_name: "envoy.extensions.access_loggers.grpc.v3.TcpGrpcAccessLogConfig",
+        parse: grpc::tcp,
+    },
     Kind {
         type_name: "envoy.extensions.access_loggers.file.v3.FileAccessLog",
         parse: |extension, at| {

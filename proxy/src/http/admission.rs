@@ -9,7 +9,7 @@ use http::{HeaderValue, Method, StatusCode, header};
 mod client_cert;
 mod forwarded;
 pub mod path;
-mod request_id;
+pub mod request_id;
 
 pub use request_id::uuid;
 

@@ -201,6 +201,9 @@ impl<'a> Stream<'a> {
         let logged = !self.manager.access_log.is_empty();
         self.down.send_head(&mut head, bare, logged)?;
         self.response = Some(head);
+        let now = Instant::now();
+        self.info.times.first_downstream_tx = Some(now);
+        self.info.times.last_downstream_tx = Some(now);
         if !bare {
             let data = match body {
                 std::borrow::Cow::Borrowed(s) => bytes::Bytes::from_static(s.as_bytes()),

@@ -366,7 +366,7 @@ async fn terminate(
 }
 
 /// Nobody takes the connection: that is said in the listener's access log only.
-fn log_unmatched(worker: &Worker, listener: &Listener, info: ConnectionInfo) {
+fn log_unmatched(worker: &Rc<Worker>, listener: &Listener, info: ConnectionInfo) {
     if listener.access_log.is_empty() {
         return;
     }

@@ -204,6 +204,7 @@ impl Attempt<'_, '_> {
         let now = Instant::now();
         deadlines.stream_opened(now);
         self.stream.info.times.first_upstream_tx = Some(now);
+        self.stream.info.times.last_upstream_tx = Some(now).filter(|_| self.stream.request_done);
         self.send_again(&mut exchange)
             .map_err(|e| Outcome::Failed(reset(&e, endpoint)))?;
         Ok(exchange)
@@ -389,6 +390,7 @@ pub(super) fn poll_request_body(
         if end {
             stream.request_done = true;
             stream.info.times.last_downstream_rx = Some(now);
+            stream.info.times.last_upstream_tx = Some(now);
             deadlines.request_complete(now);
             deadlines.attempt_started(now);
         }
