@@ -38,7 +38,7 @@ mod value;
 pub(crate) mod wire;
 
 pub use data_source::DataSource;
-pub use dependencies::{Dependencies, Reference, RequiredCluster};
+pub use dependencies::{Dependencies, Reference, RequiredCluster, ScopeReference};
 pub use notes::{Note, Notes};
 pub use rejection::{Rejection, Rejections};
 pub use wire::hash;

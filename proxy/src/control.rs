@@ -3,6 +3,7 @@
 //! `sources` hears control planes and files, `resources` knows every resource and when it is warm, `interest` who needs it;
 //! `publisher` owns the next snapshot, the listening sockets and the drains; workers hear of it by [`Command`]s.
 
+pub mod demand;
 pub mod file;
 pub mod interest;
 pub mod key_files;
@@ -24,6 +25,7 @@ use crate::{
     config::{Context, source::ConfigSource},
     listener::{accept::HandedOver, exact_balance::ExactBalance, socket::Listening},
 };
+use demand::Demand;
 use interest::{Changes, Kind, Need, User};
 use ledger::Ledger;
 use publisher::Publisher;
@@ -55,6 +57,7 @@ pub type Commands = mpsc::UnboundedReceiver<Command>;
 pub struct Control {
     resources: Resources,
     sources: Sources,
+    demands: mpsc::UnboundedReceiver<Demand>,
     /// `lds_config`, until it is asked.
     listeners: Option<(Need, Duration)>,
     housekeeping: tokio::time::Interval,
@@ -74,6 +77,7 @@ impl Control {
         bootstrap: &Bootstrap,
         statics: StaticResources,
         ledger: Rc<RefCell<Ledger>>,
+        demands: mpsc::UnboundedReceiver<Demand>,
     ) -> anyhow::Result<Self> {
         let mut resources = Resources::new(publisher, context, ledger);
         for (received, secret) in statics.secrets {
@@ -86,6 +90,7 @@ impl Control {
             resources.add_listener(received, listener, None);
         }
         let dynamic = &bootstrap.dynamic;
+        resources.ads_is_delta = dynamic.ads.as_ref().is_some_and(|ads| ads.delta);
         let mut sources = Sources::new(dynamic.ads.clone(), bootstrap.node.bytes.clone());
         let mut everything = |kind, source: &Option<Arc<ConfigSource>>| {
             let source = source.as_ref()?;
@@ -105,6 +110,7 @@ impl Control {
         let mut control = Self {
             resources,
             sources,
+            demands,
             listeners,
             housekeeping: tokio::time::interval(HOUSEKEEPING),
         };
@@ -135,6 +141,14 @@ impl Control {
             () = resolved.notified() => None,
             owners = self.resources.watches.changed() => {
                 self.resources.reload(owners);
+                None
+            }
+            Some(demand) = self.demands.recv() => {
+                self.resources.demand(demand);
+                // What was asked together is fetched together.
+                while let Ok(demand) = self.demands.try_recv() {
+                    self.resources.demand(demand);
+                }
                 None
             }
             _ = self.housekeeping.tick() => {

@@ -174,6 +174,7 @@ fn serve(
         shared,
         mut publisher,
         workers,
+        demands,
     } = Process::start(Settings {
         concurrency,
         node: Node {
@@ -217,7 +218,7 @@ fn serve(
                 .with_context(|| format!("admin: cannot listen on {}", config.address.address))?;
         }
         publisher.set_runtime(Arc::new(bootstrap.runtime.merged()));
-        let mut control = Control::start(publisher, context, &bootstrap, resources, ledger)?;
+        let mut control = Control::start(publisher, context, &bootstrap, resources, ledger, demands)?;
         let mut initialized = control.initialized();
         let mut resident = Resident::of_start();
         let mut quiet = tokio::time::interval(Resident::QUIET);

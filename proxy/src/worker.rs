@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use crate::{
     access_log::file::LogFiles,
     cluster::{Cluster, Limit},
-    control::{Command, Commands},
+    control::{Command, Commands, demand::Demands},
     listener::accept,
     snapshot::Snapshot,
     stats,
@@ -37,6 +37,8 @@ pub struct Shared {
     pub workers: usize,
     /// Connections of all listeners that count, and how many there may be (`overload_manager`).
     pub downstream_connections: Limit,
+    /// What requests wait for, told to the control thread.
+    pub demands: Demands,
 }
 
 /// What formats and headers say of this proxy.

@@ -13,12 +13,15 @@ use std::{
 
 use bytes::Bytes;
 use hashbrown::{HashMap, HashSet};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
+mod scopes;
 mod secrets;
+mod virtual_hosts;
 mod warming;
 
 use super::{
+    demand::{Demand, Wanted},
     interest::{Interest, Kind, Need, User},
     key_files::{Owner, Watches},
     ledger::{Entry, Ledger, Refusal},
@@ -51,6 +54,14 @@ pub struct Resources {
     warming_clusters: HashSet<Arc<str>>,
     warming_listeners: HashSet<Arc<str>>,
     routes: HashSet<Need>,
+    scopes: HashMap<OriginId, scopes::ScopeSet>,
+    discovered: virtual_hosts::AllDiscovered,
+    /// Whether the aggregated stream is of the delta kind.
+    pub ads_is_delta: bool,
+    /// Requests, by what they wait for.
+    waiting: HashMap<Need, Vec<oneshot::Sender<bool>>>,
+    /// What they are told once it is public.
+    answers: Vec<(oneshot::Sender<bool>, bool)>,
     assignments: HashMap<Need, Arc<LoadAssignment>>,
     /// A certificate and a validation context may share a name.
     secrets: HashMap<Need, Vec<(Secret, Material)>>,
@@ -105,6 +116,11 @@ impl Resources {
             warming_clusters: HashSet::new(),
             warming_listeners: HashSet::new(),
             routes: HashSet::new(),
+            scopes: HashMap::new(),
+            discovered: virtual_hosts::AllDiscovered::default(),
+            ads_is_delta: false,
+            waiting: HashMap::new(),
+            answers: Vec::new(),
             assignments: HashMap::new(),
             secrets: HashMap::new(),
             given_up: HashSet::new(),
@@ -124,10 +140,13 @@ impl Resources {
             Kind::Listener => self.take_listener(arrival),
             Kind::Routes => self.take_routes(arrival),
             Kind::Secret => self.take_secret(arrival),
+            // These come as a whole.
+            Kind::Scopes | Kind::VirtualHosts => Ok(()),
         };
-        if let Err(rejection) = &taken {
-            let mut ledger = self.ledger.borrow_mut();
-            let record = ledger.of(kind).entry(name.clone()).or_default();
+        if let Err(rejection) = &taken
+            && let Some(records) = self.ledger.borrow_mut().of(kind)
+        {
+            let record = records.entry(name.clone()).or_default();
             record.error = Some(Box::new(Refusal::now(arrival.body, arrival.version, rejection)));
         }
         taken
@@ -208,6 +227,8 @@ impl Resources {
                 origin,
                 name: name.clone(),
             }),
+            Kind::Scopes => _ = self.take_scopes(origin, &Arc::default(), &[], std::slice::from_ref(name)),
+            Kind::VirtualHosts => _ = self.take_virtual_hosts(origin, None, &[], std::slice::from_ref(name)),
         }
     }
 
@@ -275,6 +296,9 @@ impl Resources {
             self.stats.name_routes(reference);
             needs.push(self.want(Kind::Routes, &reference.name, &reference.source, &user));
         }
+        for reference in &listener.dependencies.scopes {
+            needs.push(self.want_scopes(reference, &user));
+        }
         let entry = Entry::now(received.bytes.clone(), version);
         self.ledger
             .borrow_mut()
@@ -321,24 +345,24 @@ impl Resources {
         }
     }
 
-    fn take_routes(&mut self, arrival: Arrival<'_>) -> Result<(), Rejection> {
-        let parsed = config::route::parse(arrival.body, &mut self.context)?;
-        let routes = Arc::new(parsed.routes);
-        let entry = Entry::now(Bytes::copy_from_slice(arrival.body), Some(arrival.version));
-        self.ledger
-            .borrow_mut()
-            .routes
-            .entry(routes.name.clone())
-            .or_default()
-            .replace(entry);
-        self.routes.insert(arrival.need(Kind::Routes, &routes.name));
-        self.publisher.set_routes(routes);
-        Ok(())
-    }
-
     /// Nobody waits for this any more (`initial_fetch_timeout`).
     pub fn give_up(&mut self, need: Need) {
+        let routes = need.virtual_host().map(|(routes, _)| Arc::<str>::from(routes));
         self.given_up.insert(need);
+        if let Some(routes) = routes {
+            self.settle_virtual_hosts(&routes);
+        }
+    }
+
+    /// A request waits for something.
+    pub fn demand(&mut self, Demand { wanted, answer }: Demand) {
+        match wanted {
+            Wanted::VirtualHost { routes, host } => self.demand_virtual_host(&routes, &host, answer),
+            Wanted::Scope { source, scope } => match self.origins.find_specifier(&source) {
+                Some(origin) => self.demand_scope(origin, &scope, answer),
+                None => self.answers.push((answer, false)),
+            },
+        }
     }
 
     /// Nobody needs this any more: what was held of it goes, but for what stands in the bootstrap.
@@ -348,9 +372,9 @@ impl Resources {
         }
         self.given_up.remove(need);
         self.stats.forget(need);
-        let mut ledger = self.ledger.borrow_mut();
         match need.kind {
-            Kind::Cluster | Kind::Listener => return,
+            Kind::Cluster | Kind::Listener | Kind::VirtualHosts => return,
+            Kind::Scopes => return self.forget_scopes(need.origin),
             Kind::Endpoints => _ = self.assignments.remove(need),
             Kind::Secret => {
                 self.secrets.remove(need);
@@ -359,10 +383,13 @@ impl Resources {
             Kind::Routes => {
                 if self.routes.remove(need) {
                     self.publisher.remove_routes(&need.name);
+                    self.forget_virtual_hosts(&need.name);
                 }
             }
         }
-        ledger.of(need.kind).remove(&need.name);
+        if let Some(records) = self.ledger.borrow_mut().of(need.kind) {
+            records.remove(&need.name);
+        }
     }
 
     pub fn cluster(&self, name: &str) -> Option<Arc<Cluster>> {
@@ -400,7 +427,7 @@ impl Resources {
         match kind {
             Kind::Cluster => clusters.cloned().collect(),
             Kind::Listener => listeners.cloned().collect(),
-            Kind::Endpoints | Kind::Routes | Kind::Secret => Vec::new(),
+            Kind::Endpoints | Kind::Routes | Kind::Scopes | Kind::Secret | Kind::VirtualHosts => Vec::new(),
         }
     }
 
@@ -409,7 +436,7 @@ impl Resources {
         let users = self.interest.users(need).iter();
         let clusters = users.filter_map(|user| match user {
             User::Cluster(name) => self.clusters.get(name).map(|known| &*known.cluster),
-            User::Bootstrap | User::Listener(_) => None,
+            _ => None,
         });
         self.stats.count(need, outcome, clusters);
     }
@@ -419,7 +446,7 @@ impl Resources {
         let users = self.interest.users(need).iter();
         let clusters = users.filter_map(|user| match user {
             User::Cluster(name) => self.clusters.get(name).map(|known| &*known.cluster),
-            User::Bootstrap | User::Listener(_) => None,
+            _ => None,
         });
         self.stats.start(need, clusters);
     }

@@ -1,20 +1,18 @@
 //! Where config comes from: one stream per source and kind, one per secret as Envoy has it, the aggregated one for all that
 //! say `ads`, and files. Updates become resources; every update is answered resource by resource.
 
-use std::{sync::Arc, time::Instant};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use hashbrown::HashMap;
 use tokio::{sync::mpsc, task::AbortHandle};
-use xds_client::{
-    Ack, Client, Event, Handle, Name, Options, Protocol, Rejection, Resource, Service, Source, Update, WILDCARD,
-};
+use xds_client::{Ack, Client, Event, Handle, Name, Options, Protocol, Service, Source, Update, WILDCARD};
 
 use super::{
     file,
-    interest::{Changes, Kind, Need},
+    interest::{ALL_VIRTUAL_HOSTS, Changes, Kind, Need},
     origin::OriginId,
-    resources::{Arrival, Resources},
+    resources::Resources,
     server::{ServerError, management_server},
     subscription_stats::Outcome,
 };
@@ -22,6 +20,8 @@ use crate::{
     config::source::{GrpcApi, SourceSpecifier},
     stats::{ControlPlaneStat, Group, Prefix},
 };
+
+mod taking;
 
 /// All streams.
 pub struct Sources {
@@ -47,6 +47,8 @@ enum Carries {
     Everything,
     Kind(Kind),
     Secret(Arc<str>),
+    /// Of one route configuration: what is asked of them at first has no name.
+    VirtualHosts(Arc<str>),
 }
 
 struct Stream {
@@ -97,7 +99,7 @@ impl Sources {
         match kind {
             Kind::Cluster => self.clusters_known,
             Kind::Listener => self.listeners_known,
-            Kind::Endpoints | Kind::Routes | Kind::Secret => true,
+            _ => true,
         }
     }
 
@@ -117,10 +119,7 @@ impl Sources {
 
     /// Subscribes to what is newly needed and lets go of what no longer is. Must be called inside a `LocalRuntime`.
     pub fn apply(&mut self, changes: Changes, resources: &mut Resources) {
-        for need in &changes.unwanted {
-            self.unsubscribe(need, resources);
-            resources.forget(need);
-        }
+        // First what is needed, so that a stream whose last subscription goes serves the next one.
         for (need, timeout) in changes.wanted {
             let Some(id) = self.stream_of(&need, resources) else {
                 continue;
@@ -141,8 +140,18 @@ impl Sources {
             if let Some(stream) = self.streams.get_mut(&id) {
                 stream.needs += 1;
                 if let Link::Grpc(handle) = &stream.link {
-                    handle.subscribe(need.kind.type_url(), [need.name], timeout);
+                    handle.subscribe(need.kind.type_url(), [name_on_wire(&need)], timeout);
                 }
+            }
+        }
+        for need in &changes.unwanted {
+            self.unsubscribe(need, resources);
+            resources.forget(need);
+        }
+        for need in changes.again {
+            let id = self.stream_of(&need, resources);
+            if let Some(Link::Grpc(handle)) = id.and_then(|id| self.streams.get(&id)).map(|stream| &stream.link) {
+                handle.resubscribe(need.kind.type_url(), [need.name], Duration::ZERO);
             }
         }
     }
@@ -155,8 +164,15 @@ impl Sources {
             return;
         };
         stream.needs = stream.needs.saturating_sub(1);
-        if let Link::Grpc(handle) = &stream.link {
-            handle.unsubscribe(need.kind.type_url(), [need.name.clone()]);
+        let name = name_on_wire(need);
+        // On a shared stream others may still want all virtual hosts.
+        let others =
+            |other: &Need| other.kind == need.kind && other.origin == need.origin && name_on_wire(other) == name;
+        let is_shared = id.carries == Carries::Everything && need.kind == Kind::VirtualHosts;
+        if let Link::Grpc(handle) = &stream.link
+            && !(is_shared && resources.interest.needs().any(others))
+        {
+            handle.unsubscribe(need.kind.type_url(), [name]);
         }
         if stream.needs == 0 && id.carries != Carries::Everything {
             self.streams.remove(&id);
@@ -168,6 +184,7 @@ impl Sources {
         let carries = match (resources.origins.get(need.origin)?, need.kind) {
             (SourceSpecifier::Ads, _) => Carries::Everything,
             (SourceSpecifier::Grpc(_), Kind::Secret) => Carries::Secret(need.name.clone()),
+            (SourceSpecifier::Grpc(_), Kind::VirtualHosts) => Carries::VirtualHosts(need.virtual_host()?.0.into()),
             (_, kind) => Carries::Kind(kind),
         };
         Some(StreamId {
@@ -239,6 +256,8 @@ impl Sources {
             Carries::Kind(Kind::Cluster) => Prefix::root("cluster_manager.cds.control_plane."),
             Carries::Kind(Kind::Listener) => Prefix::root("listener_manager.lds.control_plane."),
             Carries::Secret(name) => Prefix::new("sds.", name.clone(), ".control_plane."),
+            Carries::VirtualHosts(routes) => return resources.stats.virtual_hosts_control_plane(routes),
+            Carries::Kind(Kind::Scopes) => return resources.stats.scopes_control_plane(id.origin),
             Carries::Everything | Carries::Kind(_) => Prefix::root("control_plane."),
         };
         resources.context.stats.group(prefix)
@@ -280,13 +299,13 @@ impl Sources {
                 Event::Update(update, ack) => self.update(id, &update, ack, resources),
                 Event::FetchTimeout { type_url, names } => {
                     tracing::warn!("no answer to {type_url} {names:?} within initial_fetch_timeout: going on without");
-                    for need in needs(id, &type_url, &names) {
+                    for need in self.needs(id, &type_url, &names, resources) {
                         resources.count(&need, Outcome::TimedOut);
                         self.give_up(need, resources);
                     }
                 }
                 Event::Expired { type_url, names } => {
-                    for need in needs(id, &type_url, &names) {
+                    for need in self.needs(id, &type_url, &names, resources) {
                         resources.remove(need.kind, need.origin, &need.name);
                     }
                 }
@@ -309,8 +328,18 @@ impl Sources {
         let Some(kind) = Kind::of(&update.type_url) else {
             return ack.accept();
         };
-        let rejections = self.take(id.origin, kind, &update.version, &update.resources, resources);
-        for name in &update.removed {
+        let rejections = match kind {
+            Kind::Scopes | Kind::VirtualHosts => {
+                let (arrived, removed) = (&update.resources, &update.removed);
+                self.take_together(id, kind, &update.version, arrived, removed, resources)
+            }
+            _ => self.take(id.origin, kind, &update.version, &update.resources, resources),
+        };
+        for name in update
+            .removed
+            .iter()
+            .filter(|_| !matches!(kind, Kind::Scopes | Kind::VirtualHosts))
+        {
             resources.remove(kind, id.origin, name);
         }
         self.know(kind, true);
@@ -318,100 +347,6 @@ impl Sources {
         let changes = resources.interest.changes();
         self.apply(changes, resources);
         ack.reject(rejections);
-    }
-
-    /// A file holds what it holds of any kind; what nobody needs is read over.
-    fn document(&mut self, id: &StreamId, document: file::Document, resources: &mut Resources) {
-        let Carries::Kind(kind) = id.carries else { return };
-        let (version, all) = (document.version, document.resources);
-        let mut of_kind: Vec<Resource> = all
-            .into_iter()
-            .filter(|(type_url, _)| Kind::of(type_url) == Some(kind))
-            .map(|(_, resource)| resource)
-            .collect();
-        if matches!(kind, Kind::Cluster | Kind::Listener) {
-            let named = |name: &Arc<str>| of_kind.iter().any(|r| r.name == *name);
-            for name in resources.names_from(kind) {
-                if !named(&name) {
-                    resources.remove(kind, id.origin, &name);
-                }
-            }
-        } else {
-            of_kind.retain(|resource| {
-                let need = Need {
-                    kind,
-                    origin: id.origin,
-                    name: resource.name.clone(),
-                };
-                !resources.interest.users(&need).is_empty()
-            });
-        }
-        self.take(id.origin, kind, &version, &of_kind, resources);
-        self.know(kind, true);
-        let changes = resources.interest.changes();
-        self.apply(changes, resources);
-    }
-
-    fn take(
-        &mut self,
-        origin: OriginId,
-        kind: Kind,
-        version: &Arc<str>,
-        arrived: &[Resource],
-        resources: &mut Resources,
-    ) -> Vec<Rejection> {
-        let started = Instant::now();
-        let mut rejections = Vec::new();
-        let whole = matches!(kind, Kind::Cluster | Kind::Listener);
-        for resource in arrived {
-            let arrival = Arrival {
-                body: &resource.body,
-                version: &resource.version,
-                origin,
-            };
-            let taken = resources.take(kind, &resource.name, arrival);
-            let need = Need {
-                kind,
-                origin,
-                name: resource.name.clone(),
-            };
-            if !whole {
-                let version = &resource.version;
-                let took = (kind != Kind::Endpoints).then(|| started.elapsed());
-                let outcome = taken
-                    .as_ref()
-                    .map_or(Outcome::Rejected, |()| Outcome::Accepted { version, took });
-                resources.count(&need, outcome);
-            }
-            if let Err(rejection) = taken {
-                tracing::warn!("rejected: {rejection}");
-                rejections.push(Rejection {
-                    name: resource.name.clone(),
-                    reason: rejection.to_string(),
-                });
-            }
-        }
-        let accepted = rejections.is_empty();
-        if whole {
-            let took = Some(started.elapsed());
-            let all = Need {
-                kind,
-                origin,
-                name: WILDCARD.into(),
-            };
-            let outcome = match accepted {
-                true => Outcome::Accepted { version, took },
-                false => Outcome::Rejected,
-            };
-            resources.count(&all, outcome);
-            if accepted {
-                resources.ledger.borrow_mut().accept(kind, version);
-            }
-        }
-        if accepted {
-            resources.ledger.borrow_mut().accepted = Some(started);
-        }
-        rejections
     }
 
     fn give_up(&mut self, need: Need, resources: &mut Resources) {
@@ -423,8 +358,27 @@ impl Sources {
         match kind {
             Kind::Cluster => self.clusters_known = known,
             Kind::Listener => self.listeners_known = known,
-            Kind::Endpoints | Kind::Routes | Kind::Secret => {}
+            _ => {}
         }
+    }
+
+    /// What is asked for under these names on a stream.
+    fn needs(&self, id: &StreamId, type_url: &str, names: &[Name], resources: &Resources) -> Vec<Need> {
+        let Some(kind) = Kind::of(type_url) else {
+            return Vec::new();
+        };
+        if kind != Kind::VirtualHosts {
+            let need = |name: &Name| Need {
+                kind,
+                origin: id.origin,
+                name: name.clone(),
+            };
+            return names.iter().map(need).collect();
+        }
+        let named = |need: &&Need| need.kind == kind && need.origin == id.origin && names.contains(&name_on_wire(need));
+        let subscribed = resources.interest.needs().filter(named);
+        let on_it = |need: &&Need| self.stream_of(need, resources).as_ref() == Some(id);
+        subscribed.filter(on_it).cloned().collect()
     }
 
     /// What is subscribed on a stream.
@@ -446,16 +400,12 @@ enum OpenError {
     Server(#[from] ServerError),
 }
 
-fn needs(id: &StreamId, type_url: &str, names: &[Name]) -> Vec<Need> {
-    let Some(kind) = Kind::of(type_url) else {
-        return Vec::new();
-    };
-    let need = |name: &Name| Need {
-        kind,
-        origin: id.origin,
-        name: name.clone(),
-    };
-    names.iter().map(need).collect()
+/// What a need is called in requests.
+fn name_on_wire(need: &Need) -> Name {
+    match need.virtual_host() {
+        Some((_, ALL_VIRTUAL_HOSTS)) => WILDCARD.into(),
+        _ => need.name.clone(),
+    }
 }
 
 impl Drop for Link {

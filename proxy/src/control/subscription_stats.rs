@@ -1,5 +1,5 @@
 //! Statistics of subscriptions, under Envoy's names: `cluster_manager.cds.`, `listener_manager.lds.`, `cluster.<name>.`,
-//! `http.<stat_prefix>.rds.<route>.`, `sds.<secret>.`
+//! `http.<stat_prefix>.rds.<route>.`, `http.<stat_prefix>.rds.vhds.<route>.`, `http.<stat_prefix>.scoped_rds.<name>.`, `sds.<secret>.`
 
 use std::{
     sync::Arc,
@@ -8,11 +8,17 @@ use std::{
 
 use hashbrown::HashMap;
 
-use super::interest::{Kind, Need};
+use super::{
+    interest::{Kind, Need},
+    origin::OriginId,
+};
 use crate::{
     cluster::Cluster,
     config::Reference,
-    stats::{CdsStat, ClusterStat, EdsStat, Group, Prefix, RdsStat, SdsStat, Store, SubscriptionStat},
+    stats::{
+        CdsStat, ClusterStat, ControlPlaneStat, EdsStat, Group, Prefix, RdsStat, SdsStat, SrdsStat, Store,
+        SubscriptionStat, VhdsStat,
+    },
 };
 
 /// The groups of all subscriptions, each made when something is first asked or heard.
@@ -20,7 +26,12 @@ pub struct SubscriptionStats {
     store: Store,
     cds: Option<Group<CdsStat>>,
     lds: Option<Group<SubscriptionStat>>,
-    rds: HashMap<Arc<str>, Group<RdsStat>>,
+    /// With the connection manager's prefix.
+    rds: HashMap<Arc<str>, (Arc<str>, Group<RdsStat>)>,
+    /// By route configuration.
+    vhds: HashMap<Arc<str>, Group<VhdsStat>>,
+    /// With what stands between `http.` and their names.
+    srds: HashMap<OriginId, (String, Group<SrdsStat>)>,
     sds: HashMap<Arc<str>, Group<SdsStat>>,
     /// By the cluster's stat name.
     eds: HashMap<Arc<str>, Group<EdsStat>>,
@@ -73,6 +84,8 @@ impl SubscriptionStats {
             cds: None,
             lds: None,
             rds: HashMap::new(),
+            vhds: HashMap::new(),
+            srds: HashMap::new(),
             sds: HashMap::new(),
             eds: HashMap::new(),
         }
@@ -93,8 +106,63 @@ impl SubscriptionStats {
         let Self { store, rds, .. } = self;
         rds.entry_ref(&reference.name).or_insert_with(|| {
             let name = format!("{}.rds.{}", reference.stat_prefix, reference.name);
-            store.group(Prefix::new("http.", name, "."))
+            (
+                reference.stat_prefix.clone(),
+                store.group(Prefix::new("http.", name, ".")),
+            )
         });
+    }
+
+    /// Those of a route configuration's virtual hosts stand under the same connection manager.
+    pub fn name_virtual_hosts(&mut self, routes: &Arc<str>) {
+        let Self { store, rds, vhds, .. } = self;
+        let Some((stat_prefix, _)) = rds.get(routes) else {
+            return;
+        };
+        vhds.entry_ref(routes)
+            .or_insert_with(|| store.group(Prefix::new("http.", virtual_hosts(stat_prefix, routes), ".")));
+    }
+
+    /// Virtual hosts changed.
+    pub fn reload_virtual_hosts(&self, routes: &str) {
+        if let Some(group) = self.vhds.get(routes) {
+            group.inc(VhdsStat::ConfigReload);
+        }
+    }
+
+    pub fn forget_virtual_hosts(&mut self, routes: &str) {
+        self.vhds.remove(routes);
+    }
+
+    pub fn virtual_hosts_control_plane(&self, routes: &str) -> Group<ControlPlaneStat> {
+        let stat_prefix = self.rds.get(routes).map_or("", |(prefix, _)| prefix);
+        let name = virtual_hosts(stat_prefix, routes);
+        self.store.group(Prefix::new("http.", name, ".control_plane."))
+    }
+
+    /// The statistics of scopes stand under the connection manager that named their source first.
+    pub fn name_scopes(&mut self, origin: OriginId, stat_prefix: &str, name: &str) {
+        let Self { store, srds, .. } = self;
+        srds.entry(origin).or_insert_with(|| {
+            let name = format!("{stat_prefix}.scoped_rds.{name}");
+            let group = store.group(Prefix::new("http.", name.as_str(), "."));
+            (name, group)
+        });
+    }
+
+    pub fn count_scopes(&self, origin: OriginId, all: usize, active: usize, on_demand: usize) {
+        if let Some((_, group)) = self.srds.get(&origin) {
+            group.inc(SrdsStat::ConfigReload);
+            group.set(SrdsStat::ConfigReloadTimeMs, since_epoch());
+            group.set(SrdsStat::AllScopes, all as u64);
+            group.set(SrdsStat::ActiveScopes, active as u64);
+            group.set(SrdsStat::OnDemandScopes, on_demand as u64);
+        }
+    }
+
+    pub fn scopes_control_plane(&self, origin: OriginId) -> Group<ControlPlaneStat> {
+        let name = self.srds.get(&origin).map_or("", |(name, _)| name);
+        self.store.group(Prefix::new("http.", name, ".control_plane."))
     }
 
     /// Counts the first attempt. `clusters`: those whose endpoints are needed.
@@ -104,8 +172,18 @@ impl SubscriptionStats {
             Kind::Listener => self.lds().inc(SubscriptionStat::UpdateAttempt),
             Kind::Endpoints => clusters.for_each(|c| c.state.stats.inc(ClusterStat::UpdateAttempt)),
             Kind::Routes => {
-                if let Some(group) = self.rds.get(&need.name) {
+                if let Some((_, group)) = self.rds.get(&need.name) {
                     group.inc(RdsStat::UpdateAttempt);
+                }
+            }
+            Kind::Scopes => {
+                if let Some((_, group)) = self.srds.get(&need.origin) {
+                    group.inc(SrdsStat::UpdateAttempt);
+                }
+            }
+            Kind::VirtualHosts => {
+                if let Some(group) = self.virtual_hosts(need) {
+                    group.inc(VhdsStat::UpdateAttempt);
                 }
             }
             Kind::Secret => self.secret(&need.name).inc(SdsStat::UpdateAttempt),
@@ -117,8 +195,18 @@ impl SubscriptionStats {
             Kind::Cluster => count!(self.cds(), CdsStat, outcome),
             Kind::Listener => count!(self.lds(), SubscriptionStat, outcome),
             Kind::Routes => {
-                if let Some(group) = self.rds.get(&need.name) {
+                if let Some((_, group)) = self.rds.get(&need.name) {
                     count!(group, RdsStat, outcome);
+                }
+            }
+            Kind::Scopes => {
+                if let Some((_, group)) = self.srds.get(&need.origin) {
+                    count!(group, SrdsStat, outcome);
+                }
+            }
+            Kind::VirtualHosts => {
+                if let Some(group) = self.virtual_hosts(need) {
+                    count!(group, VhdsStat, outcome);
                 }
             }
             Kind::Secret => {
@@ -152,9 +240,14 @@ impl SubscriptionStats {
     pub fn forget(&mut self, need: &Need) {
         match need.kind {
             Kind::Routes => _ = self.rds.remove(&need.name),
+            Kind::Scopes => _ = self.srds.remove(&need.origin),
             Kind::Secret => _ = self.sds.remove(&need.name),
-            Kind::Cluster | Kind::Listener | Kind::Endpoints => {}
+            Kind::Cluster | Kind::Listener | Kind::Endpoints | Kind::VirtualHosts => {}
         }
+    }
+
+    fn virtual_hosts(&self, need: &Need) -> Option<&Group<VhdsStat>> {
+        self.vhds.get(need.virtual_host()?.0)
     }
 
     fn secret(&mut self, name: &Arc<str>) -> &Group<SdsStat> {
@@ -162,6 +255,11 @@ impl SubscriptionStats {
         sds.entry_ref(name)
             .or_insert_with(|| store.group(Prefix::new("sds.", name.clone(), ".")))
     }
+}
+
+/// What stands after `http.` in the names of a route configuration's VHDS statistics; `rds` too, as in Envoy.
+fn virtual_hosts(stat_prefix: &str, routes: &str) -> String {
+    format!("{stat_prefix}.rds.vhds.{routes}")
 }
 
 /// Milliseconds, as `update_time` counts them.

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::route::per_filter::PerRoute;
 
+pub mod on_demand;
 pub mod router;
 
 /// One filter of a connection manager, parsed.
@@ -30,6 +31,7 @@ pub struct HttpFilter {
 pub enum FilterKind {
     /// Known, and without any effect: what it is configured to do needs nothing done.
     Inert,
+    OnDemand,
     Router(router::Router),
 }
 
@@ -45,18 +47,32 @@ pub enum Step {
     Continue,
     /// Nothing after it sees the request.
     Reply(Box<LocalReply>),
+    /// The request begins anew, with a route that was not there before.
+    Again,
     /// The stream ended while the filter waited.
     End(StreamEnd),
 }
 
 /// What filters keep of a request until its response or its end.
 #[derive(Debug, Default)]
-pub struct Kept {}
+pub struct Kept {
+    /// Nothing is fetched for a request twice.
+    pub asked_on_demand: bool,
+}
 
 /// Hands the request to one filter after the other; the router answers it if none did before.
 pub async fn run(stream: &mut Stream<'_>) -> StreamEnd {
+    loop {
+        if let Some(end) = pass(stream).await {
+            return end;
+        }
+    }
+}
+
+/// `None`: the request begins anew.
+async fn pass(stream: &mut Stream<'_>) -> Option<StreamEnd> {
     if let Err(reply) = cached_route::choose(stream) {
-        return stream.reply(*reply).await;
+        return Some(stream.reply(*reply).await);
     }
     let manager = stream.manager;
     for filter in &manager.filters {
@@ -64,18 +80,20 @@ pub async fn run(stream: &mut Stream<'_>) -> StreamEnd {
             continue;
         }
         let step = match &filter.kind {
-            FilterKind::Router(router) => return router::run(router, stream).await,
+            FilterKind::Router(router) => return Some(router::run(router, stream).await),
+            FilterKind::OnDemand => on_demand::run(stream).await,
             FilterKind::Inert => Step::Continue,
         };
         match step {
             Step::Continue => {}
-            Step::Reply(reply) => return stream.reply(*reply).await,
-            Step::End(end) => return end,
+            Step::Reply(reply) => return Some(stream.reply(*reply).await),
+            Step::Again => return None,
+            Step::End(end) => return Some(end),
         }
     }
     // Config parsing admits no connection manager without a router at its end.
     let reply = LocalReply::new(http::StatusCode::NOT_FOUND, "", "filter_chain_not_found");
-    stream.reply(reply).await
+    Some(stream.reply(reply).await)
 }
 
 /// Hands the head of a response to the filters, the last one first.
@@ -83,7 +101,7 @@ pub fn encode(stream: &mut Stream<'_>, head: &mut ResponseHead) {
     let manager = stream.manager;
     for filter in manager.filters.iter().rev() {
         match &filter.kind {
-            FilterKind::Router(_) | FilterKind::Inert => continue,
+            FilterKind::Router(_) | FilterKind::OnDemand | FilterKind::Inert => continue,
         }
     }
     let _ = head;
@@ -94,7 +112,7 @@ pub fn ended(stream: &mut Stream<'_>) {
     let manager = stream.manager;
     for filter in &manager.filters {
         match &filter.kind {
-            FilterKind::Router(_) | FilterKind::Inert => {}
+            FilterKind::Router(_) | FilterKind::OnDemand | FilterKind::Inert => {}
         }
     }
 }

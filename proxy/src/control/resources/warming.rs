@@ -38,6 +38,7 @@ impl Resources {
             endpoint_set::replace(&cluster);
             self.publisher.set_cluster(cluster);
         }
+        self.publish_scopes();
         let warming = self.warming_listeners.iter();
         let ready: Vec<Arc<str>> = warming.filter(|name| self.is_ready(name)).cloned().collect();
         for name in ready {
@@ -59,6 +60,25 @@ impl Resources {
             self.retire(name, former);
         }
         self.publisher.publish();
+        self.answer();
+    }
+
+    /// Tells requests that what they waited for is public.
+    fn answer(&mut self) {
+        let here = self
+            .waiting
+            .keys()
+            .filter(|need| need.kind == Kind::Routes && self.is_met(need));
+        let here: Vec<Need> = here.cloned().collect();
+        for need in &here {
+            let found = self.routes.contains(need);
+            let waiting = self.waiting.remove(need).unwrap_or_default();
+            self.answers.extend(waiting.into_iter().map(|answer| (answer, found)));
+        }
+        for (answer, found) in self.answers.drain(..) {
+            // Whoever waited may have left.
+            let _ = answer.send(found);
+        }
     }
 
     /// Whether no cluster is warming.
@@ -80,12 +100,13 @@ impl Resources {
         known.is_some_and(|known| known.needs.iter().all(|need| self.is_met(need)))
     }
 
-    fn is_met(&self, need: &Need) -> bool {
+    pub(super) fn is_met(&self, need: &Need) -> bool {
         let held = match need.kind {
             Kind::Endpoints => self.assignments.contains_key(need),
-            Kind::Routes => self.routes.contains(need),
+            Kind::Routes => self.routes.contains(need) && self.virtual_hosts_are_met(&need.name),
+            Kind::Scopes => self.scopes_are_met(need.origin),
             Kind::Secret => self.secrets.contains_key(need),
-            Kind::Cluster | Kind::Listener => true,
+            Kind::Cluster | Kind::Listener | Kind::VirtualHosts => true,
         };
         held || self.given_up.contains(need)
     }
