@@ -11,6 +11,8 @@ pub mod ledger;
 pub mod origin;
 pub mod publisher;
 pub mod resources;
+pub mod rest;
+pub mod runtime;
 pub mod server;
 pub mod sources;
 pub mod subscription_stats;
@@ -24,12 +26,14 @@ use crate::{
     bootstrap::{Bootstrap, StaticResources},
     config::{Context, source::ConfigSource},
     listener::{accept::HandedOver, exact_balance::ExactBalance, socket::Listening},
+    worker::Worker,
 };
 use demand::Demand;
-use interest::{Changes, Kind, Need, User};
+use interest::{Kind, Need};
 use ledger::Ledger;
 use publisher::Publisher;
 use resources::Resources;
+use runtime::RuntimeLayers;
 use sources::Sources;
 
 /// What the control thread tells a worker.
@@ -58,16 +62,25 @@ pub struct Control {
     resources: Resources,
     sources: Sources,
     demands: mpsc::UnboundedReceiver<Demand>,
-    /// `lds_config`, until it is asked.
-    listeners: Option<(Need, Duration)>,
     housekeeping: tokio::time::Interval,
+}
+
+/// What the config path shares with the rest of the process.
+pub struct Neighbours {
+    /// What it has, for the admin interface.
+    pub ledger: Rc<RefCell<Ledger>>,
+    pub runtime: Rc<RefCell<RuntimeLayers>>,
+    /// Sends requests for it.
+    pub caller: Rc<Worker>,
+    /// What clients' requests wait for.
+    pub demands: mpsc::UnboundedReceiver<Demand>,
 }
 
 /// How often replaced snapshots are looked at and outliers are judged.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
 
 impl Control {
-    /// Takes the static resources, writes what it has into `ledger`, and opens the streams to the control planes. Must be called inside a `LocalRuntime`.
+    /// Takes the static resources, and opens the streams to the control planes. Must be called inside a `LocalRuntime`.
     ///
     /// # Errors
     /// A static secret whose material cannot be used.
@@ -76,10 +89,15 @@ impl Control {
         context: Context,
         bootstrap: &Bootstrap,
         statics: StaticResources,
-        ledger: Rc<RefCell<Ledger>>,
-        demands: mpsc::UnboundedReceiver<Demand>,
+        neighbours: Neighbours,
     ) -> anyhow::Result<Self> {
-        let mut resources = Resources::new(publisher, context, ledger);
+        let Neighbours {
+            ledger,
+            runtime,
+            caller,
+            demands,
+        } = neighbours;
+        let mut resources = Resources::new(publisher, context, ledger, runtime, caller);
         for (received, secret) in statics.secrets {
             resources.add_secret(&received, secret, None)?;
         }
@@ -93,25 +111,22 @@ impl Control {
         resources.ads_is_delta = dynamic.ads.as_ref().is_some_and(|ads| ads.delta);
         let mut sources = Sources::new(dynamic.ads.clone(), bootstrap.node.bytes.clone());
         let mut everything = |kind, source: &Option<Arc<ConfigSource>>| {
-            let source = source.as_ref()?;
-            sources.expect(kind);
-            let need = Need {
-                kind,
-                origin: resources.origins.id(source),
-                name: WILDCARD.into(),
-            };
-            Some((need, source.initial_fetch_timeout.unwrap_or(Duration::ZERO)))
+            if let Some(source) = source {
+                let need = Need {
+                    kind,
+                    origin: resources.origins.id(source),
+                    name: WILDCARD.into(),
+                };
+                sources.expect(need, source.initial_fetch_timeout.unwrap_or(Duration::ZERO));
+            }
         };
-        let clusters = everything(Kind::Cluster, &dynamic.clusters);
-        let listeners = everything(Kind::Listener, &dynamic.listeners);
-        if let Some((need, timeout)) = clusters {
-            resources.interest.want(need, User::Bootstrap, timeout);
-        }
+        everything(Kind::Cluster, &dynamic.clusters);
+        everything(Kind::Listener, &dynamic.listeners);
+        resources.want_runtime();
         let mut control = Self {
             resources,
             sources,
             demands,
-            listeners,
             housekeeping: tokio::time::interval(HOUSEKEEPING),
         };
         control.publish();
@@ -124,8 +139,16 @@ impl Control {
 
     /// Whether the first config is complete: clusters and listeners were told of, and all of them are warm.
     pub fn initialized(&self) -> bool {
-        let told = self.sources.knows(Kind::Cluster) && self.sources.knows(Kind::Listener);
+        let told = self.resources.runtime_is_complete()
+            && self.sources.knows(Kind::Cluster)
+            && self.sources.knows(Kind::Listener);
         told && self.resources.clusters_are_warm() && self.resources.listeners_are_warm()
+    }
+
+    /// Makes public what was changed in the runtime layers from outside.
+    pub fn runtime_changed(&mut self) {
+        self.resources.publish_runtime();
+        self.publish();
     }
 
     /// Whether the clusters are complete; listeners follow.
@@ -167,31 +190,11 @@ impl Control {
     }
 
     fn publish(&mut self) {
+        self.sources.settle(&mut self.resources);
         // Static listeners open with the first complete config, as Envoy's do.
         self.resources.publish();
-        self.ask_for_listeners();
-        // Until nothing changes: a source that cannot be asked is given up, and makes others warm.
-        loop {
-            let changes = self.resources.interest.changes();
-            if changes == Changes::default() {
-                break;
-            }
-            self.sources.apply(changes, &mut self.resources);
-            self.resources.publish();
-            self.ask_for_listeners();
-        }
         for note in self.resources.context.notes.take() {
             tracing::warn!("{note}");
-        }
-    }
-
-    /// Listeners are asked for once the first clusters are warm, as Envoy does.
-    fn ask_for_listeners(&mut self) {
-        if self.sources.knows(Kind::Cluster)
-            && self.resources.clusters_are_warm()
-            && let Some((need, timeout)) = self.listeners.take()
-        {
-            self.resources.interest.want(need, User::Bootstrap, timeout);
         }
     }
 }

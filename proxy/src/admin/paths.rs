@@ -147,6 +147,12 @@ const PATHS: &[Path] = &[
         Answer::text("OK\n")
     }),
     reads("/runtime", "runtime values", &[], |a, _| Answer::json(info::runtime(a))),
+    changes(
+        "/runtime_modify",
+        "set runtime keys as in /runtime_modify?key1=value1&key2=value2; an empty value takes one back",
+        &[],
+        info::runtime_modify,
+    ),
     reads("/server_info", "version, state and command line", &[], |a, _| {
         Answer::json(info::server_info(a))
     }),

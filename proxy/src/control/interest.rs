@@ -12,8 +12,11 @@ use super::origin::OriginId;
 pub enum Kind {
     Cluster,
     Endpoints,
+    /// The config of a filter.
+    Extension,
     Listener,
     Routes,
+    Runtime,
     /// All of a source (SRDS).
     Scopes,
     Secret,
@@ -74,11 +77,13 @@ pub struct Changes {
 }
 
 impl Kind {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Cluster,
         Self::Endpoints,
+        Self::Extension,
         Self::Listener,
         Self::Routes,
+        Self::Runtime,
         Self::Scopes,
         Self::Secret,
         Self::VirtualHosts,
@@ -88,8 +93,10 @@ impl Kind {
         match self {
             Self::Cluster => resource_type::CLUSTER,
             Self::Endpoints => resource_type::ENDPOINT,
+            Self::Extension => resource_type::EXTENSION_CONFIG,
             Self::Listener => resource_type::LISTENER,
             Self::Routes => resource_type::ROUTE,
+            Self::Runtime => resource_type::RUNTIME,
             Self::Scopes => resource_type::SCOPED_ROUTE,
             Self::Secret => resource_type::SECRET,
             Self::VirtualHosts => resource_type::VIRTUAL_HOST,

@@ -20,6 +20,9 @@ pub struct Ledger {
     pub secrets: BTreeMap<Arc<str>, Record>,
     /// By source.
     pub scopes: BTreeMap<OriginId, ScopesEntry>,
+    pub extensions: BTreeMap<Arc<str>, Record>,
+    /// Shown as they are by `/runtime`; this holds rejections.
+    pub runtime: BTreeMap<Arc<str>, Record>,
     /// Endpoints are shown as they are; this holds versions and rejections.
     pub endpoints: BTreeMap<Arc<str>, Record>,
     /// Of the last accepted update; empty: none was.
@@ -105,7 +108,7 @@ impl Ledger {
         match kind {
             Kind::Cluster => self.cluster_version = version.clone(),
             Kind::Listener => self.listener_version = version.clone(),
-            Kind::Endpoints | Kind::Routes | Kind::Scopes | Kind::Secret | Kind::VirtualHosts => {}
+            _ => {}
         }
     }
 
@@ -122,8 +125,10 @@ impl Ledger {
         match kind {
             Kind::Cluster => Some(&mut self.clusters),
             Kind::Endpoints => Some(&mut self.endpoints),
+            Kind::Extension => Some(&mut self.extensions),
             Kind::Listener => Some(&mut self.listeners),
             Kind::Routes => Some(&mut self.routes),
+            Kind::Runtime => Some(&mut self.runtime),
             Kind::Secret => Some(&mut self.secrets),
             Kind::Scopes | Kind::VirtualHosts => None,
         }

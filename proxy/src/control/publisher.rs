@@ -37,6 +37,8 @@ pub struct DrainSettings {
 pub struct Publisher {
     shared: Arc<Shared>,
     workers: Vec<mpsc::UnboundedSender<Command>>,
+    /// The control thread's requests: they hold snapshots and pools as workers do.
+    caller: Option<mpsc::UnboundedSender<Command>>,
     next: Snapshot,
     changed: bool,
     /// Listeners changed: their addresses must be looked through again.
@@ -73,6 +75,7 @@ impl Publisher {
             listener_stats: shared.stats.group(Prefix::root("listener_manager.")),
             shared,
             workers,
+            caller: None,
             changed: false,
             readdressed: false,
             opened: Vec::new(),
@@ -83,6 +86,11 @@ impl Publisher {
             ending: false,
             retired: Vec::new(),
         }
+    }
+
+    /// Tells the control thread's own worker of snapshots too, from now on.
+    pub fn set_caller(&mut self, caller: mpsc::UnboundedSender<Command>) {
+        self.caller = Some(caller);
     }
 
     /// What will be public after the next [`Self::publish`].
@@ -245,7 +253,7 @@ impl Publisher {
             .set(ListenerManagerStat::TotalListenersActive, listeners.len() as u64);
         let old = self.shared.snapshot.swap(Arc::new(self.next.clone()));
         self.retired.push(old);
-        for worker in &self.workers {
+        for worker in self.workers.iter().chain(&self.caller) {
             // A worker ends only with the process.
             let _ = worker.send(Command::Swapped);
         }
@@ -335,7 +343,7 @@ impl Publisher {
 
     /// Tells the workers to end.
     pub fn stop(&self) {
-        for worker in &self.workers {
+        for worker in self.workers.iter().chain(&self.caller) {
             // A worker that is gone has stopped already.
             let _ = worker.send(Command::Stop);
         }

@@ -1,27 +1,29 @@
 //! Where config comes from: one stream per source and kind, one per secret as Envoy has it, the aggregated one for all that
-//! say `ads`, and files. Updates become resources; every update is answered resource by resource.
+//! say `ads`, files, and polls. Updates become resources; every update is answered resource by resource.
 
-use std::{sync::Arc, time::Duration};
+use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use hashbrown::HashMap;
 use tokio::{sync::mpsc, task::AbortHandle};
-use xds_client::{Ack, Client, Event, Handle, Name, Options, Protocol, Service, Source, Update, WILDCARD};
+use xds_client::{Ack, Client, Event, Handle, Name, Options, Protocol, Rejection, Service, Source, WILDCARD};
+
+mod hear;
+mod taking;
 
 use super::{
     file,
-    interest::{ALL_VIRTUAL_HOSTS, Changes, Kind, Need},
+    interest::{ALL_VIRTUAL_HOSTS, Changes, Kind, Need, User},
     origin::OriginId,
     resources::Resources,
+    rest::{self, Poll, Polled},
     server::{ServerError, management_server},
     subscription_stats::Outcome,
 };
 use crate::{
-    config::source::{GrpcApi, SourceSpecifier},
+    config::source::{GrpcApi, RestApi, SourceSpecifier},
     stats::{ControlPlaneStat, Group, Prefix},
 };
-
-mod taking;
 
 /// All streams.
 pub struct Sources {
@@ -33,6 +35,12 @@ pub struct Sources {
     /// Kinds of which a first answer has been dealt with, or waited for in vain.
     clusters_known: bool,
     listeners_known: bool,
+    /// `cds_config`, until it is asked.
+    clusters: Option<(Need, Duration)>,
+    /// `lds_config`, until it is asked.
+    listeners: Option<(Need, Duration)>,
+    /// Answers to clusters that warm.
+    held: Vec<(Ack, Vec<Rejection>)>,
 }
 
 /// A stream by what it carries.
@@ -46,9 +54,7 @@ pub struct StreamId {
 enum Carries {
     Everything,
     Kind(Kind),
-    Secret(Arc<str>),
-    /// Of one route configuration: what is asked of them at first has no name.
-    VirtualHosts(Arc<str>),
+    One(Kind, Arc<str>),
 }
 
 struct Stream {
@@ -58,12 +64,20 @@ struct Stream {
     needs: usize,
     /// Said to be gone: further attempts that fail are no news.
     gone: bool,
-    control_plane: Group<ControlPlaneStat>,
+    /// Of gRPC.
+    control_plane: Option<Group<ControlPlaneStat>>,
 }
 
 enum Link {
     Grpc(Handle),
     File(AbortHandle),
+    Rest {
+        polling: AbortHandle,
+        /// Of the last answer.
+        accepted: Rc<RefCell<Arc<str>>>,
+        /// There was one.
+        answered: bool,
+    },
 }
 
 /// What a stream or a file says.
@@ -71,6 +85,7 @@ enum Link {
 pub enum Heard {
     Stream(Event),
     File(Result<file::Document, String>),
+    Poll(Polled),
 }
 
 /// Events of all streams that may wait for the control thread.
@@ -87,12 +102,63 @@ impl Sources {
             outbox,
             clusters_known: true,
             listeners_known: true,
+            clusters: None,
+            listeners: None,
+            held: Vec::new(),
         }
     }
 
-    /// Readiness waits for clusters, and for listeners, from now on.
-    pub fn expect(&mut self, kind: Kind) {
-        self.know(kind, false);
+    /// All clusters, or all listeners, are to come from a source: readiness waits for them from now on.
+    pub fn expect(&mut self, need: Need, timeout: Duration) {
+        self.know(need.kind, false);
+        match need.kind {
+            Kind::Cluster => self.clusters = Some((need, timeout)),
+            _ => self.listeners = Some((need, timeout)),
+        }
+    }
+
+    /// Makes warm what can be, and asks for what is needed, until neither leads to more: a source that cannot be asked is
+    /// given up, and makes others warm.
+    pub fn settle(&mut self, resources: &mut Resources) {
+        loop {
+            resources.warm();
+            self.ask_for_more(resources);
+            if resources.clusters_are_warm() {
+                self.held.drain(..).for_each(|(ack, rejections)| ack.reject(rejections));
+            }
+            let changes = resources.interest.changes();
+            if changes == Changes::default() {
+                return;
+            }
+            self.apply(changes, resources);
+        }
+    }
+
+    /// Clusters are asked for once the runtime is known, listeners once the first clusters are warm, as Envoy does.
+    fn ask_for_more(&mut self, resources: &mut Resources) {
+        if !resources.complete_runtime() {
+            return;
+        }
+        if let Some((need, timeout)) = self.clusters.take() {
+            resources.interest.want(need, User::Bootstrap, timeout);
+        }
+        if self.clusters_known
+            && resources.clusters_are_warm()
+            && let Some((need, timeout)) = self.listeners.take()
+        {
+            resources.interest.want(need, User::Bootstrap, timeout);
+        }
+    }
+
+    /// After the start, an ADS server hears of clusters that they are taken only once they are warm, as from Envoy: routes
+    /// to them may then follow.
+    fn answer_clusters(&mut self, ack: Ack, rejections: Vec<Rejection>, resources: &Resources) {
+        let started = self.listeners.is_none();
+        if started && !resources.clusters_are_warm() {
+            self.held.push((ack, rejections));
+        } else {
+            ack.reject(rejections);
+        }
     }
 
     pub fn knows(&self, kind: Kind) -> bool {
@@ -126,7 +192,7 @@ impl Sources {
             };
             resources.count_start(&need);
             if !self.streams.contains_key(&id) {
-                match self.open(&id, &need, resources) {
+                match self.open(&id, &need, timeout, resources) {
                     Ok(stream) => _ = self.streams.insert(id.clone(), stream),
                     Err(why) => {
                         let (kind, name) = (need.kind, &need.name);
@@ -183,8 +249,10 @@ impl Sources {
     fn stream_of(&self, need: &Need, resources: &Resources) -> Option<StreamId> {
         let carries = match (resources.origins.get(need.origin)?, need.kind) {
             (SourceSpecifier::Ads, _) => Carries::Everything,
-            (SourceSpecifier::Grpc(_), Kind::Secret) => Carries::Secret(need.name.clone()),
-            (SourceSpecifier::Grpc(_), Kind::VirtualHosts) => Carries::VirtualHosts(need.virtual_host()?.0.into()),
+            (SourceSpecifier::Grpc(_), Kind::VirtualHosts) => Carries::One(need.kind, need.virtual_host()?.0.into()),
+            (SourceSpecifier::Grpc(_), Kind::Secret) | (SourceSpecifier::Rest(_), _) => {
+                Carries::One(need.kind, need.name.clone())
+            }
             (_, kind) => Carries::Kind(kind),
         };
         Some(StreamId {
@@ -193,12 +261,12 @@ impl Sources {
         })
     }
 
-    fn open(&self, id: &StreamId, need: &Need, resources: &Resources) -> Result<Stream, OpenError> {
+    fn open(&self, id: &StreamId, need: &Need, timeout: Duration, resources: &Resources) -> Result<Stream, OpenError> {
         let specifier = resources.origins.get(id.origin).ok_or(OpenError::NoAds)?;
         let (api, service) = match specifier {
             SourceSpecifier::Ads => (self.ads.as_ref().ok_or(OpenError::NoAds)?, Service::Aggregated),
             SourceSpecifier::Grpc(api) => (api, Service::Own(need.kind.type_url().into())),
-            SourceSpecifier::Rest { .. } => return Err(OpenError::Rest),
+            SourceSpecifier::Rest(api) => return Ok(self.poll(id, need, timeout, api, resources)),
             SourceSpecifier::File {
                 path,
                 watched_directory,
@@ -209,7 +277,7 @@ impl Sources {
                     name: path.to_string(),
                     needs: 0,
                     gone: false,
-                    control_plane: self.control_plane(id, resources),
+                    control_plane: None,
                 });
             }
         };
@@ -246,8 +314,31 @@ impl Sources {
             name,
             needs: 0,
             gone: false,
-            control_plane,
+            control_plane: Some(control_plane),
         })
+    }
+
+    fn poll(&self, id: &StreamId, need: &Need, timeout: Duration, api: &RestApi, resources: &Resources) -> Stream {
+        let accepted = Rc::<RefCell<Arc<str>>>::default();
+        let poll = Poll {
+            api: api.clone(),
+            need: need.clone(),
+            node: self.node.clone(),
+            accepted: accepted.clone(),
+            initial_fetch_timeout: timeout,
+        };
+        let polling = rest::run(poll, resources.caller.clone(), id.clone(), self.outbox.clone());
+        Stream {
+            link: Link::Rest {
+                polling: tokio::task::spawn_local(polling).abort_handle(),
+                accepted,
+                answered: false,
+            },
+            name: api.cluster.to_string(),
+            needs: 0,
+            gone: false,
+            control_plane: None,
+        }
     }
 
     /// Each stream's state stands where its subscription's statistics stand, as in Envoy.
@@ -255,98 +346,13 @@ impl Sources {
         let prefix = match &id.carries {
             Carries::Kind(Kind::Cluster) => Prefix::root("cluster_manager.cds.control_plane."),
             Carries::Kind(Kind::Listener) => Prefix::root("listener_manager.lds.control_plane."),
-            Carries::Secret(name) => Prefix::new("sds.", name.clone(), ".control_plane."),
-            Carries::VirtualHosts(routes) => return resources.stats.virtual_hosts_control_plane(routes),
+            Carries::Kind(Kind::Runtime) => Prefix::root("runtime.control_plane."),
             Carries::Kind(Kind::Scopes) => return resources.stats.scopes_control_plane(id.origin),
-            Carries::Everything | Carries::Kind(_) => Prefix::root("control_plane."),
+            Carries::One(Kind::Secret, name) => Prefix::new("sds.", name.clone(), ".control_plane."),
+            Carries::One(Kind::VirtualHosts, routes) => return resources.stats.virtual_hosts_control_plane(routes),
+            Carries::Everything | Carries::Kind(_) | Carries::One(..) => Prefix::root("control_plane."),
         };
         resources.context.stats.group(prefix)
-    }
-
-    /// Deals with news. The caller publishes afterwards.
-    pub fn hear(&mut self, id: &StreamId, heard: Heard, resources: &mut Resources) {
-        let Some(stream) = self.streams.get_mut(id) else {
-            // Let go of in the meantime.
-            return;
-        };
-        match heard {
-            Heard::File(Ok(document)) => self.document(id, document, resources),
-            Heard::File(Err(why)) => {
-                tracing::warn!("{why}");
-                self.for_each_need(id, resources, |need, resources| {
-                    resources.count(need, Outcome::Rejected)
-                });
-            }
-            Heard::Stream(event) => match event {
-                Event::Connected => {
-                    tracing::info!(server = stream.name, "connected to the control plane");
-                    stream.gone = false;
-                    stream.control_plane.set(ControlPlaneStat::ConnectedState, 1);
-                }
-                Event::Disconnected { reason, retry_in } => {
-                    if !std::mem::replace(&mut stream.gone, true) {
-                        tracing::warn!(
-                            server = stream.name,
-                            "the control plane is gone ({reason}); the last config stays, next attempt in {retry_in:?}"
-                        );
-                    }
-                    stream.control_plane.set(ControlPlaneStat::ConnectedState, 0);
-                    self.for_each_need(id, resources, |need, resources| resources.count(need, Outcome::Failed));
-                }
-                Event::ControlPlane { identifier } => {
-                    stream.control_plane.set_text(ControlPlaneStat::Identifier, identifier);
-                }
-                Event::Update(update, ack) => self.update(id, &update, ack, resources),
-                Event::FetchTimeout { type_url, names } => {
-                    tracing::warn!("no answer to {type_url} {names:?} within initial_fetch_timeout: going on without");
-                    for need in self.needs(id, &type_url, &names, resources) {
-                        resources.count(&need, Outcome::TimedOut);
-                        self.give_up(need, resources);
-                    }
-                }
-                Event::Expired { type_url, names } => {
-                    for need in self.needs(id, &type_url, &names, resources) {
-                        resources.remove(need.kind, need.origin, &need.name);
-                    }
-                }
-                Event::Refused(refused) => {
-                    tracing::warn!("a response was unreadable: {refused:?}");
-                    if let Some(kind) = Kind::of(&refused.type_url) {
-                        self.for_each_need(id, resources, |need, resources| {
-                            if need.kind == kind {
-                                resources.count(need, Outcome::Rejected);
-                            }
-                        });
-                    }
-                }
-                _ => {}
-            },
-        }
-    }
-
-    fn update(&mut self, id: &StreamId, update: &Update, ack: Ack, resources: &mut Resources) {
-        let Some(kind) = Kind::of(&update.type_url) else {
-            return ack.accept();
-        };
-        let rejections = match kind {
-            Kind::Scopes | Kind::VirtualHosts => {
-                let (arrived, removed) = (&update.resources, &update.removed);
-                self.take_together(id, kind, &update.version, arrived, removed, resources)
-            }
-            _ => self.take(id.origin, kind, &update.version, &update.resources, resources),
-        };
-        for name in update
-            .removed
-            .iter()
-            .filter(|_| !matches!(kind, Kind::Scopes | Kind::VirtualHosts))
-        {
-            resources.remove(kind, id.origin, name);
-        }
-        self.know(kind, true);
-        // Before the ACK, as Envoy does: the server then knows what the update made us want.
-        let changes = resources.interest.changes();
-        self.apply(changes, resources);
-        ack.reject(rejections);
     }
 
     fn give_up(&mut self, need: Need, resources: &mut Resources) {
@@ -389,13 +395,19 @@ impl Sources {
     }
 }
 
+impl Stream {
+    fn set_connected(&self, connected: bool) {
+        if let Some(stats) = &self.control_plane {
+            stats.set(ControlPlaneStat::ConnectedState, u64::from(connected));
+        }
+    }
+}
+
 /// Why nothing will come from a source.
 #[derive(Debug, thiserror::Error)]
 enum OpenError {
     #[error("its source is ADS, and the bootstrap has no ads_config")]
     NoAds,
-    #[error("REST sources are not served yet")]
-    Rest,
     #[error(transparent)]
     Server(#[from] ServerError),
 }
@@ -410,8 +422,9 @@ fn name_on_wire(need: &Need) -> Name {
 
 impl Drop for Link {
     fn drop(&mut self) {
-        if let Self::File(watch) = self {
-            watch.abort();
+        match self {
+            Self::Grpc(_) => {}
+            Self::File(task) | Self::Rest { polling: task, .. } => task.abort(),
         }
     }
 }

@@ -12,8 +12,9 @@ use super::{
     message::ResponseHead,
     stream::{Stream, StreamEnd},
 };
-use crate::route::per_filter::PerRoute;
+use crate::{failure::ResponseFlags, route::per_filter::PerRoute};
 
+pub mod discovered;
 pub mod on_demand;
 pub mod router;
 
@@ -33,12 +34,18 @@ pub enum FilterKind {
     Inert,
     OnDemand,
     Router(router::Router),
+    /// Whatever its config says that it is.
+    Discovered(Arc<discovered::Discovered>),
 }
 
 impl FilterKind {
     /// Whether nothing may come after the filter, because no request passes it.
     pub fn is_terminal(&self) -> bool {
-        matches!(self, Self::Router(_))
+        match self {
+            Self::Router(_) => true,
+            Self::Discovered(place) => place.last,
+            Self::Inert | Self::OnDemand => false,
+        }
     }
 }
 
@@ -56,6 +63,8 @@ pub enum Step {
 /// What filters keep of a request until its response or its end.
 #[derive(Debug, Default)]
 pub struct Kept {
+    /// What discovered filters were when the stream came to them, by their place among the filters.
+    discovered: Vec<(usize, Arc<FilterKind>)>,
     /// Nothing is fetched for a request twice.
     pub asked_on_demand: bool,
 }
@@ -75,14 +84,27 @@ async fn pass(stream: &mut Stream<'_>) -> Option<StreamEnd> {
         return Some(stream.reply(*reply).await);
     }
     let manager = stream.manager;
-    for filter in &manager.filters {
+    for (i, filter) in manager.filters.iter().enumerate() {
         if !filter.is_enabled(stream) {
             continue;
         }
-        let step = match &filter.kind {
+        let discovered;
+        let kind = match &filter.kind {
+            FilterKind::Discovered(place) => {
+                let Some(current) = place.current() else {
+                    return Some(stream.reply(no_config()).await);
+                };
+                stream.kept.discovered.push((i, current.clone()));
+                discovered = current;
+                &*discovered
+            }
+            kind => kind,
+        };
+        let step = match kind {
             FilterKind::Router(router) => return Some(router::run(router, stream).await),
             FilterKind::OnDemand => on_demand::run(stream).await,
-            FilterKind::Inert => Step::Continue,
+            // A config that is found makes no place that is to be filled.
+            FilterKind::Inert | FilterKind::Discovered(_) => Step::Continue,
         };
         match step {
             Step::Continue => {}
@@ -96,23 +118,42 @@ async fn pass(stream: &mut Stream<'_>) -> Option<StreamEnd> {
     Some(stream.reply(reply).await)
 }
 
+/// A filter waits for a config that has not come: what it guards stays closed.
+fn no_config() -> LocalReply {
+    let mut reply = LocalReply::new(http::StatusCode::INTERNAL_SERVER_ERROR, "", "")
+        .with_flags(ResponseFlags::NO_FILTER_CONFIG_FOUND);
+    reply.sentence = Some("the config of a filter has not come from its control plane (ECDS)".into());
+    reply
+}
+
 /// Hands the head of a response to the filters, the last one first.
 pub fn encode(stream: &mut Stream<'_>, head: &mut ResponseHead) {
     let manager = stream.manager;
-    for filter in manager.filters.iter().rev() {
-        match &filter.kind {
-            FilterKind::Router(_) | FilterKind::OnDemand | FilterKind::Inert => continue,
+    for (i, filter) in manager.filters.iter().enumerate().rev() {
+        let discovered = found(stream, i, filter);
+        match discovered.as_deref().unwrap_or(&filter.kind) {
+            FilterKind::Router(_) | FilterKind::OnDemand | FilterKind::Inert | FilterKind::Discovered(_) => continue,
         }
     }
     let _ = head;
 }
 
+/// What a discovered filter was for this stream.
+fn found(stream: &Stream<'_>, place: usize, filter: &HttpFilter) -> Option<Arc<FilterKind>> {
+    let FilterKind::Discovered(_) = &filter.kind else {
+        return None;
+    };
+    let known = stream.kept.discovered.iter().find(|(i, _)| *i == place);
+    known.map(|(_, kind)| kind.clone())
+}
+
 /// The stream is over: what filters count of it.
 pub fn ended(stream: &mut Stream<'_>) {
     let manager = stream.manager;
-    for filter in &manager.filters {
-        match &filter.kind {
-            FilterKind::Router(_) | FilterKind::OnDemand | FilterKind::Inert => {}
+    for (i, filter) in manager.filters.iter().enumerate() {
+        let discovered = found(stream, i, filter);
+        match discovered.as_deref().unwrap_or(&filter.kind) {
+            FilterKind::Router(_) | FilterKind::OnDemand | FilterKind::Inert | FilterKind::Discovered(_) => {}
         }
     }
 }

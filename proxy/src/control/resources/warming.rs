@@ -10,8 +10,16 @@ use crate::{
 };
 
 impl Resources {
-    /// Makes public what has become warm, in the order in which it is needed.
+    /// Makes public what is warm, and tells requests that waited for it.
     pub fn publish(&mut self) {
+        self.publisher.publish();
+        let (clusters, listeners) = (self.warming_clusters.len(), self.warming_listeners.len());
+        self.publisher.set_warming(clusters, listeners);
+        self.answer();
+    }
+
+    /// Readies for publication what has become warm, in the order in which it is needed.
+    pub fn warm(&mut self) {
         let warming = self.warming_clusters.iter().filter_map(|name| self.clusters.get(name));
         let warm: Vec<_> = warming
             .filter(|known| self.is_warm(known))
@@ -59,8 +67,6 @@ impl Resources {
             }
             self.retire(name, former);
         }
-        self.publisher.publish();
-        self.answer();
     }
 
     /// Tells requests that what they waited for is public.
@@ -106,6 +112,8 @@ impl Resources {
             Kind::Routes => self.routes.contains(need) && self.virtual_hosts_are_met(&need.name),
             Kind::Scopes => self.scopes_are_met(need.origin),
             Kind::Secret => self.secrets.contains_key(need),
+            Kind::Extension => self.holds_extension(need),
+            Kind::Runtime => self.held_layers.contains(need),
             Kind::Cluster | Kind::Listener | Kind::VirtualHosts => true,
         };
         held || self.given_up.contains(need)

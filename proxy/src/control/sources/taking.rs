@@ -14,9 +14,12 @@ use crate::control::{
 };
 
 impl Sources {
-    /// A file holds what it holds of any kind; what nobody needs is read over.
-    pub(super) fn document(&mut self, id: &StreamId, document: file::Document, resources: &mut Resources) {
-        let Carries::Kind(kind) = id.carries else { return };
+    /// A file, or an answer to a poll, holds what it holds of any kind; what nobody needs is read over. Whether all was
+    /// accepted.
+    pub(super) fn document(&mut self, id: &StreamId, document: file::Document, resources: &mut Resources) -> bool {
+        let (Carries::Kind(kind) | Carries::One(kind, _)) = id.carries else {
+            return true;
+        };
         let (version, all) = (document.version, document.resources);
         let mut of_kind: Vec<Resource> = all
             .into_iter()
@@ -26,9 +29,9 @@ impl Sources {
         if kind == Kind::Scopes {
             let mut gone = resources.names_of_scopes(id.origin);
             gone.retain(|name| of_kind.iter().all(|r| r.name != *name));
-            self.take_together(id, kind, &version, &of_kind, &gone, resources);
-            let changes = resources.interest.changes();
-            return self.apply(changes, resources);
+            let rejections = self.take_together(id, kind, &version, &of_kind, &gone, resources);
+            self.settle(resources);
+            return rejections.is_empty();
         }
         if kind.is_whole() {
             let named = |name: &Arc<str>| of_kind.iter().any(|r| r.name == *name);
@@ -47,10 +50,19 @@ impl Sources {
                 !resources.interest.users(&need).is_empty()
             });
         }
-        self.take(id.origin, kind, &version, &of_kind, resources);
+        if kind == Kind::Extension {
+            self.for_each_need(id, resources, |need, resources| {
+                if !of_kind.iter().any(|resource| resource.name == need.name) {
+                    tracing::warn!("rejected: an update without the config of the filter {:?}", need.name);
+                    resources.count(need, Outcome::Rejected);
+                    resources.give_up(need.clone());
+                }
+            });
+        }
+        let rejections = self.take(id.origin, kind, &version, &of_kind, resources);
         self.know(kind, true);
-        let changes = resources.interest.changes();
-        self.apply(changes, resources);
+        self.settle(resources);
+        rejections.is_empty()
     }
 
     pub(super) fn take(
@@ -86,6 +98,10 @@ impl Sources {
             }
             if let Err(rejection) = taken {
                 tracing::warn!("rejected: {rejection}");
+                // A listener goes on with what the filter falls back to.
+                if kind == Kind::Extension {
+                    resources.give_up(need);
+                }
                 rejections.push(Rejection {
                     name: resource.name.clone(),
                     reason: rejection.to_string(),
@@ -130,7 +146,7 @@ impl Sources {
             Kind::Scopes => resources.take_scopes(id.origin, version, arrived, removed),
             _ => {
                 let only = match &id.carries {
-                    Carries::VirtualHosts(routes) => Some(routes),
+                    Carries::One(_, routes) => Some(routes),
                     _ => None,
                 };
                 resources.take_virtual_hosts(id.origin, only, arrived, removed)
