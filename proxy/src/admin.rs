@@ -77,6 +77,8 @@ pub struct Admin {
     pub state: Cell<State>,
     /// `/healthcheck/fail`.
     pub failing: Cell<bool>,
+    /// Requests so far.
+    pub answered: Cell<u64>,
     pub runtime: Rc<RefCell<RuntimeLayers>>,
     server: Group<ServerStat>,
     listener_manager: Group<ListenerManagerStat>,
@@ -114,6 +116,7 @@ impl Admin {
             started: Instant::now(),
             state: Cell::new(State::PreInitializing),
             failing: Cell::new(false),
+            answered: Cell::new(0),
             runtime,
             server,
             listener_manager,

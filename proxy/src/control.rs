@@ -1,13 +1,16 @@
 //! The control thread: everything that is not a request. Config comes in, becomes runtime types, and is published.
 //!
 //! `sources` hears control planes and files, `resources` knows every resource and when it is warm, `interest` who needs it;
-//! `publisher` owns the next snapshot, the listening sockets and the drains; workers hear of it by [`Command`]s.
+//! `expiry` tells of certificates
+//! that nobody renews; `publisher` owns the next snapshot, the listening sockets and the drains; workers hear of it by [`Command`]s.
 
 pub mod demand;
+pub mod expiry;
 pub mod file;
 pub mod interest;
 pub mod key_files;
 pub mod ledger;
+pub mod lost;
 pub mod origin;
 pub mod publisher;
 pub mod resources;
@@ -83,7 +86,7 @@ impl Control {
     /// Takes the static resources, and opens the streams to the control planes. Must be called inside a `LocalRuntime`.
     ///
     /// # Errors
-    /// A static secret whose material cannot be used.
+    /// A static secret whose material cannot be used, a static listener whose address cannot be bound.
     pub fn start(
         publisher: Publisher,
         context: Context,
@@ -105,6 +108,7 @@ impl Control {
             resources.add_cluster(received, parsed, None);
         }
         for (received, listener) in statics.listeners {
+            resources.publisher.probe(&listener)?;
             resources.add_listener(received, listener, None);
         }
         let dynamic = &bootstrap.dynamic;

@@ -251,7 +251,7 @@ fn serve(
             tokio::select! {
                 () = control.step() => initialized = control.initialized(),
                 _ = quiet.tick(), if initialized => {
-                    resident.look(shared.connection_ids.load(Ordering::Relaxed));
+                    resident.look(shared.connection_ids.load(Ordering::Relaxed) + admin.answered.get());
                 }
                 signal = signals() => match signal {
                     Ending::ReopenLogs => shared.log_files.reopen(),

@@ -11,7 +11,7 @@ use crate::{
     address::Address,
     cluster::{Cluster, Endpoint},
     failure::ResponseFlags,
-    http::message::Protocol,
+    http::{codec::h1::WireBytes, message::Protocol},
     route::{Route, RouteConfiguration, VirtualHost},
 };
 
@@ -122,6 +122,14 @@ pub struct Times {
     pub upstream_connect: Option<(Instant, Instant)>,
     /// When the stream ended; `%DURATION%`.
     pub end: Option<Instant>,
+}
+
+impl Bytes {
+    /// What one attempt took; a retry adds to it, as in Envoy.
+    pub fn add_upstream(&mut self, wire: WireBytes) {
+        self.upstream_wire_received += wire.received;
+        self.upstream_wire_sent += wire.sent;
+    }
 }
 
 impl StreamInfo {

@@ -4,6 +4,14 @@
 // Modules of a test program are public to it alone.
 #![allow(unreachable_pub)]
 
+#[path = "xds/binding.rs"]
+mod binding;
+#[path = "xds/cut.rs"]
+mod cut;
+#[path = "xds/identity.rs"]
+mod identity;
+#[path = "xds/late.rs"]
+mod late;
 #[path = "xds/server.rs"]
 mod server;
 mod support;

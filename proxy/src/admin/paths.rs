@@ -201,6 +201,8 @@ fn log_levels(_: &Rc<Admin>, parameters: &Parameters<'_>) -> Answer {
         [(name, level)] => match name.as_str() {
             "level" => logging::set_level(level),
             "paths" => logging::set_paths(level),
+            // One logger a file is what `group` would set several of.
+            "group" => Err("group parameter requires fine-grain logging to be enabled"),
             component => logging::set_component(component, level),
         },
         _ => Err("invalid number of parameters"),

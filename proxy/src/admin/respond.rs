@@ -136,6 +136,8 @@ fn stats(admin: &Rc<Admin>, query: &str, prometheus: bool) -> Response<Body> {
         Err(why) => return full(Answer::error(StatusCode::BAD_REQUEST, why)),
     };
     admin.refresh_gauges();
+    // The scrape holds them from here on.
+    let _certificates = crate::server::gauges::certificates(&admin.shared);
     let mut render = admin.shared.stats.render(query);
     let content_type = render.content_type();
     let pieces = futures_lite(move || {

@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use arc_swap::ArcSwap;
 use hashbrown::HashMap;
 use tokio::sync::{mpsc, watch};
 
@@ -98,6 +99,11 @@ impl Publisher {
         &self.next
     }
 
+    /// What is public at any time.
+    pub fn snapshot(&self) -> Arc<ArcSwap<Snapshot>> {
+        self.shared.snapshot.clone()
+    }
+
     /// How long a drain takes at most.
     pub fn drain_time(&self) -> Duration {
         self.drain.time
@@ -111,10 +117,7 @@ impl Publisher {
     pub fn set_listener(&mut self, mut listener: Listener) -> Result<(), BindError> {
         let name = listener.name.clone();
         let old = self.next.listeners.get(&name).cloned();
-        let keeps_sockets = self
-            .sockets
-            .get(&name)
-            .is_some_and(|s| s.socket_hash == listener.socket_hash);
+        let keeps_sockets = self.keeps_sockets(&listener);
         if listener.bind_to_port && !keeps_sockets && !self.ending {
             if let Err(e) = self.open(&listener) {
                 self.listener_stats.inc(ListenerManagerStat::ListenerCreateFailure);
@@ -153,6 +156,24 @@ impl Publisher {
         self.readdressed = true;
         self.changed = true;
         Ok(())
+    }
+
+    /// Whether [`Self::set_listener`] could bind what it has to.
+    ///
+    /// # Errors
+    /// The address that it could not.
+    pub fn probe(&self, listener: &Listener) -> Result<(), BindError> {
+        if !listener.bind_to_port || self.keeps_sockets(listener) || self.ending {
+            return Ok(());
+        }
+        socket::probe(listener).inspect_err(|_| {
+            self.listener_stats.inc(ListenerManagerStat::ListenerCreateFailure);
+        })
+    }
+
+    fn keeps_sockets(&self, listener: &Listener) -> bool {
+        let open = self.sockets.get(&listener.name);
+        open.is_some_and(|open| open.socket_hash == listener.socket_hash)
     }
 
     fn open(&mut self, listener: &Listener) -> Result<(), BindError> {

@@ -8,7 +8,7 @@ use std::{
     hash::{BuildHasher, Hasher, RandomState},
     rc::Rc,
     sync::Arc,
-    time::Instant,
+    time::{Instant, SystemTime},
 };
 
 use bytes::Bytes;
@@ -27,6 +27,7 @@ use extensions::Extension;
 
 use super::{
     demand::{Demand, Wanted},
+    expiry::Expiry,
     interest::{Interest, Kind, Need, User},
     key_files::{Owner, Watches},
     ledger::{Entry, Ledger, Refusal},
@@ -54,6 +55,7 @@ pub struct Resources {
     pub ledger: Rc<RefCell<Ledger>>,
     pub stats: SubscriptionStats,
     pub watches: Watches,
+    expiry: Expiry,
     /// Shared with the admin interface, which shows and changes them.
     pub runtime: Rc<RefCell<RuntimeLayers>>,
     /// Layers that control planes serve: each by its need, until [`Resources::complete_runtime`] found them all met.
@@ -79,7 +81,7 @@ pub struct Resources {
     extensions: HashMap<Need, Extension>,
     assignments: HashMap<Need, Arc<LoadAssignment>>,
     /// A certificate and a validation context may share a name.
-    secrets: HashMap<Need, Vec<(Secret, Material)>>,
+    secrets: HashMap<Need, Vec<HeldSecret>>,
     /// For these nobody waits any more: their fetch timed out, or the server said that they do not exist.
     given_up: HashSet<Need>,
     /// Needs of listeners that drain, which routes serve to their end.
@@ -110,6 +112,13 @@ struct KnownListener {
     former: Vec<Need>,
 }
 
+struct HeldSecret {
+    secret: Secret,
+    material: Material,
+    /// Hash of the files that the material was read from.
+    files: u64,
+}
+
 /// A resource as it came, and from where.
 #[derive(Debug, Clone, Copy)]
 pub struct Arrival<'a> {
@@ -128,6 +137,7 @@ impl Resources {
     ) -> Self {
         Self {
             stats: SubscriptionStats::new(&context.stats),
+            expiry: Expiry::new(&context.stats),
             publisher,
             context,
             interest: Interest::default(),
@@ -312,6 +322,16 @@ impl Resources {
         let listener = config::listener::parse(arrival.body, &mut self.context)?;
         let known = |name: &str| self.clusters.contains_key(name);
         listener.dependencies.check_clusters(known)?;
+        // As in Envoy: whoever sent it hears at once that it cannot work.
+        self.publisher.probe(&listener).map_err(|e| {
+            let problem = format!("cannot bind '{}': {}", e.address, crate::sys::error_text(&e.source));
+            Rejection {
+                kind: config::listener::KIND,
+                name: (*listener.name).into(),
+                path: "address".into(),
+                problem: problem.into(),
+            }
+        })?;
         let received = Received::new(listener.name.clone(), Bytes::copy_from_slice(arrival.body));
         self.add_listener(received, listener, Some(arrival.version));
         Ok(())
@@ -450,9 +470,11 @@ impl Resources {
         [&known.cluster].into_iter().chain(former)
     }
 
-    /// What is due every second: replaced snapshots go, ejected hosts come back, routes of drained listeners are let go.
+    /// What is due every second: replaced snapshots go, ejected hosts come back, routes of drained listeners are let go, and
+    /// certificates that nobody renewed are told of.
     pub fn housekeep(&mut self) {
         self.publisher.drop_retired();
+        self.expiry.check(self.publisher.next(), SystemTime::now());
         if self.runtime.borrow_mut().follow_links() {
             self.publish_runtime();
         }

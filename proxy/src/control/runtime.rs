@@ -187,7 +187,7 @@ impl RuntimeLayers {
             if entries.contains_key(&**key) {
                 continue;
             }
-            let last = layers().filter_map(|(_, values)| values.get(key)).last();
+            let last = layers().filter_map(|(_, values)| values.get(key)).next_back();
             let texts: Vec<String> = layers().map(|(_, values)| text(values, key)).collect();
             let entry = json!({"final_value": last.map(|value| &*value.text), "layer_values": texts});
             entries.insert(key.to_string(), entry);

@@ -1,7 +1,7 @@
 //! Where config comes from: one stream per source and kind, one per secret as Envoy has it, the aggregated one for all that
 //! say `ads`, files, and polls. Updates become resources; every update is answered resource by resource.
 
-use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
+use std::{cell::RefCell, fmt, rc::Rc, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use hashbrown::HashMap;
@@ -14,6 +14,7 @@ mod taking;
 use super::{
     file,
     interest::{ALL_VIRTUAL_HOSTS, Changes, Kind, Need, User},
+    lost::Lost,
     origin::OriginId,
     resources::Resources,
     rest::{self, Poll, Polled},
@@ -62,7 +63,9 @@ struct Stream {
     name: String,
     /// Subscriptions; the stream ends with the last.
     needs: usize,
-    /// Said to be gone: further attempts that fail are no news.
+    /// Of a stream: why its server is said to be gone.
+    lost: Lost,
+    /// A poll's server is said to be gone: further attempts that fail are no news.
     gone: bool,
     /// Of gRPC.
     control_plane: Option<Group<ControlPlaneStat>>,
@@ -276,6 +279,7 @@ impl Sources {
                     link: Link::File(tokio::task::spawn_local(watch).abort_handle()),
                     name: path.to_string(),
                     needs: 0,
+                    lost: Lost::default(),
                     gone: false,
                     control_plane: None,
                 });
@@ -313,6 +317,7 @@ impl Sources {
             link: Link::Grpc(handle),
             name,
             needs: 0,
+            lost: Lost::default(),
             gone: false,
             control_plane: Some(control_plane),
         })
@@ -336,6 +341,7 @@ impl Sources {
             },
             name: api.cluster.to_string(),
             needs: 0,
+            lost: Lost::default(),
             gone: false,
             control_plane: None,
         }
@@ -392,6 +398,18 @@ impl Sources {
         let on_it = |need: &&Need| self.stream_of(need, resources).as_ref() == Some(id);
         let needs: Vec<Need> = resources.interest.needs().filter(on_it).cloned().collect();
         needs.iter().for_each(|need| each(need, resources));
+    }
+}
+
+/// For people.
+impl fmt::Display for Carries {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Everything => f.write_str("all that it serves"),
+            Self::Kind(kind) => write!(f, "everything of kind {kind:?}"),
+            Self::One(Kind::Secret, name) => write!(f, "the secret {name:?}"),
+            Self::One(kind, name) => write!(f, "{kind:?} {name:?}"),
+        }
     }
 }
 

@@ -70,6 +70,10 @@ pub async fn serve(
         let copied = &copied;
         info.bytes.received = copied.up;
         info.bytes.sent = copied.down;
+        info.bytes.downstream_wire_received = copied.up;
+        info.bytes.downstream_wire_sent = copied.down;
+        info.bytes.upstream_wire_received = copied.down;
+        info.bytes.upstream_wire_sent = copied.up;
         stats.add(TcpStat::DownstreamCxRxBytesTotal, copied.up);
         stats.add(TcpStat::DownstreamCxTxBytesTotal, copied.down);
         cluster.state.stats.add(ClusterStat::UpstreamCxTxBytesTotal, copied.up);

@@ -103,6 +103,14 @@ impl Exchange {
         }
     }
 
+    /// Bytes on the wire; of HTTP/2 they are not known.
+    pub fn wire_bytes(&self) -> h1::WireBytes {
+        match &self.side {
+            Side::Http1(c) => c.as_ref().map_or_else(h1::WireBytes::default, |c| c.codec.wire_bytes()),
+            Side::Http2 { .. } | Side::Tunnel(_) => h1::WireBytes::default(),
+        }
+    }
+
     /// Bytes queued and not written.
     pub fn queued(&self) -> usize {
         match &self.side {
@@ -192,21 +200,21 @@ impl Drop for Exchange {
 }
 
 /// Codec settings of a cluster's HTTP/1 connections.
-pub fn http1_settings(cluster: &Cluster) -> Arc<h1::ClientSettings> {
+pub fn http1_settings(cluster: &Cluster) -> h1::ClientSettings {
     let default = Http1Options::default();
     let options = match &cluster.protocol {
         UpstreamProtocol::Http1(o) => o,
         UpstreamProtocol::UseDownstream { http1, .. } | UpstreamProtocol::Auto { http1, .. } => http1,
         UpstreamProtocol::Http2(_) => &default,
     };
-    Arc::new(h1::ClientSettings {
+    h1::ClientSettings {
         max_headers_kb: cluster.max_response_headers_kb,
         max_headers_count: cluster.max_headers_count,
         header_case: options.header_case,
         enable_trailers: options.enable_trailers,
         allow_chunked_length: options.allow_chunked_length,
         send_fully_qualified_url: false,
-    })
+    }
 }
 
 /// Codec settings of a cluster's HTTP/2 connections.

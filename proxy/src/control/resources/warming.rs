@@ -29,10 +29,11 @@ impl Resources {
             // The last secret to arrive has built what waited for it.
             let missing = |tls: &Arc<UpstreamTls>| tls.context.load().is_none();
             if cluster.transport.tls_contexts().any(missing)
-                && let Err(rejection) = self.build_upstream(&cluster)
+                && let Err(rejection) = self.build_upstream(&cluster, None)
             {
                 tracing::error!("{rejection}");
             }
+            self.expiry.changed();
             self.warming_clusters.remove(&cluster.name);
             if let Some(known) = self.clusters.get_mut(&cluster.name) {
                 let user = User::Cluster(cluster.name.clone());
@@ -54,9 +55,10 @@ impl Resources {
             let Some(known) = self.listeners.get_mut(&name) else {
                 continue;
             };
+            self.expiry.changed();
             let former = std::mem::take(&mut known.former);
             let Some(listener) = known.warming.take() else { continue };
-            if let Err(rejection) = self.build_downstream(&listener) {
+            if let Err(rejection) = self.build_downstream(&listener, None) {
                 tracing::error!("{rejection}");
             }
             if let Err(e) = self.publisher.set_listener(listener) {

@@ -33,17 +33,12 @@ impl Sources {
             }
             Heard::Stream(event) => match event {
                 Event::Connected => {
-                    tracing::info!(server = stream.name, "connected to the control plane");
-                    stream.gone = false;
+                    stream.lost.connected(&stream.name);
                     stream.set_connected(true);
                 }
                 Event::Disconnected { reason, retry_in } => {
-                    if !std::mem::replace(&mut stream.gone, true) {
-                        tracing::warn!(
-                            server = stream.name,
-                            "the control plane is gone ({reason}); the last config stays, next attempt in {retry_in:?}"
-                        );
-                    }
+                    let asked = id.carries.to_string();
+                    stream.lost.disconnected(&stream.name, &asked, reason, retry_in);
                     stream.set_connected(false);
                     self.for_each_need(id, resources, |need, resources| resources.count(need, Outcome::Failed));
                 }
@@ -52,7 +47,10 @@ impl Sources {
                         stats.set_text(ControlPlaneStat::Identifier, identifier);
                     }
                 }
-                Event::Update(update, ack) => self.update(id, &update, ack, resources),
+                Event::Update(update, ack) => {
+                    stream.lost.answered(&stream.name);
+                    self.update(id, &update, ack, resources);
+                }
                 Event::FetchTimeout { type_url, names } => {
                     tracing::warn!("no answer to {type_url} {names:?} within initial_fetch_timeout: going on without");
                     for need in self.needs(id, &type_url, &names, resources) {

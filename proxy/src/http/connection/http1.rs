@@ -127,6 +127,9 @@ impl Connection {
                 })
                 .await
             };
+            if end == StreamEnd::Left {
+                self.counted.ended_by_peer();
+            }
             if end != StreamEnd::Complete || !codec.finish_request() {
                 return None;
             }

@@ -215,8 +215,9 @@ async fn forward(router: &Router, stream: &mut Stream<'_>, plan: Plan) -> Stream
             RetryDecision::Retry(back_off) => {
                 plan.cluster.state.stats.inc(ClusterStat::UpstreamRqRetry);
                 plan.count(RouteStat::UpstreamRqRetry);
-                if let Outcome::Head(head, ..) = &outcome {
+                if let Outcome::Head(head, _, exchange) = &outcome {
                     count::retried(&plan, head.status);
+                    stream.info.bytes.add_upstream(exchange.wire_bytes());
                 }
                 if plan.virtual_host.include_is_timeout_retry_header {
                     let timed_out = matches!(outcome.for_retry(), AttemptResult::PerTryTimeout);

@@ -290,6 +290,9 @@ impl Attempt<'_, '_> {
             deadlines.poll_expired(cx).map(Event::Expired)
         })
         .await;
+        if !matches!(event, Event::Head(..)) {
+            self.stream.info.bytes.add_upstream(exchange.wire_bytes());
+        }
         match event {
             Event::Head(head, end) => {
                 deadlines.attempt_answered();

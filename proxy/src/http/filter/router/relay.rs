@@ -108,6 +108,7 @@ pub(super) async fn run(
     let now = Instant::now();
     stream.info.times.last_downstream_tx = Some(now);
     stream.info.times.last_upstream_rx = Some(now);
+    stream.info.bytes.add_upstream(exchange.wire_bytes());
     match event {
         Event::Done => StreamEnd::Complete,
         Event::Downstream(e) => {
