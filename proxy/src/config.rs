@@ -40,7 +40,7 @@ mod value;
 pub(crate) mod wire;
 
 pub use data_source::DataSource;
-pub use dependencies::{Dependencies, ExtensionReference, Reference, RequiredCluster};
+pub use dependencies::{Dependencies, ExtensionReference, Reference, RequiredCluster, ScopeReference};
 pub use notes::{Note, Notes};
 pub use rejection::{Rejection, Rejections};
 pub use wire::hash;

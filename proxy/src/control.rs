@@ -4,6 +4,7 @@
 //! `expiry` tells of certificates
 //! that nobody renews; `publisher` owns the next snapshot, the listening sockets and the drains; workers hear of it by [`Command`]s.
 
+pub mod demand;
 pub mod expiry;
 pub mod file;
 pub mod interest;
@@ -30,7 +31,8 @@ use crate::{
     listener::{accept::HandedOver, exact_balance::ExactBalance, socket::Listening},
     worker::Worker,
 };
-use interest::{Changes, Kind, Need, User};
+use demand::Demand;
+use interest::{Kind, Need};
 use ledger::Ledger;
 use publisher::Publisher;
 use resources::Resources;
@@ -62,18 +64,26 @@ pub type Commands = mpsc::UnboundedReceiver<Command>;
 pub struct Control {
     resources: Resources,
     sources: Sources,
-    /// `cds_config`, until it is asked.
-    clusters: Option<(Need, Duration)>,
-    /// `lds_config`, until it is asked.
-    listeners: Option<(Need, Duration)>,
+    demands: mpsc::UnboundedReceiver<Demand>,
     housekeeping: tokio::time::Interval,
+}
+
+/// What the config path shares with the rest of the process.
+pub struct Neighbours {
+    /// What it has, for the admin interface.
+    pub ledger: Rc<RefCell<Ledger>>,
+    pub runtime: Rc<RefCell<RuntimeLayers>>,
+    /// Sends requests for it.
+    pub caller: Rc<Worker>,
+    /// What clients' requests wait for.
+    pub demands: mpsc::UnboundedReceiver<Demand>,
 }
 
 /// How often replaced snapshots are looked at and outliers are judged.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
 
 impl Control {
-    /// Takes the static resources, sends requests by `caller`, writes what it has into `ledger`, and opens the streams to the control planes. Must be called inside a `LocalRuntime`.
+    /// Takes the static resources, and opens the streams to the control planes. Must be called inside a `LocalRuntime`.
     ///
     /// # Errors
     /// A static secret whose material cannot be used, a static listener whose address cannot be bound.
@@ -82,10 +92,14 @@ impl Control {
         context: Context,
         bootstrap: &Bootstrap,
         statics: StaticResources,
-        ledger: Rc<RefCell<Ledger>>,
-        runtime: Rc<RefCell<RuntimeLayers>>,
-        caller: Rc<Worker>,
+        neighbours: Neighbours,
     ) -> anyhow::Result<Self> {
+        let Neighbours {
+            ledger,
+            runtime,
+            caller,
+            demands,
+        } = neighbours;
         let mut resources = Resources::new(publisher, context, ledger, runtime, caller);
         for (received, secret) in statics.secrets {
             resources.add_secret(&received, secret, None)?;
@@ -98,25 +112,25 @@ impl Control {
             resources.add_listener(received, listener, None);
         }
         let dynamic = &bootstrap.dynamic;
+        resources.ads_is_delta = dynamic.ads.as_ref().is_some_and(|ads| ads.delta);
         let mut sources = Sources::new(dynamic.ads.clone(), bootstrap.node.bytes.clone());
         let mut everything = |kind, source: &Option<Arc<ConfigSource>>| {
-            let source = source.as_ref()?;
-            sources.expect(kind);
-            let need = Need {
-                kind,
-                origin: resources.origins.id(source),
-                name: WILDCARD.into(),
-            };
-            Some((need, source.initial_fetch_timeout.unwrap_or(Duration::ZERO)))
+            if let Some(source) = source {
+                let need = Need {
+                    kind,
+                    origin: resources.origins.id(source),
+                    name: WILDCARD.into(),
+                };
+                sources.expect(need, source.initial_fetch_timeout.unwrap_or(Duration::ZERO));
+            }
         };
-        let clusters = everything(Kind::Cluster, &dynamic.clusters);
-        let listeners = everything(Kind::Listener, &dynamic.listeners);
+        everything(Kind::Cluster, &dynamic.clusters);
+        everything(Kind::Listener, &dynamic.listeners);
         resources.want_runtime();
         let mut control = Self {
             resources,
             sources,
-            clusters,
-            listeners,
+            demands,
             housekeeping: tokio::time::interval(HOUSEKEEPING),
         };
         control.publish();
@@ -156,6 +170,14 @@ impl Control {
                 self.resources.reload(owners);
                 None
             }
+            Some(demand) = self.demands.recv() => {
+                self.resources.demand(demand);
+                // What was asked together is fetched together.
+                while let Ok(demand) = self.demands.try_recv() {
+                    self.resources.demand(demand);
+                }
+                None
+            }
             _ = self.housekeeping.tick() => {
                 self.resources.housekeep();
                 None
@@ -172,37 +194,11 @@ impl Control {
     }
 
     fn publish(&mut self) {
+        self.sources.settle(&mut self.resources);
         // Static listeners open with the first complete config, as Envoy's do.
         self.resources.publish();
-        self.ask_for_more();
-        // Until nothing changes: a source that cannot be asked is given up, and makes others warm.
-        loop {
-            let changes = self.resources.interest.changes();
-            if changes == Changes::default() {
-                break;
-            }
-            self.sources.apply(changes, &mut self.resources);
-            self.resources.publish();
-            self.ask_for_more();
-        }
         for note in self.resources.context.notes.take() {
             tracing::warn!("{note}");
-        }
-    }
-
-    /// Clusters are asked for once the runtime is known, listeners once the first clusters are warm, as Envoy does.
-    fn ask_for_more(&mut self) {
-        if !self.resources.complete_runtime() {
-            return;
-        }
-        if let Some((need, timeout)) = self.clusters.take() {
-            self.resources.interest.want(need, User::Bootstrap, timeout);
-        }
-        if self.sources.knows(Kind::Cluster)
-            && self.resources.clusters_are_warm()
-            && let Some((need, timeout)) = self.listeners.take()
-        {
-            self.resources.interest.want(need, User::Bootstrap, timeout);
         }
     }
 }

@@ -22,7 +22,7 @@ pub mod timer;
 use crate::{
     access_log::AccessLog,
     cluster::{HeaderCase, Http2Options},
-    route::RouteConfiguration,
+    route::{RouteConfiguration, scope::ScopedRoutes},
     stats,
 };
 
@@ -108,6 +108,8 @@ pub enum RouteSource {
     Inline(Arc<RouteConfiguration>),
     /// By name, from the snapshot.
     Rds(Arc<str>),
+    /// By what the request says.
+    Scoped(Box<ScopedRoutes>),
 }
 
 #[derive(Debug, Clone)]

@@ -17,7 +17,7 @@ use crate::{
     bootstrap::{self, Bootstrap, StaticResources},
     cli::{self, Args, Mode, Strategy},
     config::Context,
-    control::{Control, ledger::Ledger, publisher::DrainSettings, runtime::RuntimeLayers},
+    control::{Control, Neighbours, ledger::Ledger, publisher::DrainSettings, runtime::RuntimeLayers},
     listener::{Listener, TrafficDirection},
     server::{self, Ending, Process, Resident, Settings},
     stats,
@@ -174,6 +174,7 @@ fn serve(
         shared,
         mut publisher,
         workers,
+        demands,
     } = Process::start(Settings {
         concurrency,
         node: Node {
@@ -221,7 +222,18 @@ fn serve(
                 .with_context(|| format!("admin: cannot listen on {}", config.address.address))?;
         }
         let caller = server::caller(&shared, &mut publisher);
-        let mut control = Control::start(publisher, context, &bootstrap, resources, ledger, layers, caller)?;
+        let mut control = Control::start(
+            publisher,
+            context,
+            &bootstrap,
+            resources,
+            Neighbours {
+                ledger,
+                runtime: layers,
+                caller,
+                demands,
+            },
+        )?;
         let mut initialized = control.initialized();
         let mut resident = Resident::of_start();
         let mut quiet = tokio::time::interval(Resident::QUIET);

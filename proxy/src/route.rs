@@ -1,6 +1,6 @@
 //! Routing: a `RouteConfiguration` and the pure decision which of its routes takes a request.
 //!
-//! `select` picks virtual host and route, `matcher` says whether one route takes a request, `action` what a route does
+//! `scope` picks the configuration where there are several, `select` virtual host and route, `matcher` says whether one route takes a request, `action` what a route does
 //! with it; `header_edit`, `rewrite` and `finalize` change heads, `retry` and `timeout` decide about attempts. Nothing
 //! here does I/O.
 
@@ -16,6 +16,7 @@ pub mod per_filter;
 pub mod redirect;
 pub mod retry;
 pub mod rewrite;
+pub mod scope;
 pub mod select;
 pub mod timeout;
 
@@ -33,28 +34,30 @@ use crate::{
 };
 
 /// `envoy.config.route.v3.RouteConfiguration`, parsed.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct RouteConfiguration {
     pub name: Arc<str>,
     pub virtual_hosts: Vec<Arc<VirtualHost>>,
     pub hosts: HostIndex,
     /// Removed from requests that come from outside.
     pub internal_only_headers: Vec<http::HeaderName>,
-    pub header_edits: HeaderEdits,
-    pub per_filter: per_filter::PerFilter,
+    pub header_edits: Arc<HeaderEdits>,
+    pub per_filter: Arc<per_filter::PerFilter>,
     /// Where set, the most specific level's header edits are applied last (Envoy's default: first).
     pub most_specific_header_mutations_wins: bool,
     pub ignore_port_in_host_matching: bool,
     /// Envoy's `vhost_header`: match on this header instead of the authority.
     pub vhost_header: Option<http::HeaderName>,
     pub ignore_path_parameters_in_path_matching: bool,
+    /// More virtual hosts come by VHDS, on demand too.
+    pub vhds: bool,
     /// Content hash of the received resource: an equal update is a no-op.
     pub hash: u64,
 }
 
 /// Virtual hosts by domain, in Envoy's search order: exact, longest suffix (`*.x`), longest prefix (`x.*`), `*`.
 /// Values index `virtual_hosts`; domains are lower-case.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct HostIndex {
     pub exact: HashMap<Box<str>, u32, foldhash::fast::RandomState>,
     /// (suffix after the `*`, virtual host), longest first.

@@ -21,6 +21,7 @@ use crate::{
     cluster::Limit,
     control::{
         Command,
+        demand::Demand,
         publisher::{DrainSettings, Publisher},
     },
     stats,
@@ -41,6 +42,8 @@ pub struct Process {
     pub shared: Arc<Shared>,
     pub publisher: Publisher,
     pub workers: Vec<JoinHandle<()>>,
+    /// What requests wait for.
+    pub demands: mpsc::UnboundedReceiver<Demand>,
 }
 
 /// What the command line and the bootstrap say of the process.
@@ -63,7 +66,9 @@ impl Process {
     /// Where the system gives no more threads.
     pub fn start(settings: Settings) -> io::Result<Self> {
         let filesystem = settings.stats.group(stats::Prefix::root("filesystem."));
+        let (demands, asked) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
+            demands,
             snapshot: Arc::default(),
             stats: settings.stats,
             connection_ids: AtomicU64::new(0),
@@ -88,6 +93,7 @@ impl Process {
             shared,
             publisher,
             workers,
+            demands: asked,
         })
     }
 

@@ -7,7 +7,13 @@ use std::{
 
 use hashbrown::HashMap;
 
-use crate::{address::Address, cluster::Cluster, listener::Listener, route::RouteConfiguration};
+use crate::{
+    address::Address,
+    cluster::Cluster,
+    config::source::SourceSpecifier,
+    listener::Listener,
+    route::{RouteConfiguration, scope::Scopes},
+};
 
 /// By name.
 pub type Named<T> = HashMap<Arc<str>, Arc<T>, foldhash::fast::RandomState>;
@@ -21,6 +27,8 @@ pub struct Snapshot {
     /// Listeners by each of their addresses, for hand-off by original destination.
     pub by_address: HashMap<Address, Arc<Listener>, foldhash::fast::RandomState>,
     pub routes: Named<RouteConfiguration>,
+    /// Scopes by the source that serves them (SRDS).
+    pub scopes: HashMap<SourceSpecifier, Arc<Scopes>, foldhash::fast::RandomState>,
     pub clusters: Named<Cluster>,
     /// Runtime keys, merged over all layers, as JSON scalars.
     pub runtime: Arc<serde_json::Map<String, serde_json::Value>>,

@@ -19,7 +19,7 @@ use crate::{
         grpc::{LogService, LogStream},
     },
     cluster::{Cluster, Limit},
-    control::{Command, Commands},
+    control::{Command, Commands, demand::Demands},
     listener::accept,
     snapshot::Snapshot,
     stats,
@@ -40,6 +40,8 @@ pub struct Shared {
     pub workers: usize,
     /// Connections of all listeners that count, and how many there may be (`overload_manager`).
     pub downstream_connections: Limit,
+    /// What requests wait for, told to the control thread.
+    pub demands: Demands,
 }
 
 /// What formats and headers say of this proxy.

@@ -14,6 +14,8 @@ use crate::http::filter::discovered::Discovered;
 pub struct Dependencies {
     /// Route configurations (RDS) of a listener.
     pub routes: Vec<Reference>,
+    /// Scopes (SRDS) of a listener.
+    pub scopes: Vec<ScopeReference>,
     /// Secrets (SDS) of a listener's or a cluster's TLS contexts, and static ones by name.
     pub secrets: Vec<SecretReference>,
     /// The `ClusterLoadAssignment` (EDS) of a cluster.
@@ -34,6 +36,17 @@ pub struct Reference {
     pub name: Arc<str>,
     pub source: Arc<ConfigSource>,
     /// Whose statistics count it: the connection manager's `stat_prefix`; empty for endpoints.
+    pub stat_prefix: Arc<str>,
+}
+
+/// All scopes of a source, and who serves their routes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScopeReference {
+    /// The connection manager's name for them.
+    pub name: Arc<str>,
+    pub source: Arc<ConfigSource>,
+    /// Of the route configurations that scopes name.
+    pub routes: Arc<ConfigSource>,
     pub stat_prefix: Arc<str>,
 }
 
@@ -91,6 +104,12 @@ impl Dependencies {
     pub(crate) fn add_route(&mut self, reference: Reference) {
         if !self.routes.contains(&reference) {
             self.routes.push(reference);
+        }
+    }
+
+    pub(crate) fn add_scopes(&mut self, reference: ScopeReference) {
+        if !self.scopes.contains(&reference) {
+            self.scopes.push(reference);
         }
     }
 

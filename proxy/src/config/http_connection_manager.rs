@@ -201,7 +201,7 @@ fn unsupported(pb: &pb::HttpConnectionManager, at: &At) -> Result<(), Rejection>
 fn routes(pb: &pb::HttpConnectionManager, at: &At) -> Result<RouteSource, Rejection> {
     use pb::http_connection_manager::RouteSpecifier as R;
     match &pb.route_specifier {
-        None => Err(at.reject("has no routes: set rds or route_config")),
+        None => Err(at.reject("has no routes: set rds, route_config or scoped_routes")),
         Some(R::RouteConfig(config)) => {
             // Inline routes change only together with the connection manager, whose hash stands for both.
             let routes = route::configuration(config, 0, true, &at.field("route_config"))?;
@@ -221,9 +221,10 @@ fn routes(pb: &pb::HttpConnectionManager, at: &At) -> Result<RouteSource, Reject
             });
             Ok(RouteSource::Rds(name))
         }
-        Some(R::ScopedRoutes(_)) => Err(at
-            .field("scoped_routes")
-            .reject("scoped routes are not supported by Pillion yet; use rds or route_config")),
+        Some(R::ScopedRoutes(scoped)) => {
+            let scoped = route::scope::scoped_routes(scoped, &pb.stat_prefix, &at.field("scoped_routes"))?;
+            Ok(RouteSource::Scoped(Box::new(scoped)))
+        }
     }
 }
 

@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use xds_api::envoy::extensions::filters::network::http_connection_manager::v3 as pb;
+use xds_api::envoy::extensions::filters::{
+    http::on_demand::v3 as on_demand, network::http_connection_manager::v3 as pb,
+};
 
 use super::{
     at::At,
@@ -41,6 +43,15 @@ const FILTERS: &[Known] = &[
             // Changes how a response is encoded, never what is let through.
             at.note("responses are not compressed");
             Ok(FilterKind::Inert)
+        },
+    },
+    Known {
+        type_name: "envoy.extensions.filters.http.on_demand.v3.OnDemand",
+        parse: |extension, _, at| {
+            let pb: on_demand::OnDemand = extension.message(at)?;
+            // A route to a cluster that is fetched on demand would be answered 503.
+            at.unsupported("odcds", pb.odcds.is_some())?;
+            Ok(FilterKind::OnDemand)
         },
     },
     Known {

@@ -20,8 +20,13 @@ mod matcher;
 pub(crate) mod per_filter;
 mod redirect;
 mod retry;
+pub(crate) mod scope;
 mod target;
+pub(crate) mod vhds;
 mod virtual_host;
+
+pub use scope::parse as parse_scope;
+pub use vhds::{Vhds, with_virtual_hosts};
 
 pub(crate) const KIND: &str = "route configuration";
 /// The message of such a resource.
@@ -34,6 +39,8 @@ const MAX_DIRECT_RESPONSE_BODY: u32 = 4096;
 #[derive(Debug)]
 pub struct ParsedRouteConfiguration {
     pub routes: RouteConfiguration,
+    /// Where more virtual hosts come from.
+    pub vhds: Option<Vhds>,
     /// The clusters that must exist, where `validate_clusters` asks for that.
     pub dependencies: Dependencies,
 }
@@ -47,18 +54,33 @@ pub fn parse(bytes: &[u8], context: &mut Context) -> Result<ParsedRouteConfigura
     let scope = Scope::new(KIND, &pb.name, context);
     scope.root().conform(TYPE, bytes)?;
     // A cluster may arrive after the routes that name it, so RDS does not ask for it unless told to.
-    let routes = configuration(&pb, wire::hash(bytes), false, &scope.root())?;
+    let vhds = vhds::parse(&pb, &scope.root())?;
+    let mut routes = configuration(&pb, wire::hash(bytes), false, &scope.root())?;
+    routes.vhds = vhds.is_some();
     Ok(ParsedRouteConfiguration {
         routes,
+        vhds,
         dependencies: scope.finish(context),
     })
 }
 
 /// What the whole configuration says and its parts need.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Defaults {
     /// `validate_clusters`.
     require_clusters: bool,
     max_direct_response_body: usize,
+}
+
+impl Defaults {
+    fn of(pb: &pb::RouteConfiguration, validate: bool) -> Self {
+        Self {
+            require_clusters: pb.validate_clusters.unwrap_or(validate),
+            max_direct_response_body: pb
+                .max_direct_response_body_size_bytes
+                .unwrap_or(MAX_DIRECT_RESPONSE_BODY) as usize,
+        }
+    }
 }
 
 /// `validate` is Envoy's default for where the configuration stands: clusters are checked in inline ones.
@@ -68,13 +90,7 @@ pub(crate) fn configuration(
     validate: bool,
     at: &At,
 ) -> Result<RouteConfiguration, Rejection> {
-    let defaults = Defaults {
-        require_clusters: pb.validate_clusters.unwrap_or(validate),
-        max_direct_response_body: pb
-            .max_direct_response_body_size_bytes
-            .unwrap_or(MAX_DIRECT_RESPONSE_BODY) as usize,
-    };
-    at.unsupported("vhds", pb.vhds.is_some())?;
+    let defaults = Defaults::of(pb, validate);
     at.unsupported(
         "cluster_specifier_plugins",
         pb.cluster_specifier_plugins.iter().any(|p| !p.is_optional),
@@ -98,8 +114,8 @@ pub(crate) fn configuration(
         hosts: index(&virtual_hosts, at)?,
         virtual_hosts,
         internal_only_headers,
-        header_edits: header_edit::parse(&header_fields!(pb), at)?,
-        per_filter: per_filter::parse(&pb.typed_per_filter_config, at)?,
+        header_edits: Arc::new(header_edit::parse(&header_fields!(pb), at)?),
+        per_filter: Arc::new(per_filter::parse(&pb.typed_per_filter_config, at)?),
         most_specific_header_mutations_wins: pb.most_specific_header_mutations_wins,
         ignore_port_in_host_matching: pb.ignore_port_in_host_matching,
         vhost_header: match pb.vhost_header.as_str() {
@@ -107,6 +123,7 @@ pub(crate) fn configuration(
             name => Some(at.header_name("vhost_header", name)?),
         },
         ignore_path_parameters_in_path_matching: pb.ignore_path_parameters_in_path_matching,
+        vhds: false,
         hash,
     })
 }

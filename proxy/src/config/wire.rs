@@ -1,5 +1,8 @@
 //! The slices of a message's own fields, so that a part of a resource can be hashed or kept exactly as it was received.
 
+use bytes::BufMut;
+use prost::encoding::{WireType, encode_key, encode_varint};
+
 /// The length-delimited fields of a message, in wire order: (field number, bytes). Stops at the first byte that is no protobuf;
 /// what is walked here was decoded before.
 pub(crate) fn fields(message: &[u8]) -> impl Iterator<Item = (u32, &[u8])> {
@@ -31,6 +34,13 @@ pub(crate) fn repeated(message: &[u8], number: u32) -> impl Iterator<Item = &[u8
     fields(message)
         .filter(move |(n, _)| *n == number)
         .map(|(_, bytes)| bytes)
+}
+
+/// Appends a length-delimited field to a message.
+pub(crate) fn append(message: &mut impl BufMut, number: u32, field: &[u8]) {
+    encode_key(number, WireType::LengthDelimited, message);
+    encode_varint(field.len() as u64, message);
+    message.put_slice(field);
 }
 
 /// Content hash: equal bytes are an equal resource.

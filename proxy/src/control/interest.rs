@@ -17,8 +17,15 @@ pub enum Kind {
     Listener,
     Routes,
     Runtime,
+    /// All of a source (SRDS).
+    Scopes,
     Secret,
+    /// `<route configuration>/<host>`, or [`ALL_VIRTUAL_HOSTS`] in place of the host.
+    VirtualHosts,
 }
+
+/// Stands for all virtual hosts of a route configuration that the server offers; no host has this name.
+pub const ALL_VIRTUAL_HOSTS: &str = "*";
 
 /// One resource of one source.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -36,6 +43,10 @@ pub enum User {
     Bootstrap,
     Cluster(Arc<str>),
     Listener(Arc<str>),
+    /// The scopes of a source.
+    Scopes(OriginId),
+    /// A route configuration by name.
+    Routes(Arc<str>),
 }
 
 /// All needs, and what of them has changed since it was last asked.
@@ -43,6 +54,7 @@ pub enum User {
 pub struct Interest {
     holdings: HashMap<Need, Holding>,
     touched: Vec<Need>,
+    again: Vec<Need>,
 }
 
 #[derive(Debug, Default)]
@@ -60,17 +72,21 @@ pub struct Changes {
     /// With `initial_fetch_timeout`; zero waits for ever.
     pub wanted: Vec<(Need, Duration)>,
     pub unwanted: Vec<Need>,
+    /// Subscribed already, and to be asked for anew.
+    pub again: Vec<Need>,
 }
 
 impl Kind {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Cluster,
         Self::Endpoints,
         Self::Extension,
         Self::Listener,
         Self::Routes,
         Self::Runtime,
+        Self::Scopes,
         Self::Secret,
+        Self::VirtualHosts,
     ];
 
     pub fn type_url(self) -> &'static str {
@@ -81,12 +97,27 @@ impl Kind {
             Self::Listener => resource_type::LISTENER,
             Self::Routes => resource_type::ROUTE,
             Self::Runtime => resource_type::RUNTIME,
+            Self::Scopes => resource_type::SCOPED_ROUTE,
             Self::Secret => resource_type::SECRET,
+            Self::VirtualHosts => resource_type::VIRTUAL_HOST,
         }
     }
 
     pub fn of(type_url: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.type_url() == type_url)
+    }
+
+    /// Whether all resources of a source are asked for, rather than some by name.
+    pub fn is_whole(self) -> bool {
+        matches!(self, Self::Cluster | Self::Listener | Self::Scopes)
+    }
+}
+
+impl Need {
+    /// The route configuration whose virtual hosts this is about, and the host.
+    pub fn virtual_host(&self) -> Option<(&str, &str)> {
+        let of_kind = self.kind == Kind::VirtualHosts;
+        of_kind.then(|| self.name.rsplit_once('/')).flatten()
     }
 }
 
@@ -103,6 +134,11 @@ impl Interest {
             }
         };
         holding.users.push(user);
+    }
+
+    /// What is subscribed is asked for anew.
+    pub fn want_again(&mut self, need: Need) {
+        self.again.push(need);
     }
 
     /// Takes back one [`Self::want`].
@@ -130,7 +166,10 @@ impl Interest {
 
     /// What changed since the last call. What was let go and is needed again did not change.
     pub fn changes(&mut self) -> Changes {
-        let mut changes = Changes::default();
+        let mut changes = Changes {
+            again: std::mem::take(&mut self.again),
+            ..Changes::default()
+        };
         for need in std::mem::take(&mut self.touched) {
             let Some(holding) = self.holdings.get_mut(&need) else {
                 continue;

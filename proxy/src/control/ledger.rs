@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::interest::Kind;
+use super::{interest::Kind, origin::OriginId};
 use crate::config::Rejection;
 
 /// All that the admin interface shows of resources. Written by `Resources`, on the same thread.
@@ -18,6 +18,8 @@ pub struct Ledger {
     pub listeners: BTreeMap<Arc<str>, Record>,
     pub routes: BTreeMap<Arc<str>, Record>,
     pub secrets: BTreeMap<Arc<str>, Record>,
+    /// By source.
+    pub scopes: BTreeMap<OriginId, ScopesEntry>,
     pub extensions: BTreeMap<Arc<str>, Record>,
     /// Shown as they are by `/runtime`; this holds rejections.
     pub runtime: BTreeMap<Arc<str>, Record>,
@@ -38,6 +40,24 @@ pub struct Record {
     /// Asked for since (secrets).
     pub wanted_since: Option<SystemTime>,
     pub error: Option<Box<Refusal>>,
+}
+
+/// The scopes of one source, as they were last accepted.
+#[derive(Debug, Default)]
+pub struct ScopesEntry {
+    /// The connection manager's name for them.
+    pub name: Arc<str>,
+    pub version: Arc<str>,
+    pub updated: Option<SystemTime>,
+    pub configs: BTreeMap<Arc<str>, Bytes>,
+}
+
+impl ScopesEntry {
+    pub fn record(&mut self, name: &Arc<str>, version: &Arc<str>) {
+        self.name = name.clone();
+        self.version = version.clone();
+        self.updated = Some(SystemTime::now());
+    }
 }
 
 /// One version of a resource.
@@ -88,26 +108,29 @@ impl Ledger {
         match kind {
             Kind::Cluster => self.cluster_version = version.clone(),
             Kind::Listener => self.listener_version = version.clone(),
-            Kind::Endpoints | Kind::Extension | Kind::Routes | Kind::Runtime | Kind::Secret => {}
+            _ => {}
         }
     }
 
     /// A version that equals the one that is held: what was rejected before it no longer is what the server says.
     pub fn taken(&mut self, kind: Kind, name: &str) {
-        if let Some(record) = self.of(kind).get_mut(name) {
+        let record = self.of(kind).and_then(|of_kind| of_kind.get_mut(name));
+        if let Some(record) = record {
             record.error = None;
         }
     }
 
-    pub fn of(&mut self, kind: Kind) -> &mut BTreeMap<Arc<str>, Record> {
+    /// `None`: its resources have no records of their own.
+    pub fn of(&mut self, kind: Kind) -> Option<&mut BTreeMap<Arc<str>, Record>> {
         match kind {
-            Kind::Cluster => &mut self.clusters,
-            Kind::Endpoints => &mut self.endpoints,
-            Kind::Extension => &mut self.extensions,
-            Kind::Listener => &mut self.listeners,
-            Kind::Routes => &mut self.routes,
-            Kind::Runtime => &mut self.runtime,
-            Kind::Secret => &mut self.secrets,
+            Kind::Cluster => Some(&mut self.clusters),
+            Kind::Endpoints => Some(&mut self.endpoints),
+            Kind::Extension => Some(&mut self.extensions),
+            Kind::Listener => Some(&mut self.listeners),
+            Kind::Routes => Some(&mut self.routes),
+            Kind::Runtime => Some(&mut self.runtime),
+            Kind::Secret => Some(&mut self.secrets),
+            Kind::Scopes | Kind::VirtualHosts => None,
         }
     }
 }

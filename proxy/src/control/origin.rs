@@ -3,7 +3,7 @@
 use crate::config::source::{ConfigSource, SourceSpecifier};
 
 /// One source. Two `ConfigSource`s that name the same server the same way are one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct OriginId(u32);
 
 /// The sources that were ever named. They are few: a mesh has one or two.
@@ -25,7 +25,11 @@ impl Origins {
 
     /// `None`: it was never asked for a number.
     pub fn find(&self, source: &ConfigSource) -> Option<OriginId> {
-        let index = self.0.iter().position(|s| *s == source.specifier)?;
+        self.find_specifier(&source.specifier)
+    }
+
+    pub fn find_specifier(&self, specifier: &SourceSpecifier) -> Option<OriginId> {
+        let index = self.0.iter().position(|s| s == specifier)?;
         Some(OriginId(index as u32 + 1))
     }
 

@@ -13,13 +13,14 @@ use super::Command;
 use crate::{
     address::Address,
     cluster::Cluster,
+    config::source::SourceSpecifier,
     drain::{DrainOrder, DrainStrategy},
     listener::{
         FilterChain, ListenAddress, Listener,
         exact_balance::ExactBalance,
         socket::{self, BindError, Listening},
     },
-    route::RouteConfiguration,
+    route::{RouteConfiguration, scope::Scopes},
     snapshot::Snapshot,
     stats::{ClusterManagerStat, Group, ListenerManagerStat, Prefix},
     worker::Shared,
@@ -225,6 +226,15 @@ impl Publisher {
 
     pub fn remove_routes(&mut self, name: &str) {
         self.changed |= self.next.routes.remove(name).is_some();
+    }
+
+    pub fn set_scopes(&mut self, source: SourceSpecifier, scopes: Arc<Scopes>) {
+        self.next.scopes.insert(source, scopes);
+        self.changed = true;
+    }
+
+    pub fn remove_scopes(&mut self, source: &SourceSpecifier) {
+        self.changed |= self.next.scopes.remove(source).is_some();
     }
 
     pub fn set_cluster(&mut self, cluster: Arc<Cluster>) {

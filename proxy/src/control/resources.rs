@@ -13,17 +13,20 @@ use std::{
 
 use bytes::Bytes;
 use hashbrown::{HashMap, HashSet};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 mod extensions;
 mod runtime;
+mod scopes;
 mod secrets;
 mod subscriptions;
+mod virtual_hosts;
 mod warming;
 
 use extensions::Extension;
 
 use super::{
+    demand::{Demand, Wanted},
     expiry::Expiry,
     interest::{Interest, Kind, Need, User},
     key_files::{Owner, Watches},
@@ -67,6 +70,14 @@ pub struct Resources {
     warming_clusters: HashSet<Arc<str>>,
     warming_listeners: HashSet<Arc<str>>,
     routes: HashSet<Need>,
+    scopes: HashMap<OriginId, scopes::ScopeSet>,
+    discovered: virtual_hosts::AllDiscovered,
+    /// Whether the aggregated stream is of the delta kind.
+    pub ads_is_delta: bool,
+    /// Requests, by what they wait for.
+    waiting: HashMap<Need, Vec<oneshot::Sender<bool>>>,
+    /// What they are told once it is public.
+    answers: Vec<(oneshot::Sender<bool>, bool)>,
     extensions: HashMap<Need, Extension>,
     assignments: HashMap<Need, Arc<LoadAssignment>>,
     /// A certificate and a validation context may share a name.
@@ -143,6 +154,11 @@ impl Resources {
             warming_clusters: HashSet::new(),
             warming_listeners: HashSet::new(),
             routes: HashSet::new(),
+            scopes: HashMap::new(),
+            discovered: virtual_hosts::AllDiscovered::default(),
+            ads_is_delta: false,
+            waiting: HashMap::new(),
+            answers: Vec::new(),
             extensions: HashMap::new(),
             assignments: HashMap::new(),
             secrets: HashMap::new(),
@@ -165,10 +181,13 @@ impl Resources {
             Kind::Routes => self.take_routes(arrival),
             Kind::Runtime => self.take_runtime(arrival),
             Kind::Secret => self.take_secret(arrival),
+            // These come as a whole.
+            Kind::Scopes | Kind::VirtualHosts => Ok(()),
         };
-        if let Err(rejection) = &taken {
-            let mut ledger = self.ledger.borrow_mut();
-            let record = ledger.of(kind).entry(name.clone()).or_default();
+        if let Err(rejection) = &taken
+            && let Some(records) = self.ledger.borrow_mut().of(kind)
+        {
+            let record = records.entry(name.clone()).or_default();
             record.error = Some(Box::new(Refusal::now(arrival.body, arrival.version, rejection)));
             drop(ledger);
             // A bad answer is an answer: who has waited for it starts without, as in Envoy.
@@ -260,6 +279,8 @@ impl Resources {
                 origin,
                 name: name.clone(),
             }),
+            Kind::Scopes => _ = self.take_scopes(origin, &Arc::default(), &[], std::slice::from_ref(name)),
+            Kind::VirtualHosts => _ = self.take_virtual_hosts(origin, None, &[], std::slice::from_ref(name)),
         }
     }
 
@@ -337,6 +358,9 @@ impl Resources {
             self.stats.name_routes(reference);
             needs.push(self.want(Kind::Routes, &reference.name, &reference.source, &user));
         }
+        for reference in &listener.dependencies.scopes {
+            needs.push(self.want_scopes(reference, &user));
+        }
         let (awaited, others) = self.want_extensions(&listener.dependencies, &user);
         needs.extend(awaited);
         let entry = Entry::now(received.bytes.clone(), version);
@@ -388,27 +412,27 @@ impl Resources {
         }
     }
 
-    fn take_routes(&mut self, arrival: Arrival<'_>) -> Result<(), Rejection> {
-        let parsed = config::route::parse(arrival.body, &mut self.context)?;
-        let routes = Arc::new(parsed.routes);
-        let entry = Entry::now(Bytes::copy_from_slice(arrival.body), Some(arrival.version));
-        self.ledger
-            .borrow_mut()
-            .routes
-            .entry(routes.name.clone())
-            .or_default()
-            .replace(entry);
-        self.routes.insert(arrival.need(Kind::Routes, &routes.name));
-        self.publisher.set_routes(routes);
-        Ok(())
-    }
-
     /// Nobody waits for this any more (`initial_fetch_timeout`).
     pub fn give_up(&mut self, need: Need) {
         if need.kind == Kind::Extension {
             self.give_up_extension(&need);
         }
+        let routes = need.virtual_host().map(|(routes, _)| Arc::<str>::from(routes));
         self.given_up.insert(need);
+        if let Some(routes) = routes {
+            self.settle_virtual_hosts(&routes);
+        }
+    }
+
+    /// A request waits for something.
+    pub fn demand(&mut self, Demand { wanted, answer }: Demand) {
+        match wanted {
+            Wanted::VirtualHost { routes, host } => self.demand_virtual_host(&routes, &host, answer),
+            Wanted::Scope { source, scope } => match self.origins.find_specifier(&source) {
+                Some(origin) => self.demand_scope(origin, &scope, answer),
+                None => self.answers.push((answer, false)),
+            },
+        }
     }
 
     /// Nobody needs this any more: what was held of it goes, but for what stands in the bootstrap.
@@ -418,9 +442,9 @@ impl Resources {
         }
         self.given_up.remove(need);
         self.stats.forget(need);
-        let mut ledger = self.ledger.borrow_mut();
         match need.kind {
-            Kind::Cluster | Kind::Listener => return,
+            Kind::Cluster | Kind::Listener | Kind::VirtualHosts => return,
+            Kind::Scopes => return self.forget_scopes(need.origin),
             Kind::Endpoints => _ = self.assignments.remove(need),
             Kind::Extension => _ = self.extensions.remove(need),
             Kind::Secret => {
@@ -431,10 +455,13 @@ impl Resources {
             Kind::Routes => {
                 if self.routes.remove(need) {
                     self.publisher.remove_routes(&need.name);
+                    self.forget_virtual_hosts(&need.name);
                 }
             }
         }
-        ledger.of(need.kind).remove(&need.name);
+        if let Some(records) = self.ledger.borrow_mut().of(need.kind) {
+            records.remove(&need.name);
+        }
     }
 
     pub fn cluster(&self, name: &str) -> Option<Arc<Cluster>> {
@@ -477,7 +504,7 @@ impl Resources {
         match kind {
             Kind::Cluster => clusters.cloned().collect(),
             Kind::Listener => listeners.cloned().collect(),
-            Kind::Endpoints | Kind::Extension | Kind::Routes | Kind::Runtime | Kind::Secret => Vec::new(),
+            _ => Vec::new(),
         }
     }
 }

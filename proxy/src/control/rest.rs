@@ -149,7 +149,10 @@ fn path(kind: Kind) -> &'static str {
         Kind::Listener => "/v3/discovery:listeners",
         Kind::Routes => "/v3/discovery:routes",
         Kind::Runtime => "/v3/discovery:runtime",
+        Kind::Scopes => "/v3/discovery:scoped-routes",
         Kind::Secret => "/v3/discovery:secrets",
+        // Refused where it is configured: virtual hosts come by delta xDS only.
+        Kind::VirtualHosts => "/v3/discovery:virtual-hosts",
     }
 }
 

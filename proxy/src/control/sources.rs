@@ -6,13 +6,14 @@ use std::{cell::RefCell, fmt, rc::Rc, sync::Arc, time::Duration};
 use bytes::Bytes;
 use hashbrown::HashMap;
 use tokio::{sync::mpsc, task::AbortHandle};
-use xds_client::{Client, Event, Handle, Options, Protocol, Service, Source};
+use xds_client::{Ack, Client, Event, Handle, Name, Options, Protocol, Rejection, Service, Source, WILDCARD};
 
 mod hear;
+mod taking;
 
 use super::{
     file,
-    interest::{Changes, Kind, Need},
+    interest::{ALL_VIRTUAL_HOSTS, Changes, Kind, Need, User},
     lost::Lost,
     origin::OriginId,
     resources::Resources,
@@ -35,6 +36,12 @@ pub struct Sources {
     /// Kinds of which a first answer has been dealt with, or waited for in vain.
     clusters_known: bool,
     listeners_known: bool,
+    /// `cds_config`, until it is asked.
+    clusters: Option<(Need, Duration)>,
+    /// `lds_config`, until it is asked.
+    listeners: Option<(Need, Duration)>,
+    /// Answers to clusters that warm.
+    held: Vec<(Ack, Vec<Rejection>)>,
 }
 
 /// A stream by what it carries.
@@ -98,19 +105,70 @@ impl Sources {
             outbox,
             clusters_known: true,
             listeners_known: true,
+            clusters: None,
+            listeners: None,
+            held: Vec::new(),
         }
     }
 
-    /// Readiness waits for clusters, and for listeners, from now on.
-    pub fn expect(&mut self, kind: Kind) {
-        self.know(kind, false);
+    /// All clusters, or all listeners, are to come from a source: readiness waits for them from now on.
+    pub fn expect(&mut self, need: Need, timeout: Duration) {
+        self.know(need.kind, false);
+        match need.kind {
+            Kind::Cluster => self.clusters = Some((need, timeout)),
+            _ => self.listeners = Some((need, timeout)),
+        }
+    }
+
+    /// Makes warm what can be, and asks for what is needed, until neither leads to more: a source that cannot be asked is
+    /// given up, and makes others warm.
+    pub fn settle(&mut self, resources: &mut Resources) {
+        loop {
+            resources.warm();
+            self.ask_for_more(resources);
+            if resources.clusters_are_warm() {
+                self.held.drain(..).for_each(|(ack, rejections)| ack.reject(rejections));
+            }
+            let changes = resources.interest.changes();
+            if changes == Changes::default() {
+                return;
+            }
+            self.apply(changes, resources);
+        }
+    }
+
+    /// Clusters are asked for once the runtime is known, listeners once the first clusters are warm, as Envoy does.
+    fn ask_for_more(&mut self, resources: &mut Resources) {
+        if !resources.complete_runtime() {
+            return;
+        }
+        if let Some((need, timeout)) = self.clusters.take() {
+            resources.interest.want(need, User::Bootstrap, timeout);
+        }
+        if self.clusters_known
+            && resources.clusters_are_warm()
+            && let Some((need, timeout)) = self.listeners.take()
+        {
+            resources.interest.want(need, User::Bootstrap, timeout);
+        }
+    }
+
+    /// After the start, an ADS server hears of clusters that they are taken only once they are warm, as from Envoy: routes
+    /// to them may then follow.
+    fn answer_clusters(&mut self, ack: Ack, rejections: Vec<Rejection>, resources: &Resources) {
+        let started = self.listeners.is_none();
+        if started && !resources.clusters_are_warm() {
+            self.held.push((ack, rejections));
+        } else {
+            ack.reject(rejections);
+        }
     }
 
     pub fn knows(&self, kind: Kind) -> bool {
         match kind {
             Kind::Cluster => self.clusters_known,
             Kind::Listener => self.listeners_known,
-            Kind::Endpoints | Kind::Extension | Kind::Routes | Kind::Runtime | Kind::Secret => true,
+            _ => true,
         }
     }
 
@@ -130,10 +188,7 @@ impl Sources {
 
     /// Subscribes to what is newly needed and lets go of what no longer is. Must be called inside a `LocalRuntime`.
     pub fn apply(&mut self, changes: Changes, resources: &mut Resources) {
-        for need in &changes.unwanted {
-            self.unsubscribe(need, resources);
-            resources.forget(need);
-        }
+        // First what is needed, so that a stream whose last subscription goes serves the next one.
         for (need, timeout) in changes.wanted {
             let Some(id) = self.stream_of(&need, resources) else {
                 continue;
@@ -154,8 +209,18 @@ impl Sources {
             if let Some(stream) = self.streams.get_mut(&id) {
                 stream.needs += 1;
                 if let Link::Grpc(handle) = &stream.link {
-                    handle.subscribe(need.kind.type_url(), [need.name], timeout);
+                    handle.subscribe(need.kind.type_url(), [name_on_wire(&need)], timeout);
                 }
+            }
+        }
+        for need in &changes.unwanted {
+            self.unsubscribe(need, resources);
+            resources.forget(need);
+        }
+        for need in changes.again {
+            let id = self.stream_of(&need, resources);
+            if let Some(Link::Grpc(handle)) = id.and_then(|id| self.streams.get(&id)).map(|stream| &stream.link) {
+                handle.resubscribe(need.kind.type_url(), [need.name], Duration::ZERO);
             }
         }
     }
@@ -168,8 +233,15 @@ impl Sources {
             return;
         };
         stream.needs = stream.needs.saturating_sub(1);
-        if let Link::Grpc(handle) = &stream.link {
-            handle.unsubscribe(need.kind.type_url(), [need.name.clone()]);
+        let name = name_on_wire(need);
+        // On a shared stream others may still want all virtual hosts.
+        let others =
+            |other: &Need| other.kind == need.kind && other.origin == need.origin && name_on_wire(other) == name;
+        let is_shared = id.carries == Carries::Everything && need.kind == Kind::VirtualHosts;
+        if let Link::Grpc(handle) = &stream.link
+            && !(is_shared && resources.interest.needs().any(others))
+        {
+            handle.unsubscribe(need.kind.type_url(), [name]);
         }
         if stream.needs == 0 && id.carries != Carries::Everything {
             self.streams.remove(&id);
@@ -180,6 +252,7 @@ impl Sources {
     fn stream_of(&self, need: &Need, resources: &Resources) -> Option<StreamId> {
         let carries = match (resources.origins.get(need.origin)?, need.kind) {
             (SourceSpecifier::Ads, _) => Carries::Everything,
+            (SourceSpecifier::Grpc(_), Kind::VirtualHosts) => Carries::One(need.kind, need.virtual_host()?.0.into()),
             (SourceSpecifier::Grpc(_), Kind::Secret) | (SourceSpecifier::Rest(_), _) => {
                 Carries::One(need.kind, need.name.clone())
             }
@@ -280,7 +353,9 @@ impl Sources {
             Carries::Kind(Kind::Cluster) => Prefix::root("cluster_manager.cds.control_plane."),
             Carries::Kind(Kind::Listener) => Prefix::root("listener_manager.lds.control_plane."),
             Carries::Kind(Kind::Runtime) => Prefix::root("runtime.control_plane."),
+            Carries::Kind(Kind::Scopes) => return resources.stats.scopes_control_plane(id.origin),
             Carries::One(Kind::Secret, name) => Prefix::new("sds.", name.clone(), ".control_plane."),
+            Carries::One(Kind::VirtualHosts, routes) => return resources.stats.virtual_hosts_control_plane(routes),
             Carries::Everything | Carries::Kind(_) | Carries::One(..) => Prefix::root("control_plane."),
         };
         resources.context.stats.group(prefix)
@@ -295,8 +370,27 @@ impl Sources {
         match kind {
             Kind::Cluster => self.clusters_known = known,
             Kind::Listener => self.listeners_known = known,
-            Kind::Endpoints | Kind::Extension | Kind::Routes | Kind::Runtime | Kind::Secret => {}
+            _ => {}
         }
+    }
+
+    /// What is asked for under these names on a stream.
+    fn needs(&self, id: &StreamId, type_url: &str, names: &[Name], resources: &Resources) -> Vec<Need> {
+        let Some(kind) = Kind::of(type_url) else {
+            return Vec::new();
+        };
+        if kind != Kind::VirtualHosts {
+            let need = |name: &Name| Need {
+                kind,
+                origin: id.origin,
+                name: name.clone(),
+            };
+            return names.iter().map(need).collect();
+        }
+        let named = |need: &&Need| need.kind == kind && need.origin == id.origin && names.contains(&name_on_wire(need));
+        let subscribed = resources.interest.needs().filter(named);
+        let on_it = |need: &&Need| self.stream_of(need, resources).as_ref() == Some(id);
+        subscribed.filter(on_it).cloned().collect()
     }
 
     /// What is subscribed on a stream.
@@ -334,6 +428,14 @@ enum OpenError {
     NoAds,
     #[error(transparent)]
     Server(#[from] ServerError),
+}
+
+/// What a need is called in requests.
+fn name_on_wire(need: &Need) -> Name {
+    match need.virtual_host() {
+        Some((_, ALL_VIRTUAL_HOSTS)) => WILDCARD.into(),
+        _ => need.name.clone(),
+    }
 }
 
 impl Drop for Link {

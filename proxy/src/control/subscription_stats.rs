@@ -1,5 +1,6 @@
 //! Statistics of subscriptions, under Envoy's names: `cluster_manager.cds.`, `listener_manager.lds.`, `cluster.<name>.`,
-//! `http.<stat_prefix>.rds.<route>.`, `sds.<secret>.`, `runtime.`, `extension_config_discovery.http_filter.<filter>.`
+//! `http.<stat_prefix>.rds.<route>.`, `http.<stat_prefix>.rds.vhds.<route>.`, `http.<stat_prefix>.scoped_rds.<name>.`,
+//! `sds.<secret>.`, `runtime.`, `extension_config_discovery.http_filter.<filter>.`
 
 use std::{
     sync::Arc,
@@ -8,11 +9,17 @@ use std::{
 
 use hashbrown::HashMap;
 
-use super::interest::{Kind, Need};
+use super::{
+    interest::{Kind, Need},
+    origin::OriginId,
+};
 use crate::{
     cluster::Cluster,
     config::Reference,
-    stats::{CdsStat, ClusterStat, EcdsStat, EdsStat, Group, Prefix, RdsStat, SdsStat, Store, SubscriptionStat},
+    stats::{
+        CdsStat, ClusterStat, ControlPlaneStat, EcdsStat, EdsStat, Group, Prefix, RdsStat, SdsStat, SrdsStat, Store,
+        SubscriptionStat, VhdsStat,
+    },
 };
 
 /// The groups of all subscriptions, each made when something is first asked or heard.
@@ -20,8 +27,13 @@ pub struct SubscriptionStats {
     store: Store,
     cds: Option<Group<CdsStat>>,
     lds: Option<Group<SubscriptionStat>>,
+    /// With the connection manager's prefix.
+    rds: HashMap<Arc<str>, (Arc<str>, Group<RdsStat>)>,
+    /// By route configuration.
+    vhds: HashMap<Arc<str>, Group<VhdsStat>>,
+    /// With what stands between `http.` and their names.
+    srds: HashMap<OriginId, (String, Group<SrdsStat>)>,
     rtds: Option<Group<SubscriptionStat>>,
-    rds: HashMap<Arc<str>, Group<RdsStat>>,
     sds: HashMap<Arc<str>, Group<SdsStat>>,
     ecds: HashMap<Arc<str>, Group<EcdsStat>>,
     /// By the cluster's stat name.
@@ -78,6 +90,8 @@ impl SubscriptionStats {
             lds: None,
             rtds: None,
             rds: HashMap::new(),
+            vhds: HashMap::new(),
+            srds: HashMap::new(),
             sds: HashMap::new(),
             ecds: HashMap::new(),
             eds: HashMap::new(),
@@ -104,8 +118,63 @@ impl SubscriptionStats {
         let Self { store, rds, .. } = self;
         rds.entry_ref(&reference.name).or_insert_with(|| {
             let name = format!("{}.rds.{}", reference.stat_prefix, reference.name);
-            store.group(Prefix::new("http.", name, "."))
+            (
+                reference.stat_prefix.clone(),
+                store.group(Prefix::new("http.", name, ".")),
+            )
         });
+    }
+
+    /// Those of a route configuration's virtual hosts stand under the same connection manager.
+    pub fn name_virtual_hosts(&mut self, routes: &Arc<str>) {
+        let Self { store, rds, vhds, .. } = self;
+        let Some((stat_prefix, _)) = rds.get(routes) else {
+            return;
+        };
+        vhds.entry_ref(routes)
+            .or_insert_with(|| store.group(Prefix::new("http.", virtual_hosts(stat_prefix, routes), ".")));
+    }
+
+    /// Virtual hosts changed.
+    pub fn reload_virtual_hosts(&self, routes: &str) {
+        if let Some(group) = self.vhds.get(routes) {
+            group.inc(VhdsStat::ConfigReload);
+        }
+    }
+
+    pub fn forget_virtual_hosts(&mut self, routes: &str) {
+        self.vhds.remove(routes);
+    }
+
+    pub fn virtual_hosts_control_plane(&self, routes: &str) -> Group<ControlPlaneStat> {
+        let stat_prefix = self.rds.get(routes).map_or("", |(prefix, _)| prefix);
+        let name = virtual_hosts(stat_prefix, routes);
+        self.store.group(Prefix::new("http.", name, ".control_plane."))
+    }
+
+    /// The statistics of scopes stand under the connection manager that named their source first.
+    pub fn name_scopes(&mut self, origin: OriginId, stat_prefix: &str, name: &str) {
+        let Self { store, srds, .. } = self;
+        srds.entry(origin).or_insert_with(|| {
+            let name = format!("{stat_prefix}.scoped_rds.{name}");
+            let group = store.group(Prefix::new("http.", name.as_str(), "."));
+            (name, group)
+        });
+    }
+
+    pub fn count_scopes(&self, origin: OriginId, all: usize, active: usize, on_demand: usize) {
+        if let Some((_, group)) = self.srds.get(&origin) {
+            group.inc(SrdsStat::ConfigReload);
+            group.set(SrdsStat::ConfigReloadTimeMs, since_epoch());
+            group.set(SrdsStat::AllScopes, all as u64);
+            group.set(SrdsStat::ActiveScopes, active as u64);
+            group.set(SrdsStat::OnDemandScopes, on_demand as u64);
+        }
+    }
+
+    pub fn scopes_control_plane(&self, origin: OriginId) -> Group<ControlPlaneStat> {
+        let name = self.srds.get(&origin).map_or("", |(name, _)| name);
+        self.store.group(Prefix::new("http.", name, ".control_plane."))
     }
 
     /// Counts an attempt: the first of a stream, each of a poll. `clusters`: those whose endpoints are needed.
@@ -115,8 +184,18 @@ impl SubscriptionStats {
             Kind::Listener => self.lds().inc(SubscriptionStat::UpdateAttempt),
             Kind::Endpoints => clusters.for_each(|c| c.state.stats.inc(ClusterStat::UpdateAttempt)),
             Kind::Routes => {
-                if let Some(group) = self.rds.get(&need.name) {
+                if let Some((_, group)) = self.rds.get(&need.name) {
                     group.inc(RdsStat::UpdateAttempt);
+                }
+            }
+            Kind::Scopes => {
+                if let Some((_, group)) = self.srds.get(&need.origin) {
+                    group.inc(SrdsStat::UpdateAttempt);
+                }
+            }
+            Kind::VirtualHosts => {
+                if let Some(group) = self.virtual_hosts(need) {
+                    group.inc(VhdsStat::UpdateAttempt);
                 }
             }
             Kind::Extension => self.extension(&need.name).inc(EcdsStat::UpdateAttempt),
@@ -145,8 +224,18 @@ impl SubscriptionStats {
             }
             Kind::Runtime => count!(self.rtds(), SubscriptionStat, outcome, polled),
             Kind::Routes => {
-                if let Some(group) = self.rds.get(&need.name) {
+                if let Some((_, group)) = self.rds.get(&need.name) {
                     count!(group, RdsStat, outcome, polled);
+                }
+            }
+            Kind::Scopes => {
+                if let Some((_, group)) = self.srds.get(&need.origin) {
+                    count!(group, SrdsStat, outcome, polled);
+                }
+            }
+            Kind::VirtualHosts => {
+                if let Some(group) = self.virtual_hosts(need) {
+                    count!(group, VhdsStat, outcome, polled);
                 }
             }
             Kind::Secret => {
@@ -180,10 +269,15 @@ impl SubscriptionStats {
     pub fn forget(&mut self, need: &Need) {
         match need.kind {
             Kind::Routes => _ = self.rds.remove(&need.name),
+            Kind::Scopes => _ = self.srds.remove(&need.origin),
             Kind::Secret => _ = self.sds.remove(&need.name),
             Kind::Extension => _ = self.ecds.remove(&need.name),
-            Kind::Cluster | Kind::Listener | Kind::Endpoints | Kind::Runtime => {}
+            Kind::Cluster | Kind::Listener | Kind::Endpoints | Kind::Runtime | Kind::VirtualHosts => {}
         }
+    }
+
+    fn virtual_hosts(&self, need: &Need) -> Option<&Group<VhdsStat>> {
+        self.vhds.get(need.virtual_host()?.0)
     }
 
     /// Of the config of a filter.
@@ -203,6 +297,11 @@ impl SubscriptionStats {
         sds.entry_ref(name)
             .or_insert_with(|| store.group(Prefix::new("sds.", name.clone(), ".")))
     }
+}
+
+/// What stands after `http.` in the names of a route configuration's VHDS statistics; `rds` too, as in Envoy.
+fn virtual_hosts(stat_prefix: &str, routes: &str) -> String {
+    format!("{stat_prefix}.rds.vhds.{routes}")
 }
 
 /// Milliseconds, as `update_time` counts them.

@@ -6,7 +6,11 @@ use http::{HeaderName, Method, StatusCode};
 
 use super::{RouteSource, local_reply::LocalReply, message::RequestHead, stream::Stream};
 use crate::{
-    route::{self, RouteConfiguration, RouteFacts, Selection, select::ChosenTarget},
+    route::{
+        self, RouteConfiguration, RouteFacts, Selection,
+        scope::{Scope, ScopeRoutes, ScopeSource, ScopedRoutes},
+        select::ChosenTarget,
+    },
     snapshot::Snapshot,
     stats::HttpStat,
 };
@@ -101,5 +105,18 @@ fn route_configuration(stream: &Stream<'_>, snapshot: &Snapshot) -> Option<Arc<R
     match &stream.manager.routes {
         RouteSource::Inline(config) => Some(config.clone()),
         RouteSource::Rds(name) => snapshot.routes.get(name).cloned(),
+        RouteSource::Scoped(scoped) => match &scope(scoped, &stream.request, snapshot)?.routes {
+            ScopeRoutes::Inline(config) => Some(config.clone()),
+            ScopeRoutes::Named { name, .. } => snapshot.routes.get(name).cloned(),
+        },
     }
+}
+
+/// The scope of a request.
+pub fn scope<'a>(scoped: &'a ScopedRoutes, request: &RequestHead, snapshot: &'a Snapshot) -> Option<&'a Arc<Scope>> {
+    let scopes = match &scoped.source {
+        ScopeSource::Inline(scopes) => scopes,
+        ScopeSource::Srds(source) => snapshot.scopes.get(&source.specifier)?,
+    };
+    scopes.select(&scoped.key, request, &mut ())
 }

@@ -15,6 +15,7 @@ use super::{
 use crate::{failure::ResponseFlags, route::per_filter::PerRoute};
 
 pub mod discovered;
+pub mod on_demand;
 pub mod rbac;
 pub mod router;
 
@@ -32,6 +33,7 @@ pub struct HttpFilter {
 pub enum FilterKind {
     /// Known, and without any effect: what it is configured to do needs nothing done.
     Inert,
+    OnDemand,
     Rbac(Box<rbac::Rbac>),
     Router(router::Router),
     /// Whatever its config says that it is.
@@ -44,7 +46,7 @@ impl FilterKind {
         match self {
             Self::Router(_) => true,
             Self::Discovered(place) => place.last,
-            Self::Inert => false,
+            Self::Inert | Self::OnDemand => false,
         }
     }
 }
@@ -54,6 +56,8 @@ pub enum Step {
     Continue,
     /// Nothing after it sees the request.
     Reply(Box<LocalReply>),
+    /// The request begins anew, with a route that was not there before.
+    Again,
     /// The stream ended while the filter waited.
     End(StreamEnd),
 }
@@ -63,12 +67,23 @@ pub enum Step {
 pub struct Kept {
     /// What discovered filters were when the stream came to them, by their place among the filters.
     discovered: Vec<(usize, Arc<FilterKind>)>,
+    /// Nothing is fetched for a request twice.
+    pub asked_on_demand: bool,
 }
 
 /// Hands the request to one filter after the other; the router answers it if none did before.
 pub async fn run(stream: &mut Stream<'_>) -> StreamEnd {
+    loop {
+        if let Some(end) = pass(stream).await {
+            return end;
+        }
+    }
+}
+
+/// `None`: the request begins anew.
+async fn pass(stream: &mut Stream<'_>) -> Option<StreamEnd> {
     if let Err(reply) = cached_route::choose(stream) {
-        return stream.reply(*reply).await;
+        return Some(stream.reply(*reply).await);
     }
     let manager = stream.manager;
     for (i, filter) in manager.filters.iter().enumerate() {
@@ -79,7 +94,7 @@ pub async fn run(stream: &mut Stream<'_>) -> StreamEnd {
         let kind = match &filter.kind {
             FilterKind::Discovered(place) => {
                 let Some(current) = place.current() else {
-                    return stream.reply(no_config()).await;
+                    return Some(stream.reply(no_config()).await);
                 };
                 stream.kept.discovered.push((i, current.clone()));
                 discovered = current;
@@ -88,20 +103,22 @@ pub async fn run(stream: &mut Stream<'_>) -> StreamEnd {
             kind => kind,
         };
         let step = match kind {
-            FilterKind::Router(router) => return router::run(router, stream).await,
+            FilterKind::Router(router) => return Some(router::run(router, stream).await),
+            FilterKind::OnDemand => on_demand::run(stream).await,
             FilterKind::Rbac(own) => rbac::run(filter, own, stream),
             // A config that is found makes no place that is to be filled.
             FilterKind::Inert | FilterKind::Discovered(_) => Step::Continue,
         };
         match step {
             Step::Continue => {}
-            Step::Reply(reply) => return stream.reply(*reply).await,
-            Step::End(end) => return end,
+            Step::Reply(reply) => return Some(stream.reply(*reply).await),
+            Step::Again => return None,
+            Step::End(end) => return Some(end),
         }
     }
     // Config parsing admits no connection manager without a router at its end.
     let reply = LocalReply::new(http::StatusCode::NOT_FOUND, "", "filter_chain_not_found");
-    stream.reply(reply).await
+    Some(stream.reply(reply).await)
 }
 
 /// A filter waits for a config that has not come: what it guards stays closed.
@@ -118,7 +135,11 @@ pub fn encode(stream: &mut Stream<'_>, head: &mut ResponseHead) {
     for (i, filter) in manager.filters.iter().enumerate().rev() {
         let discovered = found(stream, i, filter);
         match discovered.as_deref().unwrap_or(&filter.kind) {
-            FilterKind::Router(_) | FilterKind::Rbac(_) | FilterKind::Inert | FilterKind::Discovered(_) => continue,
+            FilterKind::Router(_)
+            | FilterKind::OnDemand
+            | FilterKind::Rbac(_)
+            | FilterKind::Inert
+            | FilterKind::Discovered(_) => continue,
         }
     }
     let _ = head;
@@ -139,7 +160,11 @@ pub fn ended(stream: &mut Stream<'_>) {
     for (i, filter) in manager.filters.iter().enumerate() {
         let discovered = found(stream, i, filter);
         match discovered.as_deref().unwrap_or(&filter.kind) {
-            FilterKind::Router(_) | FilterKind::Rbac(_) | FilterKind::Inert | FilterKind::Discovered(_) => {}
+            FilterKind::Router(_)
+            | FilterKind::OnDemand
+            | FilterKind::Rbac(_)
+            | FilterKind::Inert
+            | FilterKind::Discovered(_) => {}
         }
     }
 }

@@ -84,7 +84,7 @@ fn edit(
         weighted,
         Some(&route.header_edits),
         Some(&virtual_host.header_edits),
-        configuration.as_ref().map(|c| &c.header_edits),
+        configuration.as_ref().map(|c| &*c.header_edits),
     ];
     let reversed = configuration
         .as_ref()

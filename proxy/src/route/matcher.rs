@@ -183,6 +183,18 @@ impl HeaderField {
             Self::Name(name) => joined(&request.headers, name),
         }
     }
+
+    /// The field's value; of several the first.
+    pub fn first<'a>(&self, request: &'a RequestHead) -> Option<&'a [u8]> {
+        match self {
+            Self::Name(name) => request.headers.get(name).map(http::HeaderValue::as_bytes),
+            _ => match self.value(request)? {
+                Cow::Borrowed(value) => Some(value),
+                // Only headers have several values.
+                Cow::Owned(_) => None,
+            },
+        }
+    }
 }
 
 /// The values of a header joined with `,`, as Envoy matches them; one value is borrowed.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{
     Action, HostIndex, Route, RouteAction, RouteConfiguration, TlsRequirement, VirtualHost,
     action::{Target, WeightedCluster},
+    scope::{Scope, ScopeKeyBuilder},
 };
 use crate::{http::message::RequestHead, stream_info::TlsInfo};
 
@@ -31,6 +32,7 @@ pub enum Selection<'a> {
 
 /// Records the steps of a decision. The unit type records nothing and costs nothing.
 pub trait Trace {
+    fn scope(&mut self, _key: &ScopeKeyBuilder, _found: Option<&Scope>) {}
     fn virtual_host(&mut self, _host: &str, _found: Option<&VirtualHost>) {}
     fn route(&mut self, _route: &Route, _failed: Option<&'static str>) {}
 }

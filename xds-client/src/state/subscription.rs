@@ -166,7 +166,9 @@ impl SubscriptionState {
         if self.is_wildcard() && self.names.len() == 1 && !self.named {
             return Vec::new();
         }
-        self.names.keys().map(|it| it.to_string()).collect()
+        // Of a namespaced type all that the server offers is asked for by naming nothing, which no other request repeats.
+        let named = |name: &&Name| !self.resource_type.namespaced || ***name != *WILDCARD;
+        self.names.keys().filter(named).map(|it| it.to_string()).collect()
     }
 
     /// Names that the server must hear dropped before it hears them wanted again.

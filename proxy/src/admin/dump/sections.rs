@@ -9,7 +9,7 @@ use xds_api::json::{WriteOptions, from_wire};
 use super::{endpoints, redact::redact};
 use crate::{
     admin::Admin,
-    control::ledger::{Entry, Record, Refusal},
+    control::ledger::{Entry, Ledger, Record, Refusal},
 };
 
 pub(super) const VERSION_INFO: &str = "version_info";
@@ -49,6 +49,7 @@ pub(super) fn type_url(type_name: &str) -> String {
 const CLUSTER: &str = "envoy.config.cluster.v3.Cluster";
 const LISTENER: &str = "envoy.config.listener.v3.Listener";
 const ROUTE: &str = "envoy.config.route.v3.RouteConfiguration";
+const SCOPED_ROUTE: &str = "envoy.config.route.v3.ScopedRouteConfiguration";
 const EXTENSION: &str = "envoy.config.core.v3.TypedExtensionConfig";
 const SECRET: &str = "envoy.extensions.transport_sockets.tls.v3.Secret";
 
@@ -60,11 +61,7 @@ pub(super) fn all(admin: &Rc<Admin>, filter: &Filter, include_eds: bool) -> Vec<
         sections.push(all_endpoints(admin, filter));
     }
     sections.push(listeners(admin, filter));
-    sections.push(Section {
-        type_name: "ScopedRoutesConfigDump",
-        scalars: Vec::new(),
-        lists: Vec::new(),
-    });
+    sections.push(scoped_routes(admin, filter));
     sections.push(routes(admin, filter));
     sections.push(secrets(admin, filter));
     sections
@@ -188,18 +185,94 @@ fn listeners(admin: &Admin, filter: &Filter) -> Section {
     }
 }
 
+fn scoped_routes(admin: &Admin, filter: &Filter) -> Section {
+    let ledger = admin.ledger.borrow();
+    let of_inline = filter.clone();
+    let inline = of_listeners(&ledger, move |entry| {
+        let filter = &of_inline;
+        let mut found = Vec::new();
+        find_field(&print(LISTENER, &entry.bytes), "scoped_routes", &mut found);
+        let shown = found.into_iter().filter_map(|scoped| {
+            let list = scoped["scoped_route_configurations_list"]["scoped_route_configurations"].as_array()?;
+            let takes = |config: &&Value| filter.takes(config["name"].as_str().unwrap_or_default());
+            let configs = list
+                .iter()
+                .filter(takes)
+                .map(|config| typed(SCOPED_ROUTE, config.clone()));
+            Some(json!({
+                "name": scoped["name"],
+                "scoped_route_configs": configs.collect::<Vec<_>>(),
+                "last_updated": time(entry.updated),
+            }))
+        });
+        shown.collect()
+    });
+    let dynamic = ledger
+        .scopes
+        .values()
+        .filter(|entry| entry.updated.is_some())
+        .map(|entry| {
+            let configs = entry.configs.iter().filter(|(name, _)| filter.takes(name));
+            let configs: Vec<Bytes> = configs.map(|(_, bytes)| bytes.clone()).collect();
+            let (name, version, updated) = (entry.name.clone(), entry.version.clone(), entry.updated);
+            one(move || {
+                let configs = configs
+                    .iter()
+                    .map(|bytes| typed(SCOPED_ROUTE, print(SCOPED_ROUTE, bytes)));
+                let mut shown = json!({"name": &*name, VERSION_INFO: &*version});
+                shown["scoped_route_configs"] = configs.collect::<Vec<_>>().into();
+                shown["last_updated"] = updated.map_or(Value::Null, time);
+                shown
+            })
+        });
+    Section {
+        type_name: "ScopedRoutesConfigDump",
+        scalars: Vec::new(),
+        lists: vec![
+            List {
+                field: "inline_scoped_route_configs",
+                element: "ScopedRoutesConfigDump.InlineScopedRouteConfigs",
+                items: inline,
+            },
+            List {
+                field: "dynamic_scoped_route_configs",
+                element: "ScopedRoutesConfigDump.DynamicScopedRouteConfigs",
+                items: dynamic.collect(),
+            },
+        ],
+    }
+}
+
+/// What stands in listeners, whose bytes are kept once.
+fn of_listeners(ledger: &Ledger, print: impl Fn(&Entry) -> Vec<Value> + Clone + 'static) -> Vec<Item> {
+    let records = ledger.listeners.values();
+    let entries = records.filter_map(|record| record.active.as_ref().or(record.warming.as_deref()));
+    let items = entries.map(|entry| {
+        let (entry, print) = (entry.clone(), print.clone());
+        let item: Item = Box::new(move || print(&entry));
+        item
+    });
+    items.collect()
+}
+
+/// Every object that stands in a field of this name, at any depth.
+fn find_field(value: &Value, field: &str, found: &mut Vec<Value>) {
+    match value {
+        Value::Object(object) => {
+            found.extend(object.get(field).filter(|value| value.is_object()).cloned());
+            object.values().for_each(|value| find_field(value, field, found));
+        }
+        Value::Array(list) => list.iter().for_each(|value| find_field(value, field, found)),
+        _ => {}
+    }
+}
+
 fn routes(admin: &Admin, filter: &Filter) -> Section {
     let ledger = admin.ledger.borrow();
-    // Inline routes stand in their listeners, whose bytes are kept once.
-    let inline = ledger
-        .listeners
-        .values()
-        .filter_map(|record| record.active.as_ref().or(record.warming.as_deref()))
-        .map(|entry| {
-            let (entry, filter) = (entry.clone(), filter.clone());
-            let item: Item = Box::new(move || inline_routes(&entry, &filter));
-            item
-        });
+    let inline = {
+        let filter = filter.clone();
+        of_listeners(&ledger, move |entry| inline_routes(entry, &filter))
+    };
     let dynamic = gather(&ledger.routes, filter, |name, record| {
         let (name, active, error) = (name.clone(), record.active.clone(), record.error.as_deref().cloned());
         Some(one(move || match (active, error) {
@@ -216,7 +289,7 @@ fn routes(admin: &Admin, filter: &Filter) -> Section {
             List {
                 field: "static_route_configs",
                 element: "RoutesConfigDump.StaticRouteConfig",
-                items: inline.collect(),
+                items: inline,
             },
             List {
                 field: "dynamic_route_configs",
@@ -228,20 +301,11 @@ fn routes(admin: &Admin, filter: &Filter) -> Section {
 }
 
 fn inline_routes(listener: &Entry, filter: &Filter) -> Vec<Value> {
-    fn find(value: &Value, found: &mut Vec<Value>) {
-        match value {
-            Value::Object(object) => {
-                if let Some(routes @ Value::Object(_)) = object.get("route_config") {
-                    found.push(routes.clone());
-                }
-                object.values().for_each(|value| find(value, found));
-            }
-            Value::Array(list) => list.iter().for_each(|value| find(value, found)),
-            _ => {}
-        }
-    }
     let mut found = Vec::new();
-    find(&print(LISTENER, &listener.bytes), &mut found);
+    let listener_as_json = print(LISTENER, &listener.bytes);
+    for field in ["route_config", "route_configuration"] {
+        find_field(&listener_as_json, field, &mut found);
+    }
     found.retain(|routes| filter.takes(routes["name"].as_str().unwrap_or_default()));
     let shown = found
         .into_iter()

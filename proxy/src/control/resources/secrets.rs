@@ -118,7 +118,7 @@ impl Resources {
         let mut done = HashSet::new();
         for user in self.interest.users(need).iter().filter(|user| done.insert(*user)) {
             match user {
-                User::Bootstrap => {}
+                User::Bootstrap | User::Scopes(_) | User::Routes(_) => {}
                 User::Cluster(name) => self.rebuild_cluster(name, Some(need))?,
                 User::Listener(name) => self.rebuild_listener(name, Some(need))?,
             }

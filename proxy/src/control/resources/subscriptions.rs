@@ -56,7 +56,7 @@ fn clusters_of(resources: &Resources, need: &Need) -> Vec<Arc<Cluster>> {
     let users = resources.interest.users(need).iter();
     let clusters = users.filter_map(|user| match user {
         User::Cluster(name) => resources.clusters.get(name).map(|known| known.cluster.clone()),
-        User::Bootstrap | User::Listener(_) => None,
+        _ => None,
     });
     clusters.collect()
 }

@@ -10,8 +10,16 @@ use crate::{
 };
 
 impl Resources {
-    /// Makes public what has become warm, in the order in which it is needed.
+    /// Makes public what is warm, and tells requests that waited for it.
     pub fn publish(&mut self) {
+        self.publisher.publish();
+        let (clusters, listeners) = (self.warming_clusters.len(), self.warming_listeners.len());
+        self.publisher.set_warming(clusters, listeners);
+        self.answer();
+    }
+
+    /// Readies for publication what has become warm, in the order in which it is needed.
+    pub fn warm(&mut self) {
         let warming = self.warming_clusters.iter().filter_map(|name| self.clusters.get(name));
         let warm: Vec<_> = warming
             .filter(|known| self.is_warm(known))
@@ -39,6 +47,7 @@ impl Resources {
             endpoint_set::replace(&cluster);
             self.publisher.set_cluster(cluster);
         }
+        self.publish_scopes();
         let warming = self.warming_listeners.iter();
         let ready: Vec<Arc<str>> = warming.filter(|name| self.is_ready(name)).cloned().collect();
         for name in ready {
@@ -60,7 +69,24 @@ impl Resources {
             }
             self.retire(name, former);
         }
-        self.publisher.publish();
+    }
+
+    /// Tells requests that what they waited for is public.
+    fn answer(&mut self) {
+        let here = self
+            .waiting
+            .keys()
+            .filter(|need| need.kind == Kind::Routes && self.is_met(need));
+        let here: Vec<Need> = here.cloned().collect();
+        for need in &here {
+            let found = self.routes.contains(need);
+            let waiting = self.waiting.remove(need).unwrap_or_default();
+            self.answers.extend(waiting.into_iter().map(|answer| (answer, found)));
+        }
+        for (answer, found) in self.answers.drain(..) {
+            // Whoever waited may have left.
+            let _ = answer.send(found);
+        }
     }
 
     /// Whether no cluster is warming.
@@ -85,11 +111,12 @@ impl Resources {
     pub(super) fn is_met(&self, need: &Need) -> bool {
         let held = match need.kind {
             Kind::Endpoints => self.assignments.contains_key(need),
-            Kind::Routes => self.routes.contains(need),
+            Kind::Routes => self.routes.contains(need) && self.virtual_hosts_are_met(&need.name),
+            Kind::Scopes => self.scopes_are_met(need.origin),
             Kind::Secret => self.secrets.contains_key(need),
             Kind::Extension => self.holds_extension(need),
             Kind::Runtime => self.held_layers.contains(need),
-            Kind::Cluster | Kind::Listener => true,
+            Kind::Cluster | Kind::Listener | Kind::VirtualHosts => true,
         };
         held || self.given_up.contains(need)
     }

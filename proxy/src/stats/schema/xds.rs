@@ -93,6 +93,56 @@ schema! {
 }
 
 schema! {
+    /// `http.<stat_prefix>.rds.vhds.<route>.`
+    VhdsStat {
+        shared {
+            counter InitFetchTimeout "init_fetch_timeout",
+            counter UpdateAttempt "update_attempt",
+            counter UpdateFailure "update_failure",
+            counter UpdateRejected "update_rejected",
+            counter UpdateSuccess "update_success",
+            gauge UpdateTime "update_time",
+            gauge Version "version",
+            counter UpdateEmpty "update_empty",
+            counter ConfigReload "config_reload",
+        }
+        histograms {
+            histogram UpdateDuration "update_duration",
+        }
+        texts {
+            text VersionText "version_text",
+        }
+    }
+}
+
+schema! {
+    /// `http.<stat_prefix>.scoped_rds.<name>.`
+    SrdsStat {
+        shared {
+            counter InitFetchTimeout "init_fetch_timeout",
+            counter UpdateAttempt "update_attempt",
+            counter UpdateFailure "update_failure",
+            counter UpdateRejected "update_rejected",
+            counter UpdateSuccess "update_success",
+            gauge UpdateTime "update_time",
+            gauge Version "version",
+            counter UpdateEmpty "update_empty",
+            counter ConfigReload "config_reload",
+            gauge ConfigReloadTimeMs "config_reload_time_ms",
+            gauge AllScopes "all_scopes",
+            gauge ActiveScopes "active_scopes",
+            gauge OnDemandScopes "on_demand_scopes",
+        }
+        histograms {
+            histogram UpdateDuration "update_duration",
+        }
+        texts {
+            text VersionText "version_text",
+        }
+    }
+}
+
+schema! {
     /// `sds.<secret>.`
     SdsStat {
         shared {
