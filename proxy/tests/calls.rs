@@ -81,6 +81,7 @@ impl Bench {
             shared,
             mut publisher,
             workers,
+            demands,
         } = Process::start(Settings {
             concurrency: 1,
             node: pillion::worker::Node::default(),
@@ -102,8 +103,13 @@ impl Bench {
             let caller = server::caller(&shared, &mut publisher);
             let ledger = Rc::default();
             let layers = Rc::new(RefCell::new(RuntimeLayers::new(&bootstrap.runtime, "", &shared.stats)));
-            let mut control =
-                Control::start(publisher, context, &bootstrap, statics, ledger, layers, caller.clone()).unwrap();
+            let neighbours = Neighbours {
+                ledger,
+                runtime: layers,
+                caller: caller.clone(),
+                demands,
+            };
+            let mut control = Control::start(publisher, context, &bootstrap, statics, neighbours).unwrap();
             let output = tokio::time::timeout(LIMIT, test(caller)).await.expect("the test ends");
             control.publisher().stop();
             output

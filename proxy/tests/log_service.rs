@@ -138,6 +138,8 @@ fn logs(recorder: &Recorder) -> Vec<(String, Value, Vec<Value>)> {
 fn steady(value: &mut Value, proxy: &Bootstrap) {
     match value {
         Value::Object(fields) => {
+            // Pillion counts whole messages, not the fields of their heads.
+            fields.retain(|name, _| !name.contains("_header_bytes_"));
             for (name, value) in fields.iter_mut() {
                 match (name.as_str(), &*value) {
                     ("port_value", Value::Number(port)) => {
@@ -245,15 +247,17 @@ fn everything(binary: &Path) -> Value {
         entries.iter_mut().for_each(|entry| steady(entry, &run.bootstrap));
         told.push(json!([name, identifier, entries]));
     }
+    let mut heads: Vec<Value> = Vec::new();
     for received in run.recorder.received() {
-        let fields: Vec<_> = received
+        let fields = received
             .message
             .headers
             .iter()
-            .filter(|(name, _)| name != "x-forwarded-for")
-            .collect();
-        told.push(json!(fields));
+            .filter(|(name, _)| name != "x-forwarded-for");
+        heads.push(json!(fields.collect::<Vec<_>>()));
     }
+    heads.sort_by_key(Value::to_string);
+    told.extend(heads);
     let (_, stats) = run
         .proxy
         .get("/stats?filter=access_logs|cluster.logs.*upstream_rq_total")

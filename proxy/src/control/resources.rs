@@ -184,12 +184,11 @@ impl Resources {
             // These come as a whole.
             Kind::Scopes | Kind::VirtualHosts => Ok(()),
         };
-        if let Err(rejection) = &taken
-            && let Some(records) = self.ledger.borrow_mut().of(kind)
-        {
-            let record = records.entry(name.clone()).or_default();
-            record.error = Some(Box::new(Refusal::now(arrival.body, arrival.version, rejection)));
-            drop(ledger);
+        if let Err(rejection) = &taken {
+            if let Some(records) = self.ledger.borrow_mut().of(kind) {
+                let record = records.entry(name.clone()).or_default();
+                record.error = Some(Box::new(Refusal::now(arrival.body, arrival.version, rejection)));
+            }
             // A bad answer is an answer: who has waited for it starts without, as in Envoy.
             if !matches!(kind, Kind::Cluster | Kind::Listener) {
                 self.give_up(arrival.need(kind, name));

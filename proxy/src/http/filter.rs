@@ -46,7 +46,7 @@ impl FilterKind {
         match self {
             Self::Router(_) => true,
             Self::Discovered(place) => place.last,
-            Self::Inert | Self::OnDemand => false,
+            Self::Inert | Self::OnDemand | Self::Rbac(_) => false,
         }
     }
 }

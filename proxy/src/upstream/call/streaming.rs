@@ -245,7 +245,7 @@ async fn exchange(
     let options = ConnectOptions {
         sni: cluster.auto_sni.then(|| name.clone()),
         verify_name: cluster.auto_san_validation.then_some(name),
-        alpn: None,
+        ..ConnectOptions::default()
     };
     let key = PoolKey::new(cluster, endpoint, head.protocol, options);
     let pool = worker.local_cluster(cluster).pool(key, endpoint);
