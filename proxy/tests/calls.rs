@@ -17,7 +17,7 @@ use http::{HeaderValue, Method};
 use pillion::access_log::file::FlushSettings;
 use pillion::bootstrap;
 use pillion::config::{Context, source};
-use pillion::control::{Control, publisher::DrainSettings, runtime::RuntimeLayers};
+use pillion::control::{Control, Neighbours, publisher::DrainSettings, runtime::RuntimeLayers};
 use pillion::drain::DrainStrategy;
 use pillion::failure::ResetReason;
 use pillion::server::{self, Process, Settings};
