@@ -27,6 +27,7 @@ fn connection() -> Rc<ConnectionInfo> {
         listener_name: "".into(),
         filter_chain_name: "".into(),
         buffer_limit: 0,
+        upstream_source: None,
         start_time: SystemTime::UNIX_EPOCH,
         start: std::time::Instant::now(),
         state: RefCell::default(),
