@@ -8,6 +8,8 @@
 mod binding;
 #[path = "xds/cut.rs"]
 mod cut;
+#[path = "xds/discovered.rs"]
+mod discovered;
 #[path = "xds/identity.rs"]
 mod identity;
 #[path = "xds/late.rs"]

@@ -123,7 +123,7 @@ impl Sources {
                     *accepted.borrow_mut() = version;
                 }
                 // What the server does not have nobody waits for.
-                if !told {
+                if !told && &*need.name != WILDCARD {
                     self.give_up(need, resources);
                 }
             }
