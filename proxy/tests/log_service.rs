@@ -279,3 +279,43 @@ fn entries_say_what_envoys_say() {
     let ours = everything(&ours);
     assert_eq!(ours, theirs, "\n{ours:#}\n{theirs:#}");
 }
+
+/// A server that is away loses what is logged meanwhile, and gets a new identifier when it is back; entries wait in a large
+/// buffer no longer than the interval, and in a small one not at all.
+#[test]
+fn a_stream_that_ends_is_opened_again() {
+    let Some([ours, envoy]) = both("a_stream_that_ends_is_opened_again") else {
+        return;
+    };
+    let told = [ours, envoy].map(|binary| {
+        let run = Run::start(&binary, ", buffer_size_bytes: 1");
+        let gone = Reply::acts([
+            Act::Head(200, &[("content-type", "application/grpc")]),
+            Act::Trailers(&[("grpc-status", "14")]),
+        ]);
+        run.recorder
+            .begin(vec![gone.early(), Reply::acts([Act::Head(200, &[]), Act::Hang])]);
+        run.ask("GET /own HTTP/1.1\r\nhost: a.test\r\n\r\n");
+        run.wait(|_| run.recorder.received().first().is_some_and(|first| first.end != "open"));
+        // The end is heard of before the next request.
+        run.runtime
+            .block_on(async { tokio::time::sleep(Duration::from_millis(300)).await });
+        run.ask("GET /again HTTP/1.1\r\nhost: a.test\r\n\r\n");
+        run.ask("GET /more HTTP/1.1\r\nhost: a.test\r\n\r\n");
+        let paths = |logs: &[(String, Value, Vec<Value>)]| {
+            let paths = logs
+                .iter()
+                .flat_map(|(.., entries)| entries)
+                .map(|entry| entry["request"]["path"].clone());
+            paths.collect::<Vec<_>>()
+        };
+        let logs = run.wait(|logs| paths(logs).contains(&json!("/more")));
+        assert!(
+            logs.iter()
+                .all(|(name, identifier, _)| name == "http-log" && identifier["node"]["id"] == "node1")
+        );
+        (paths(&logs), run.recorder.received().len())
+    });
+    assert_eq!(told[0], told[1]);
+    assert_eq!(told[0].1, 2, "{told:?}");
+}

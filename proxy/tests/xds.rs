@@ -8,6 +8,8 @@
 mod binding;
 #[path = "xds/cut.rs"]
 mod cut;
+#[path = "xds/discovered.rs"]
+mod discovered;
 #[path = "xds/host_failure.rs"]
 mod host_failure;
 #[path = "xds/identity.rs"]

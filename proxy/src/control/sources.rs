@@ -1,5 +1,6 @@
-//! Where config comes from: one stream per source and kind, one per secret as Envoy has it, the aggregated one for all that
-//! say `ads`, files, and polls. Updates become resources; every update is answered resource by resource.
+//! Where config comes from: one stream per source and kind, one per secret, runtime layer and config of a filter as Envoy
+//! has them, the aggregated one for all that say `ads`, files, and polls. Updates become resources; every update is answered
+//! resource by resource.
 
 use std::{cell::RefCell, fmt, rc::Rc, sync::Arc, time::Duration};
 
@@ -253,9 +254,8 @@ impl Sources {
         let carries = match (resources.origins.get(need.origin)?, need.kind) {
             (SourceSpecifier::Ads, _) => Carries::Everything,
             (SourceSpecifier::Grpc(_), Kind::VirtualHosts) => Carries::One(need.kind, need.virtual_host()?.0.into()),
-            (SourceSpecifier::Grpc(_), Kind::Secret) | (SourceSpecifier::Rest(_), _) => {
-                Carries::One(need.kind, need.name.clone())
-            }
+            (SourceSpecifier::Grpc(_), Kind::Secret | Kind::Runtime | Kind::Extension)
+            | (SourceSpecifier::Rest(_), _) => Carries::One(need.kind, need.name.clone()),
             (_, kind) => Carries::Kind(kind),
         };
         Some(StreamId {
@@ -352,8 +352,13 @@ impl Sources {
         let prefix = match &id.carries {
             Carries::Kind(Kind::Cluster) => Prefix::root("cluster_manager.cds.control_plane."),
             Carries::Kind(Kind::Listener) => Prefix::root("listener_manager.lds.control_plane."),
-            Carries::Kind(Kind::Runtime) => Prefix::root("runtime.control_plane."),
             Carries::Kind(Kind::Scopes) => return resources.stats.scopes_control_plane(id.origin),
+            Carries::One(Kind::Runtime, _) => Prefix::root("runtime.control_plane."),
+            Carries::One(Kind::Extension, name) => Prefix::new(
+                "extension_config_discovery.http_filter.",
+                name.clone(),
+                ".control_plane.",
+            ),
             Carries::One(Kind::Secret, name) => Prefix::new("sds.", name.clone(), ".control_plane."),
             Carries::One(Kind::VirtualHosts, routes) => return resources.stats.virtual_hosts_control_plane(routes),
             Carries::Everything | Carries::Kind(_) | Carries::One(..) => Prefix::root("control_plane."),

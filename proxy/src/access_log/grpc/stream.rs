@@ -116,6 +116,10 @@ impl Sender {
         let mut due: Option<Instant> = None;
         loop {
             let shared = self.shared.clone();
+            // What a slow server left waiting is tried again.
+            if due.is_none() && !shared.buffer.borrow().is_empty() {
+                due = Some(Instant::now() + self.interval);
+            }
             let timer = async {
                 match due {
                     Some(due) => sleep_until(due).await,

@@ -85,18 +85,21 @@ pub async fn unary(
     message: &[u8],
     max_response_bytes: usize,
 ) -> Result<Bytes, Status> {
+    let mut opened = None;
     let whole = async {
-        let mut stream = ClientStream::open(worker, to, path).await?;
+        let stream = opened.insert(ClientStream::open(worker, to, path).await?);
         stream.max_response_bytes = max_response_bytes;
         stream.send(message, true)?;
-        stream.finish().await
+        stream.answer().await
     };
-    match to.timeout {
-        None => whole.await,
-        Some(timeout) => tokio::time::timeout(timeout, whole)
-            .await
-            .unwrap_or_else(|_| Err(super::streaming::timed_out(worker, &to.cluster, None, timeout).into())),
-    }
+    let Some(timeout) = to.timeout else {
+        return whole.await;
+    };
+    let in_time = tokio::time::timeout(timeout, whole).await;
+    in_time.unwrap_or_else(|_| {
+        let started = opened.as_ref().map(|opened: &ClientStream| &opened.stream);
+        Err(super::streaming::timed_out(worker, &to.cluster, started, timeout).into())
+    })
 }
 
 /// A call that sends many messages and is answered by one, or by none before its end. Dropping it resets the stream.
@@ -202,8 +205,12 @@ impl ClientStream {
     /// # Errors
     /// The server's status, or that it said OK and sent no message.
     pub async fn finish(mut self) -> Result<Bytes, Status> {
+        self.answer().await
+    }
+
+    async fn answer(&mut self) -> Result<Bytes, Status> {
         poll_fn(|cx| self.poll_status(cx)).await?;
-        let message = unframed(self.body.freeze());
+        let message = unframed(std::mem::take(&mut self.body).freeze());
         message.ok_or_else(|| Status {
             code: INTERNAL,
             message: "the answer holds no whole, uncompressed message".into(),
