@@ -7,14 +7,14 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 use certs::HandshakeError;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpStream, UnixStream},
 };
 
-use crate::address::Address;
+use crate::{address::Address, network};
 
 /// A connected socket.
 #[derive(Debug)]
@@ -119,6 +119,8 @@ pub struct Stream {
     transport: Transport,
     /// Read already, by whoever had to look what the peer speaks.
     prefix: Bytes,
+    /// Network filters that are to see what is read.
+    filters: Option<Box<network::Running>>,
 }
 
 #[derive(Debug)]
@@ -132,6 +134,7 @@ impl Stream {
         Self {
             transport: Transport::Plain(raw),
             prefix: Bytes::new(),
+            filters: None,
         }
     }
 
@@ -139,7 +142,13 @@ impl Stream {
         Self {
             transport: Transport::Tls(Box::new(stream)),
             prefix: Bytes::new(),
+            filters: None,
         }
+    }
+
+    /// What is read from now on passes these.
+    pub fn set_filters(&mut self, filters: Option<Box<network::Running>>) {
+        self.filters = filters;
     }
 
     pub fn raw(&self) -> &Raw {
@@ -154,7 +163,7 @@ impl Stream {
         let Transport::Plain(raw) = &self.transport else {
             return false;
         };
-        self.prefix.is_empty() && raw.prefix.is_empty()
+        self.prefix.is_empty() && raw.prefix.is_empty() && self.filters.is_none()
     }
 
     /// The socket alone, out of the runtime; `None` where there is more to the stream, or the runtime does not let go.
@@ -245,11 +254,50 @@ impl AsyncRead for Stream {
         if take_prefix(&mut self.prefix, buf) {
             return Poll::Ready(Ok(()));
         }
+        if self.filters.is_some() {
+            return self.poll_filtered(cx, buf);
+        }
         let read = either!(self, s => s.poll_read(cx, buf));
         if let Poll::Ready(Err(error)) = &read {
             self.tell(error);
         }
         read
+    }
+}
+
+impl Stream {
+    /// Reads, and delivers what the network filters let pass.
+    fn poll_filtered(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let Some(mut filters) = self.filters.take() else {
+            return Poll::Ready(Ok(()));
+        };
+        if buf.remaining() == 0 {
+            self.filters = Some(filters);
+            return Poll::Ready(Ok(()));
+        }
+        let mut passed = BytesMut::new();
+        let end = loop {
+            let start = buf.filled().len();
+            let read = either!(self, s => s.poll_read(cx, buf));
+            if read.is_pending() {
+                self.filters = Some(filters);
+                return Poll::Pending;
+            }
+            std::task::ready!(read)?;
+            let end = buf.filled().len() == start;
+            let verdict = filters.data(&buf.filled()[start..], end, &mut passed);
+            buf.set_filled(start);
+            if verdict.is_err() {
+                return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+            }
+            if end || !passed.is_empty() {
+                break end;
+            }
+        };
+        self.filters = Some(filters).filter(|filters| !end && !filters.is_done());
+        self.prefix = passed.freeze();
+        take_prefix(&mut self.prefix, buf);
+        Poll::Ready(Ok(()))
     }
 }
 

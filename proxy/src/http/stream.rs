@@ -223,7 +223,8 @@ impl<'a> Stream<'a> {
             && self.request.protocol != Protocol::Http2
         {
             let reply = LocalReply::unparsable(*status, details, sentence);
-            self.reply(reply).await;
+            // Rare, and large: not a part of every request's future.
+            Box::pin(self.reply(reply)).await;
             return StreamEnd::Answered;
         }
         self.cut(error)

@@ -1,6 +1,7 @@
 //! One request and its response over an upstream connection of either protocol, or of none where a CONNECT ends here.
 
 use std::{
+    future::poll_fn,
     rc::Rc,
     sync::Arc,
     task::{Context, Poll},
@@ -118,6 +119,24 @@ impl Exchange {
             Side::Http2 { stream, .. } => stream.queued(),
             Side::Tunnel(c) => c.codec.queued(),
         }
+    }
+
+    /// Before the first write of a request over HTTP/1: every task that is ready now goes first, so that the requests of one
+    /// round of the scheduler go out together. An upstream that hears of one at a time sleeps between them, and waking it
+    /// each time is work of the writer's. Where nothing else is ready, this waits for nothing.
+    pub async fn round_over(&self) {
+        let Side::Http1(_) = self.side else {
+            return;
+        };
+        let mut again = false;
+        poll_fn(|cx| {
+            if std::mem::replace(&mut again, true) {
+                return Poll::Ready(());
+            }
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
     }
 
     /// Writes what is queued; ready when all of it is written.

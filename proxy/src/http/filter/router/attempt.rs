@@ -247,6 +247,7 @@ impl Attempt<'_, '_> {
         // Envoy holds the first bytes of a WebSocket or CONNECT back until the upstream agrees: a server that refuses would take
         // them for another request.
         let held = stream.request.is_websocket() || stream.request.method == http::Method::CONNECT;
+        exchange.round_over().await;
         let event = poll_fn(|cx| {
             if !held
                 && let Poll::Ready(Err(error)) = poll_request_body(cx, stream, &mut exchange, Some(replay), deadlines)
