@@ -17,7 +17,7 @@ use http::{HeaderValue, Method};
 use pillion::access_log::file::FlushSettings;
 use pillion::bootstrap;
 use pillion::config::{Context, source};
-use pillion::control::{Control, publisher::DrainSettings, runtime::RuntimeLayers};
+use pillion::control::{Control, Neighbours, publisher::DrainSettings, runtime::RuntimeLayers};
 use pillion::drain::DrainStrategy;
 use pillion::failure::ResetReason;
 use pillion::server::{self, Process, Settings};
@@ -81,6 +81,7 @@ impl Bench {
             shared,
             mut publisher,
             workers,
+            demands,
         } = Process::start(Settings {
             concurrency: 1,
             node: pillion::worker::Node::default(),
@@ -100,10 +101,14 @@ impl Bench {
         let runtime = server::runtime().unwrap();
         let output = runtime.block_on(async {
             let caller = server::caller(&shared, &mut publisher);
-            let ledger = Rc::default();
             let layers = Rc::new(RefCell::new(RuntimeLayers::new(&bootstrap.runtime, "", &shared.stats)));
-            let mut control =
-                Control::start(publisher, context, &bootstrap, statics, ledger, layers, caller.clone()).unwrap();
+            let neighbours = Neighbours {
+                ledger: Rc::default(),
+                runtime: layers,
+                caller: caller.clone(),
+                demands,
+            };
+            let mut control = Control::start(publisher, context, &bootstrap, statics, neighbours).unwrap();
             let output = tokio::time::timeout(LIMIT, test(caller)).await.expect("the test ends");
             control.publisher().stop();
             output
