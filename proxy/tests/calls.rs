@@ -101,10 +101,9 @@ impl Bench {
         let runtime = server::runtime().unwrap();
         let output = runtime.block_on(async {
             let caller = server::caller(&shared, &mut publisher);
-            let ledger = Rc::default();
             let layers = Rc::new(RefCell::new(RuntimeLayers::new(&bootstrap.runtime, "", &shared.stats)));
             let neighbours = Neighbours {
-                ledger,
+                ledger: Rc::default(),
                 runtime: layers,
                 caller: caller.clone(),
                 demands,

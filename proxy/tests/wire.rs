@@ -10,7 +10,7 @@ mod control_plane;
 mod resources;
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use control_plane::{ControlPlane, TYPES};
@@ -44,6 +44,8 @@ impl Scene {
     /// Writes what a client of a listener sees.
     fn look(&self, listener: &str, host: &str, headers: &str) {
         let seen = ask(self.ports.port(listener), host, headers);
+        // What the request made the proxy ask for comes before what came of it.
+        self.control_plane.settle();
         let of = if headers.is_empty() { host } else { headers.trim() };
         self.control_plane.note(format!("{listener} {of}: {seen}"));
     }
@@ -90,34 +92,64 @@ fn play(
     }))
 }
 
-/// On streams of their own types cannot overtake each other; each is compared by itself, and of how many streams a type
-/// has (Envoy: one for each resource) only what they ask together.
-fn by_type(log: &[String]) -> BTreeMap<String, Vec<String>> {
-    let mut steps = BTreeMap::<String, Vec<String>>::new();
+/// Streams of their own overtake each other, and of how many a type has (Envoy: one for each resource) only what they ask
+/// for together is compared: step by step, what of a type was asked for that had not been before, and how it was answered.
+fn by_type(log: &[String]) -> BTreeMap<String, BTreeSet<String>> {
+    let mut steps = BTreeMap::<String, BTreeSet<String>>::new();
+    let mut known = BTreeSet::new();
     let mut step = "start".to_owned();
-    for line in log {
-        let is_request = TYPES
+    for (number, line) in log.iter().enumerate() {
+        let service = TYPES
             .iter()
-            .any(|(service, _)| line.starts_with(&format!("{service} ")));
-        match (is_request, line.strip_prefix("-- ")) {
+            .find(|(service, _)| line.starts_with(&format!("{service} ")));
+        match (service, line.strip_prefix("-- ")) {
             (_, Some(name)) => step = name.to_owned(),
-            (false, None) => steps.entry(format!("{step}: seen")).or_default().push(line.clone()),
-            (true, None) => {
-                let mut words = line.splitn(3, ' ');
-                let (service, verb, names) = (words.next(), words.next(), words.next().unwrap_or_default());
-                let key = format!("{step}: {} {}", service.unwrap_or_default(), verb.unwrap_or_default());
-                let asked = steps.entry(key).or_default();
-                asked.extend(
-                    names
-                        .split([',', ' '])
-                        .filter(|name| !name.is_empty())
-                        .map(str::to_owned),
-                );
-                asked.sort();
-                asked.dedup();
+            (None, None) => {
+                _ = steps
+                    .entry(format!("{step}: seen, {number}"))
+                    .or_default()
+                    .insert(line.clone())
+            }
+            (Some((service, _)), None) => {
+                let mut words = line.split([' ', ',']).skip(1);
+                let verb = words.next().unwrap_or_default();
+                let names = words.filter(|word| !word.is_empty() && !word.starts_with('-'));
+                let fresh: BTreeSet<String> = names
+                    .map(|name| name.trim_start_matches('+').to_owned())
+                    .filter(|name| known.insert((*service, name.clone())))
+                    .collect();
+                if verb != "asks" {
+                    steps
+                        .entry(format!("{step}: {service}"))
+                        .or_default()
+                        .insert(verb.to_owned());
+                }
+                if !fresh.is_empty() {
+                    steps
+                        .entry(format!("{step}: {service} asks"))
+                        .or_default()
+                        .extend(fresh);
+                }
             }
         }
     }
+    // Sightings by their order, not by how many requests went before.
+    let mut seen = 0;
+    let mut named = BTreeMap::new();
+    let mut sightings: Vec<_> = steps
+        .iter()
+        .filter_map(|(key, lines)| {
+            let (step, number) = key.rsplit_once(": seen, ")?;
+            Some((number.parse::<usize>().ok()?, step.to_owned(), lines.clone()))
+        })
+        .collect();
+    sightings.sort();
+    for (_, step, lines) in sightings {
+        seen += 1;
+        named.insert(format!("{seen:03} {step}"), lines);
+    }
+    steps.retain(|key, _| !key.contains(": seen, "));
+    steps.extend(named);
     steps
 }
 
@@ -257,9 +289,7 @@ fn scoped_requests(scene: &Scene) {
         .control_plane
         .note("-- a scope on demand, without the filter and with it");
     look("two", "b");
-    scene.control_plane.settle();
     look("one", "b");
-    scene.control_plane.settle();
     look("two", "b");
     scene.push(
         "a scope goes, others exchange their keys",
@@ -320,7 +350,6 @@ fn requests_of_hosts(scene: &Scene) {
     scene.look("two", "more.test", "");
     scene.control_plane.note("-- on demand: one that is not there");
     scene.look("one", "none.test", "");
-    scene.control_plane.settle();
     scene.push(
         "one that is there",
         &[("VHDS", virtual_host("r1/more.test", "more.test", "more"))],

@@ -15,6 +15,7 @@ use bytes::Bytes;
 use hashbrown::{HashMap, HashSet};
 use tokio::sync::{Notify, oneshot};
 
+mod demands;
 mod extensions;
 mod runtime;
 mod scopes;
@@ -26,7 +27,6 @@ mod warming;
 use extensions::Extension;
 
 use super::{
-    demand::{Demand, Wanted},
     expiry::Expiry,
     interest::{Interest, Kind, Need, User},
     key_files::{Owner, Watches},
@@ -408,29 +408,6 @@ impl Resources {
         if !needs.is_empty() {
             let drained = Instant::now() + self.publisher.drain_time();
             self.retiring.push((drained, listener, needs));
-        }
-    }
-
-    /// Nobody waits for this any more (`initial_fetch_timeout`).
-    pub fn give_up(&mut self, need: Need) {
-        if need.kind == Kind::Extension {
-            self.give_up_extension(&need);
-        }
-        let routes = need.virtual_host().map(|(routes, _)| Arc::<str>::from(routes));
-        self.given_up.insert(need);
-        if let Some(routes) = routes {
-            self.settle_virtual_hosts(&routes);
-        }
-    }
-
-    /// A request waits for something.
-    pub fn demand(&mut self, Demand { wanted, answer }: Demand) {
-        match wanted {
-            Wanted::VirtualHost { routes, host } => self.demand_virtual_host(&routes, &host, answer),
-            Wanted::Scope { source, scope } => match self.origins.find_specifier(&source) {
-                Some(origin) => self.demand_scope(origin, &scope, answer),
-                None => self.answers.push((answer, false)),
-            },
         }
     }
 

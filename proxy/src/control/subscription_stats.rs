@@ -162,10 +162,16 @@ impl SubscriptionStats {
         });
     }
 
-    pub fn count_scopes(&self, origin: OriginId, all: usize, active: usize, on_demand: usize) {
+    /// Scopes changed.
+    pub fn reload_scopes(&self, origin: OriginId) {
         if let Some((_, group)) = self.srds.get(&origin) {
             group.inc(SrdsStat::ConfigReload);
             group.set(SrdsStat::ConfigReloadTimeMs, since_epoch());
+        }
+    }
+
+    pub fn count_scopes(&self, origin: OriginId, all: usize, active: usize, on_demand: usize) {
+        if let Some((_, group)) = self.srds.get(&origin) {
             group.set(SrdsStat::AllScopes, all as u64);
             group.set(SrdsStat::ActiveScopes, active as u64);
             group.set(SrdsStat::OnDemandScopes, on_demand as u64);

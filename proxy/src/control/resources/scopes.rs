@@ -136,6 +136,7 @@ impl Resources {
                 .insert(resource.name.clone(), bytes::Bytes::copy_from_slice(&resource.body));
         }
         drop(ledger);
+        self.stats.reload_scopes(origin);
         self.want_scoped_routes(origin);
         rejections
     }

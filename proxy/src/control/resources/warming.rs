@@ -71,21 +71,15 @@ impl Resources {
         }
     }
 
-    /// Tells requests that what they waited for is public.
-    fn answer(&mut self) {
-        let here = self
-            .waiting
-            .keys()
-            .filter(|need| need.kind == Kind::Routes && self.is_met(need));
-        let here: Vec<Need> = here.cloned().collect();
-        for need in &here {
-            let found = self.routes.contains(need);
-            let waiting = self.waiting.remove(need).unwrap_or_default();
-            self.answers.extend(waiting.into_iter().map(|answer| (answer, found)));
+    /// Nobody waits for this any more (`initial_fetch_timeout`).
+    pub fn give_up(&mut self, need: Need) {
+        if need.kind == Kind::Extension {
+            self.give_up_extension(&need);
         }
-        for (answer, found) in self.answers.drain(..) {
-            // Whoever waited may have left.
-            let _ = answer.send(found);
+        let routes = need.virtual_host().map(|(routes, _)| Arc::<str>::from(routes));
+        self.given_up.insert(need);
+        if let Some(routes) = routes {
+            self.settle_virtual_hosts(&routes);
         }
     }
 
