@@ -14,7 +14,10 @@ use super::{
 };
 use crate::{failure::ResponseFlags, route::per_filter::PerRoute};
 
+pub mod cors;
 pub mod discovered;
+pub mod fault;
+pub mod jwt_authn;
 pub mod rbac;
 pub mod router;
 
@@ -32,6 +35,9 @@ pub struct HttpFilter {
 pub enum FilterKind {
     /// Known, and without any effect: what it is configured to do needs nothing done.
     Inert,
+    Cors(cors::Cors),
+    Fault(fault::Fault),
+    JwtAuthn(Box<jwt_authn::JwtAuthn>),
     Rbac(Box<rbac::Rbac>),
     Router(router::Router),
     /// Whatever its config says that it is.
@@ -44,7 +50,7 @@ impl FilterKind {
         match self {
             Self::Router(_) => true,
             Self::Discovered(place) => place.last,
-            Self::Inert => false,
+            Self::Inert | Self::Cors(_) | Self::Fault(_) | Self::JwtAuthn(_) | Self::Rbac(_) => false,
         }
     }
 }
@@ -63,6 +69,9 @@ pub enum Step {
 pub struct Kept {
     /// What discovered filters were when the stream came to them, by their place among the filters.
     discovered: Vec<(usize, Arc<FilterKind>)>,
+    pub cors: Option<Box<cors::Allowed>>,
+    pub fault: Option<fault::Active>,
+    pub copies: router::mirror::Copies,
 }
 
 /// Hands the request to one filter after the other; the router answers it if none did before.
@@ -89,13 +98,19 @@ pub async fn run(stream: &mut Stream<'_>) -> StreamEnd {
         };
         let step = match kind {
             FilterKind::Router(router) => return router::run(router, stream).await,
+            FilterKind::Cors(own) => cors::run(filter, own, stream),
+            FilterKind::Fault(own) => fault::run(filter, own, stream).await,
+            FilterKind::JwtAuthn(own) => jwt_authn::run(filter, own, stream).await,
             FilterKind::Rbac(own) => rbac::run(filter, own, stream),
             // A config that is found makes no place that is to be filled.
             FilterKind::Inert | FilterKind::Discovered(_) => Step::Continue,
         };
         match step {
             Step::Continue => {}
-            Step::Reply(reply) => return stream.reply(*reply).await,
+            Step::Reply(reply) => {
+                cached_route::tell_cluster(stream);
+                return stream.reply(*reply).await;
+            }
             Step::End(end) => return end,
         }
     }
@@ -118,10 +133,15 @@ pub fn encode(stream: &mut Stream<'_>, head: &mut ResponseHead) {
     for (i, filter) in manager.filters.iter().enumerate().rev() {
         let discovered = found(stream, i, filter);
         match discovered.as_deref().unwrap_or(&filter.kind) {
-            FilterKind::Router(_) | FilterKind::Rbac(_) | FilterKind::Inert | FilterKind::Discovered(_) => continue,
+            FilterKind::Cors(_) => cors::encode(stream, head),
+            FilterKind::Router(_)
+            | FilterKind::Fault(_)
+            | FilterKind::JwtAuthn(_)
+            | FilterKind::Rbac(_)
+            | FilterKind::Inert
+            | FilterKind::Discovered(_) => {}
         }
     }
-    let _ = head;
 }
 
 /// What a discovered filter was for this stream.
@@ -139,7 +159,13 @@ pub fn ended(stream: &mut Stream<'_>) {
     for (i, filter) in manager.filters.iter().enumerate() {
         let discovered = found(stream, i, filter);
         match discovered.as_deref().unwrap_or(&filter.kind) {
-            FilterKind::Router(_) | FilterKind::Rbac(_) | FilterKind::Inert | FilterKind::Discovered(_) => {}
+            FilterKind::Router(_)
+            | FilterKind::Cors(_)
+            | FilterKind::Fault(_)
+            | FilterKind::JwtAuthn(_)
+            | FilterKind::Rbac(_)
+            | FilterKind::Inert
+            | FilterKind::Discovered(_) => {}
         }
     }
 }
