@@ -16,12 +16,15 @@ pub mod secret;
 // What resources are made of.
 pub(crate) mod access_log;
 pub(crate) mod address;
+mod cors;
 mod data_source;
 pub(crate) mod extension;
+mod fault;
 mod header_edit;
 mod http_connection_manager;
 pub mod http_filter;
 mod http_options;
+mod jwt_authn;
 pub(crate) mod matcher;
 mod metadata;
 mod network_filter;

@@ -123,7 +123,13 @@ impl Running {
                 Step::Continue => {}
                 Step::Done => *done = true,
                 Step::Hold => return Ok(()),
-                Step::Close => return Err(Closed),
+                Step::Close => {
+                    let mut state = self.connection.state.borrow_mut();
+                    let state = state.get_or_insert_default();
+                    state.withheld += self.held.len() as u64;
+                    state.closed = true;
+                    return Err(Closed);
+                }
             }
         }
         passed.unsplit(self.held.split());

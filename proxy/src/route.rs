@@ -29,7 +29,7 @@ pub use select::{RouteFacts, Selection, select, target, upgrade_allowed};
 use header_edit::HeaderEdits;
 
 use crate::{
-    http::message::RequestHead,
+    http::{filter::cors::CorsPolicy, message::RequestHead},
     stats::{Group, RouteStat},
 };
 
@@ -41,6 +41,8 @@ pub struct RouteConfiguration {
     pub hosts: HostIndex,
     /// Removed from requests that come from outside.
     pub internal_only_headers: Vec<http::HeaderName>,
+    /// Of routes and virtual hosts that have none.
+    pub mirrors: Arc<[action::Mirror]>,
     pub header_edits: Arc<HeaderEdits>,
     pub per_filter: Arc<per_filter::PerFilter>,
     /// Where set, the most specific level's header edits are applied last (Envoy's default: first).
@@ -74,6 +76,10 @@ pub struct VirtualHost {
     pub routes: Vec<Arc<Route>>,
     pub require_tls: TlsRequirement,
     pub header_edits: HeaderEdits,
+    /// The older place of a policy for the filter.
+    pub cors: Option<Arc<CorsPolicy>>,
+    /// Of routes that have none.
+    pub mirrors: Vec<action::Mirror>,
     pub per_filter: per_filter::PerFilter,
     pub include_request_attempt_count: bool,
     pub include_attempt_count_in_response: bool,

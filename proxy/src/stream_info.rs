@@ -52,7 +52,10 @@ pub struct ConnectionState {
     /// Envoy's filter state `envoy.tcp_proxy.cluster`: overrides the TCP proxy's own.
     pub cluster: Option<Arc<str>>,
     pub termination_details: Option<Cow<'static, str>>,
-    pub flags: ResponseFlags,
+    /// Bytes that the client sent and the terminal filter never saw.
+    pub withheld: u64,
+    /// A filter closed the connection, not a peer.
+    pub closed: bool,
 }
 
 /// What the TLS session with a peer established.
@@ -188,7 +191,7 @@ impl StreamInfo {
             self.dynamic_metadata = Some(Box::new(state.dynamic_metadata));
         }
         self.connection_termination_details = state.termination_details;
-        self.flags.insert(state.flags);
+        self.bytes.received += state.withheld;
     }
 }
 

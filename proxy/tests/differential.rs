@@ -19,11 +19,16 @@ mod differential {
     pub mod bodies;
     pub mod breakers;
     pub mod connect;
+    pub mod cors;
     pub mod edge;
+    pub mod fault;
     pub mod h2;
     pub mod headers;
+    pub mod jwt;
+    pub mod jwt_tokens;
     pub mod logs;
     pub mod malformed;
+    pub mod mirror;
     pub mod mtls;
     pub mod network;
     pub mod paths;
@@ -60,6 +65,10 @@ fn suites() -> Vec<Suite> {
         breakers::suite(),
         bodies::suite(),
         malformed::suite(),
+        cors::suite(),
+        fault::suite(),
+        jwt::suite(),
+        mirror::suite(),
         mtls::suite(),
         network::suite(),
         upgrades::suite(),

@@ -35,6 +35,10 @@ const VALUES_DIFFER: &[(&str, &str)] = &[
         "both sides close after the last response: who is first is chance",
     ),
     (
+        "http.guarded.downstream_cx_destroy_",
+        "both sides close after the last response: who is first is chance",
+    ),
+    (
         "*remaining_cx_pools",
         "pools are not limited here, and Envoy's count wraps",
     ),
@@ -124,6 +128,43 @@ fn stats_of(binary: &Path) -> BTreeMap<String, u64> {
     settle(&runtime, &proxy)
 }
 
+/// Of the key in `traffic_stats.yaml`, whose private half is thrown away.
+const TOKEN: &str = concat!(
+    "eyJhbGciOiJFUzI1NiIsImtpZCI6ImVjIn0.eyJpc3MiOiJodHRwczovL2lzc3Vlci50ZXN0Iiwic3ViIjoidXNlckB0ZXN0Iiwi",
+    "YXVkIjpbImEudGVzdCIsImh0dHBzOi8vYi50ZXN0LyJdLCJpYXQiOjE3MDAwMDAwMDAsImV4cCI6NDEwMjQ0NDgwMCwic2NvcGUi",
+    "OiJyZWFkIHdyaXRlIiwiYWRtaW4iOnRydWUsImxldmVsIjo3LCJyYXRpbyI6MS41LCJuZXN0ZWQiOnsia2V5IjoiZGVlcCIsImxp",
+    "c3QiOlsxXX19.pNQxQZrFpz-7Fa5HzqbpcAVfq9oFIMGq7PqxQxnwISSy4mULvWZPCca6bp6v2cCxK1f8IWCA3ENpYW9IKNYszQ",
+);
+
+/// Requests to filters that guard.
+async fn guarded(bootstrap: &Bootstrap, recorder: &Recorder) {
+    recorder.begin(vec![Reply::h1("200 OK", "", "hello")]);
+    let preflight = "origin: https://x.test\r\naccess-control-request-method: GET\r\n";
+    let token = format!("authorization: Bearer {TOKEN}\r\n");
+    for (method, path, more, status) in [
+        ("GET", "/jwt", "", 401),
+        ("GET", "/jwt", &*token, 200),
+        ("GET", "/jwt", "authorization: Bearer x\r\n", 401),
+        ("OPTIONS", "/jwt", preflight, 200),
+        ("GET", "/secret", "", 403),
+        ("GET", "/other", "", 200),
+        ("GET", "/fault", "", 418),
+        ("GET", "/cors", "origin: https://good.test\r\n", 200),
+        ("GET", "/cors", "origin: https://bad.test\r\n", 200),
+        ("GET", "/mirror", "", 200),
+    ] {
+        let request = format!("{method} {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n{more}\r\n");
+        let response = h1::ask(bootstrap.listener("guarded"), request.as_bytes()).await;
+        assert_eq!(
+            response.map(|response| response.status()),
+            Some(status),
+            "{method} {path}"
+        );
+    }
+    let refused = h1::ask(bootstrap.listener("tcpguarded"), b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    assert!(refused.is_none());
+}
+
 async fn traffic(bootstrap: &Bootstrap, recorder: &Recorder) {
     let ok = || Reply::h1("200 OK", "", "hello");
     let failed = || Reply::h1("503 Service Unavailable", "", "");
@@ -181,6 +222,7 @@ async fn traffic(bootstrap: &Bootstrap, recorder: &Recorder) {
     for listener in ["tcpdead", "nochain", "tls"] {
         assert!(h1::ask(bootstrap.listener(listener), close).await.is_none());
     }
+    guarded(bootstrap, recorder).await;
     recorder.begin(vec![]);
 }
 

@@ -10,10 +10,13 @@ use xds_api::envoy::extensions::filters::{
 use super::{
     at::At,
     extension::{self, Category, Extension, Kind},
-    rbac,
+    fault, jwt_authn, rbac,
     rejection::Rejection,
 };
-use crate::http::filter::{FilterKind, HttpFilter, router::Router};
+use crate::{
+    http::filter::{FilterKind, HttpFilter, cors::Cors, fault::Fault, router::Router},
+    stats::Prefix,
+};
 
 mod discovered;
 
@@ -57,13 +60,23 @@ const FILTERS: &[Known] = &[
     Known {
         // Does nothing but where a route has a policy for it.
         type_name: "envoy.extensions.filters.http.cors.v3.Cors",
-        parse: |_, _, _| Ok(FilterKind::Inert),
+        parse: |_, stat_prefix, at| {
+            let stats = at.stats(Prefix::http_filter(stat_prefix.clone(), "cors."));
+            Ok(FilterKind::Cors(Cors { stats }))
+        },
     },
     Known {
         type_name: "envoy.extensions.filters.http.fault.v3.HTTPFault",
-        parse: |extension, _, at| match extension.bytes.is_empty() {
-            true => Ok(FilterKind::Inert),
-            false => Err(at.reject("its config is not known to Pillion yet; leave the filter's config empty")),
+        parse: |extension, stat_prefix, at| {
+            let settings = fault::parse(extension, at)?;
+            let stats = at.stats(Prefix::http_filter(stat_prefix.clone(), "fault."));
+            Ok(FilterKind::Fault(Fault { settings, stats }))
+        },
+    },
+    Known {
+        type_name: "envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication",
+        parse: |extension, stat_prefix, at| {
+            jwt_authn::parse(extension, stat_prefix, at).map(|jwt| FilterKind::JwtAuthn(Box::new(jwt)))
         },
     },
     Known {

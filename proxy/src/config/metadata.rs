@@ -5,6 +5,11 @@ use std::sync::Arc;
 use serde_json::Value;
 use xds_api::{envoy::config::core::v3::Metadata, json::from_struct};
 
+/// One object.
+pub(crate) fn object(value: &xds_api::pb::Struct) -> serde_json::Map<String, Value> {
+    from_struct(value)
+}
+
 /// `filter_metadata` as one object by filter; `None` where there is none. Typed metadata has no reader and is dropped.
 pub(crate) fn parse(metadata: Option<&Metadata>) -> Option<Arc<Value>> {
     let filters = &metadata?.filter_metadata;

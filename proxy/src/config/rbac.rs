@@ -1,16 +1,17 @@
 //! Role-based access control: rules, and the filters that keep to them, HTTP and network.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
-use xds_api::envoy::config::rbac::v3 as pb;
+use xds_api::{envoy::config::rbac::v3 as pb, xds::r#type::matcher::v3 as xds};
 
 mod condition;
+mod matchers;
 
 use super::{at::At, extension::Extension, rejection::Rejection};
 use crate::{
-    http::filter::rbac::{Rbac, Stats},
+    http::filter::rbac::{MetadataKeys, Rbac, Stats},
     network::rbac::NetworkRbac,
-    rbac::{Action, Condition, Policy, Rules},
+    rbac::{Action, Policy, Rules},
     stats::Prefix,
 };
 
@@ -35,16 +36,16 @@ fn http_rules(
     stat_prefix: Option<&str>,
     at: &At,
 ) -> Result<Rbac, Rejection> {
-    matchers(pb.matcher.is_some(), pb.shadow_matcher.is_some(), at)?;
     at.not_honoured("track_per_rule_stats", pb.track_per_rule_stats);
-    let shadow = &pb.shadow_rules_stat_prefix;
-    let filter = |tail: &str| stat_prefix.map(|prefix| Prefix::new("http.", format!("{prefix}.rbac.{tail}"), ""));
-    let stats = filter(&pb.rules_stat_prefix).zip(filter(shadow));
+    let (enforced, shadow) = (&pb.rules_stat_prefix, &pb.shadow_rules_stat_prefix);
+    let scope =
+        |own: &str| stat_prefix.map(|prefix| Prefix::new("http.", format!("{prefix}.rbac.{}", dotted(own)), ""));
+    let stats = scope(enforced).zip(scope(shadow));
     Ok(Rbac {
-        rules: optional(pb.rules.as_deref(), "rules", at)?,
-        shadow_rules: optional(pb.shadow_rules.as_deref(), "shadow_rules", at)?,
-        shadow_policy_key: format!("{shadow}shadow_effective_policy_id").into(),
-        shadow_result_key: format!("{shadow}shadow_engine_result").into(),
+        rules: optional(pb.rules.as_deref(), pb.matcher.as_deref(), ENFORCED, at)?,
+        shadow_rules: optional(pb.shadow_rules.as_deref(), pb.shadow_matcher.as_deref(), SHADOW, at)?,
+        keys: keys(enforced, "enforced"),
+        shadow_keys: keys(shadow, "shadow"),
         stats: stats.map(|(rules, shadow)| Stats {
             rules: at.stats(rules),
             shadow: at.stats(shadow),
@@ -56,52 +57,71 @@ fn http_rules(
 pub(super) fn network(extension: &Extension, at: &At) -> Result<NetworkRbac, Rejection> {
     use xds_api::envoy::extensions::filters::network::rbac::v3::rbac::EnforcementType;
     let pb = extension.decode(xds_api::decode_network_rbac, at)?;
-    matchers(pb.matcher.is_some(), pb.shadow_matcher.is_some(), at)?;
     at.not_honoured("delay_deny", pb.delay_deny.is_some());
-    let rules = network_rules(pb.rules.as_deref(), "rules", at)?;
-    let shadow_rules = network_rules(pb.shadow_rules.as_deref(), "shadow_rules", at)?;
+    let rules = connection_rules(pb.rules.as_deref(), pb.matcher.as_deref(), ENFORCED, at)?;
+    let shadow_rules = connection_rules(pb.shadow_rules.as_deref(), pb.shadow_matcher.as_deref(), SHADOW, at)?;
     let prefix: Arc<str> = format!("{}rbac.", pb.stat_prefix).into();
     let shadow = &pb.shadow_rules_stat_prefix;
     Ok(NetworkRbac {
         rules,
         shadow_rules,
-        shadow_policy_key: format!("{shadow}shadow_effective_policy_id").into(),
-        shadow_result_key: format!("{shadow}shadow_engine_result").into(),
+        shadow_keys: keys(shadow, "shadow"),
         continuous: at.enumeration::<EnforcementType>("enforcement_type", pb.enforcement_type)?
             == EnforcementType::Continuous,
         stats: Stats {
             rules: at.stats(Prefix::new("", prefix.clone(), "")),
-            shadow: at.stats(Prefix::new("", format!("{prefix}{shadow}"), "")),
+            shadow: at.stats(Prefix::new("", format!("{prefix}{}", dotted(shadow)), "")),
         },
     })
 }
 
-/// Rules as a tree of the generic matching API.
-fn matchers(rules: bool, shadow: bool, at: &At) -> Result<(), Rejection> {
-    for (field, set) in [("matcher", rules), ("shadow_matcher", shadow)] {
-        if set {
-            return Err(at.field(field).reject(
-                "a matcher tree for RBAC is not known to Pillion, and what it guards would be open without it",
-            ));
-        }
+/// A prefix of statistics' names.
+fn dotted(prefix: &str) -> Cow<'_, str> {
+    match prefix {
+        "" => Cow::Borrowed(prefix),
+        whole if whole.ends_with('.') => Cow::Borrowed(whole),
+        part => Cow::Owned(format!("{part}.")),
     }
-    Ok(())
 }
 
-fn optional(pb: Option<&pb::Rbac>, field: &'static str, at: &At) -> Result<Option<Rules>, Rejection> {
-    pb.map(|pb| rules(pb, &at.field(field))).transpose()
+fn keys(prefix: &str, mode: &str) -> MetadataKeys {
+    MetadataKeys {
+        policy: format!("{prefix}{mode}_effective_policy_id").into(),
+        result: format!("{prefix}{mode}_engine_result").into(),
+    }
 }
+
+/// The rules of one field; a matcher of the generic API takes their place where both are set, as in Envoy.
+fn optional(
+    rules: Option<&pb::Rbac>,
+    matcher: Option<&xds::Matcher>,
+    fields: [&'static str; 2],
+    at: &At,
+) -> Result<Option<Rules>, Rejection> {
+    let [rules_field, matcher_field] = fields;
+    match (rules, matcher) {
+        (_, Some(matcher)) => matchers::parse(matcher, &at.field(matcher_field)).map(Some),
+        (Some(rules), None) => self::rules(rules, &at.field(rules_field)).map(Some),
+        (None, None) => Ok(None),
+    }
+}
+
+const ENFORCED: [&str; 2] = ["rules", "matcher"];
+const SHADOW: [&str; 2] = ["shadow_rules", "shadow_matcher"];
 
 /// A connection has no headers: rules on them are a mistake, which Envoy refuses.
-fn network_rules(pb: Option<&pb::Rbac>, field: &'static str, at: &At) -> Result<Option<Rules>, Rejection> {
-    let rules = optional(pb, field, at)?;
-    for (name, policy) in rules.iter().flat_map(|rules| &rules.policies) {
-        let mut conditions = policy.permissions.iter().chain(&policy.principals);
-        if conditions.any(Condition::reads_headers) {
-            let at = at.field(field);
-            return Err(at
-                .entry("policies", name)
-                .reject("asks for a header, which connections do not have"));
+fn connection_rules(
+    rules: Option<&pb::Rbac>,
+    matcher: Option<&xds::Matcher>,
+    fields: [&'static str; 2],
+    at: &At,
+) -> Result<Option<Rules>, Rejection> {
+    let rules = optional(rules, matcher, fields, at)?;
+    for (name, condition) in rules.iter().flat_map(Rules::conditions) {
+        if condition.reads_headers() {
+            return Err(at.field(fields[0]).reject(format_args!(
+                "{name:?} asks for a header, which connections do not have"
+            )));
         }
     }
     Ok(rules)
@@ -121,12 +141,16 @@ fn rules(pb: &pb::Rbac, at: &At) -> Result<Rules, Rejection> {
         };
         policies.push((Arc::from(name.as_str()), policy));
     }
-    Ok(Rules {
-        action: match at.enumeration::<pb::rbac::Action>("action", pb.action)? {
-            pb::rbac::Action::Allow => Action::Allow,
-            pb::rbac::Action::Deny => Action::Deny,
-            pb::rbac::Action::Log => Action::Log,
-        },
+    Ok(Rules::Policies {
+        action: action(pb.action, at)?,
         policies: policies.into(),
+    })
+}
+
+fn action(pb: i32, at: &At) -> Result<Action, Rejection> {
+    Ok(match at.enumeration::<pb::rbac::Action>("action", pb)? {
+        pb::rbac::Action::Allow => Action::Allow,
+        pb::rbac::Action::Deny => Action::Deny,
+        pb::rbac::Action::Log => Action::Log,
     })
 }

@@ -16,7 +16,7 @@ use super::{
 use crate::route::{HostIndex, RouteConfiguration, VirtualHost};
 
 mod action;
-mod matcher;
+pub(crate) mod matcher;
 pub(crate) mod per_filter;
 mod redirect;
 mod retry;
@@ -95,7 +95,6 @@ pub(crate) fn configuration(
         "cluster_specifier_plugins",
         pb.cluster_specifier_plugins.iter().any(|p| !p.is_optional),
     )?;
-    at.not_honoured("request_mirror_policies", !pb.request_mirror_policies.is_empty());
     let mut internal_only_headers = Vec::with_capacity(pb.internal_only_headers.len());
     for (i, name) in pb.internal_only_headers.iter().enumerate() {
         let at = at.item("internal_only_headers", i);
@@ -113,6 +112,7 @@ pub(crate) fn configuration(
         name: pb.name.as_str().into(),
         hosts: index(&virtual_hosts, at)?,
         virtual_hosts,
+        mirrors: action::mirrors(&pb.request_mirror_policies, &defaults, at)?,
         internal_only_headers,
         header_edits: Arc::new(header_edit::parse(&header_fields!(pb), at)?),
         per_filter: Arc::new(per_filter::parse(&pb.typed_per_filter_config, at)?),

@@ -41,7 +41,7 @@ pub fn choose(stream: &mut Stream<'_>) -> Result<(), Box<LocalReply>> {
     let Some(kind) = upgrade(&stream.request) else {
         return Ok(());
     };
-    let CachedRoute::Route { target } = &stream.cached_route else {
+    let CachedRoute::Route { .. } = &stream.cached_route else {
         return Ok(());
     };
     let own = stream.info.route.as_ref().and_then(|route| route.forward());
@@ -49,14 +49,18 @@ pub fn choose(stream: &mut Stream<'_>) -> Result<(), Box<LocalReply>> {
         return Ok(());
     }
     stream.manager.stats.inc(HttpStat::DownstreamRqWsOnNonWsRoute);
-    let snapshot = stream.worker.snapshot();
-    stream.info.upstream.cluster = target
-        .as_ref()
-        .and_then(|t| snapshot.clusters.get(&*t.cluster))
-        .cloned();
+    tell_cluster(stream);
     // Envoy ends the whole connection, also one that carries other streams.
     stream.down.leave();
     Err(Box::new(LocalReply::new(StatusCode::FORBIDDEN, "", "upgrade_failed")))
+}
+
+/// Where no router comes to it, logs still tell of the cluster that the route would have gone to.
+pub fn tell_cluster(stream: &mut Stream<'_>) {
+    if let CachedRoute::Route { target: Some(target) } = &stream.cached_route {
+        let snapshot = stream.worker.snapshot();
+        stream.info.upstream.cluster = snapshot.clusters.get(&*target.cluster).cloned();
+    }
 }
 
 /// Chooses the route by what the request says now.

@@ -14,8 +14,11 @@ use super::{
 };
 use crate::{failure::ResponseFlags, route::per_filter::PerRoute};
 
+pub mod cors;
 pub mod discovered;
 pub mod on_demand;
+pub mod fault;
+pub mod jwt_authn;
 pub mod rbac;
 pub mod router;
 
@@ -34,6 +37,9 @@ pub enum FilterKind {
     /// Known, and without any effect: what it is configured to do needs nothing done.
     Inert,
     OnDemand,
+    Cors(cors::Cors),
+    Fault(fault::Fault),
+    JwtAuthn(Box<jwt_authn::JwtAuthn>),
     Rbac(Box<rbac::Rbac>),
     Router(router::Router),
     /// Whatever its config says that it is.
@@ -46,7 +52,9 @@ impl FilterKind {
         match self {
             Self::Router(_) => true,
             Self::Discovered(place) => place.last,
-            Self::Inert | Self::OnDemand | Self::Rbac(_) => false,
+            Self::Inert | Self::OnDemand | Self::Cors(_) | Self::Fault(_) | Self::JwtAuthn(_) | Self::Rbac(_) => {
+                false
+            }
         }
     }
 }
@@ -69,6 +77,9 @@ pub struct Kept {
     discovered: Vec<(usize, Arc<FilterKind>)>,
     /// Nothing is fetched for a request twice.
     pub asked_on_demand: bool,
+    pub cors: Option<Box<cors::Allowed>>,
+    pub fault: Option<fault::Active>,
+    pub copies: router::mirror::Copies,
 }
 
 /// Hands the request to one filter after the other; the router answers it if none did before.
@@ -105,13 +116,19 @@ async fn pass(stream: &mut Stream<'_>) -> Option<StreamEnd> {
         let step = match kind {
             FilterKind::Router(router) => return Some(router::run(router, stream).await),
             FilterKind::OnDemand => on_demand::run(stream).await,
+            FilterKind::Cors(own) => cors::run(filter, own, stream),
+            FilterKind::Fault(own) => fault::run(filter, own, stream).await,
+            FilterKind::JwtAuthn(own) => jwt_authn::run(filter, own, stream).await,
             FilterKind::Rbac(own) => rbac::run(filter, own, stream),
             // A config that is found makes no place that is to be filled.
             FilterKind::Inert | FilterKind::Discovered(_) => Step::Continue,
         };
         match step {
             Step::Continue => {}
-            Step::Reply(reply) => return Some(stream.reply(*reply).await),
+            Step::Reply(reply) => {
+                cached_route::tell_cluster(stream);
+                return Some(stream.reply(*reply).await);
+            }
             Step::Again => return None,
             Step::End(end) => return Some(end),
         }
@@ -135,14 +152,16 @@ pub fn encode(stream: &mut Stream<'_>, head: &mut ResponseHead) {
     for (i, filter) in manager.filters.iter().enumerate().rev() {
         let discovered = found(stream, i, filter);
         match discovered.as_deref().unwrap_or(&filter.kind) {
+            FilterKind::Cors(_) => cors::encode(stream, head),
             FilterKind::Router(_)
             | FilterKind::OnDemand
+            | FilterKind::Fault(_)
+            | FilterKind::JwtAuthn(_)
             | FilterKind::Rbac(_)
             | FilterKind::Inert
-            | FilterKind::Discovered(_) => continue,
+            | FilterKind::Discovered(_) => {}
         }
     }
-    let _ = head;
 }
 
 /// What a discovered filter was for this stream.
@@ -162,6 +181,9 @@ pub fn ended(stream: &mut Stream<'_>) {
         match discovered.as_deref().unwrap_or(&filter.kind) {
             FilterKind::Router(_)
             | FilterKind::OnDemand
+            | FilterKind::Cors(_)
+            | FilterKind::Fault(_)
+            | FilterKind::JwtAuthn(_)
             | FilterKind::Rbac(_)
             | FilterKind::Inert
             | FilterKind::Discovered(_) => {}

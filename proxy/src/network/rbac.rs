@@ -2,9 +2,8 @@
 
 use super::{Facts, Step};
 use crate::{
-    failure::ResponseFlags,
-    http::filter::rbac::Stats,
-    rbac::{self, Action, Decision, Rules},
+    http::filter::rbac::{MetadataKeys, Stats},
+    rbac::{self, Decision, Rules},
     stats::{RbacShadowStat, RbacStat},
 };
 
@@ -14,9 +13,8 @@ pub struct NetworkRbac {
     pub rules: Option<Rules>,
     /// Only told of, in statistics and metadata.
     pub shadow_rules: Option<Rules>,
-    /// Keys of the shadow rules' metadata.
-    pub shadow_policy_key: Box<str>,
-    pub shadow_result_key: Box<str>,
+    /// Of the shadow rules; what the others say is not told.
+    pub shadow_keys: MetadataKeys,
     /// Decide again whenever more comes, not only at first.
     pub continuous: bool,
     pub stats: Stats,
@@ -39,24 +37,21 @@ pub fn data(rbac: &NetworkRbac, facts: Facts<'_>) -> Step {
         let mut state = connection.state.borrow_mut();
         let state = state.get_or_insert_default();
         if let Some(policy) = decision.matched {
-            state.set_metadata(NAMESPACE, &rbac.shadow_policy_key, (&**policy).into());
+            state.set_metadata(NAMESPACE, &rbac.shadow_keys.policy, (&**policy).into());
         }
-        state.set_metadata(NAMESPACE, &rbac.shadow_result_key, decision.engine_result().into());
+        state.set_metadata(NAMESPACE, &rbac.shadow_keys.result, decision.engine_result().into());
     }
     if let Some(rules) = &rbac.rules {
         let decision = decide(rules, facts);
         let mut state = connection.state.borrow_mut();
-        if rules.action == Action::Log {
-            let matched = decision.matched.is_some().into();
-            state
-                .get_or_insert_default()
-                .set_metadata(COMMON, ACCESS_LOG_HINT, matched);
+        if let Some(log) = decision.log {
+            let state = state.get_or_insert_default();
+            state.set_metadata(COMMON, ACCESS_LOG_HINT, log.into());
         }
         if !decision.allowed {
             rbac.stats.rules.inc(RbacStat::Denied);
             let state = state.get_or_insert_default();
             state.termination_details = Some(decision.details().into());
-            state.flags.insert(ResponseFlags::UNAUTHORIZED_EXTERNAL_SERVICE);
             return Step::Close;
         }
         rbac.stats.rules.inc(RbacStat::Allowed);

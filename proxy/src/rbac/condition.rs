@@ -1,6 +1,6 @@
 //! What a policy asks of a request or a connection: permissions (what is done) and principals (by whom).
 
-use std::ops::Range;
+use std::{borrow::Cow, ops::Range};
 
 use ipnet::IpNet;
 use serde_json::{Map, Value};
@@ -9,7 +9,7 @@ use crate::{
     address::Address,
     http::message::RequestHead,
     matcher::{Regex, StringMatcher},
-    route::matcher::{HeaderMatcher, MetadataMatcher},
+    route::matcher::{HeaderField, HeaderMatcher, MetadataMatcher},
     stream_info::ConnectionInfo,
 };
 
@@ -48,18 +48,104 @@ pub enum Condition {
     /// The connection's peer.
     SourceIp(IpNet),
     RemoteIp(IpNet),
+    /// A text of the request or connection; never holds where there is none.
+    Text(Input, StringMatcher),
     /// A filter state that nothing here sets: never holds.
     UnknownFilterState,
+}
+
+/// What the generic matching API can look at.
+#[derive(Debug)]
+pub enum Input {
+    Header(HeaderField),
+    ServerName,
+    /// All of the client's certificate, joined with `,`.
+    UriSan,
+    DnsSan,
+    Subject,
+    SourceIp,
+    DirectSourceIp,
+    DestinationIp,
+    SourcePort,
+    DestinationPort,
+}
+
+impl Input {
+    fn is_of_tls(&self) -> bool {
+        matches!(self, Self::UriSan | Self::DnsSan | Self::Subject)
+    }
+
+    fn of<'f>(&self, facts: &Facts<'f>) -> Option<Cow<'f, [u8]>> {
+        use certs::SubjectAltName::{Dns, Uri};
+        let connection = facts.connection;
+        let peer = || Some(&*connection.tls.as_ref()?.peer.as_ref()?.certificate);
+        let owned = |text: String| Cow::Owned(text.into_bytes());
+        let ip = |address: &Address| address.ip().map(|a| owned(a.ip().to_string()));
+        let port = |address: &Address| address.ip().map(|a| owned(a.port().to_string()));
+        let names = |pick: fn(&certs::SubjectAltName) -> Option<&str>| {
+            let names: Vec<_> = peer()?.subject_alt_names.iter().filter_map(pick).collect();
+            (!names.is_empty()).then(|| owned(names.join(",")))
+        };
+        match self {
+            Self::Header(field) => field.value(facts.request?),
+            Self::ServerName => {
+                let name = connection.requested_server_name.as_deref()?;
+                (!name.is_empty()).then_some(Cow::Borrowed(name.as_bytes()))
+            }
+            Self::UriSan => names(|name| match name {
+                Uri(name) => Some(name),
+                _ => None,
+            }),
+            Self::DnsSan => names(|name| match name {
+                Dns(name) => Some(name),
+                _ => None,
+            }),
+            Self::Subject => peer().map(|certificate| Cow::Borrowed(certificate.subject.as_bytes())),
+            Self::SourceIp => ip(facts.remote),
+            Self::DirectSourceIp => ip(&connection.remote_address),
+            Self::DestinationIp => ip(&connection.local_address),
+            Self::SourcePort => port(facts.remote),
+            Self::DestinationPort => port(&connection.local_address),
+        }
+    }
 }
 
 impl Condition {
     /// Whether it asks for a header, here or further in.
     pub fn reads_headers(&self) -> bool {
         match self {
-            Self::Header(_) => true,
+            Self::Header(_) | Self::Text(Input::Header(_), _) => true,
             Self::And(several) | Self::Or(several) => several.iter().any(Self::reads_headers),
             Self::Not(condition) => condition.reads_headers(),
             _ => false,
+        }
+    }
+
+    /// The same; `None` where it cannot be told, because an input asks for a TLS session that there is not.
+    pub fn known(&self, facts: &Facts<'_>) -> Option<bool> {
+        match self {
+            Self::Text(input, _) if input.is_of_tls() && facts.connection.tls.is_none() => None,
+            Self::And(all) => {
+                for condition in all {
+                    if !condition.known(facts)? {
+                        return Some(false);
+                    }
+                }
+                Some(true)
+            }
+            Self::Or(any) => {
+                let mut known = Some(false);
+                for condition in any {
+                    match condition.known(facts) {
+                        Some(true) => return Some(true),
+                        Some(false) => {}
+                        None => known = None,
+                    }
+                }
+                known
+            }
+            Self::Not(condition) => condition.known(facts).map(|known| !known),
+            other => Some(other.holds(facts)),
         }
     }
 
@@ -88,6 +174,7 @@ impl Condition {
             Self::Authenticated(wanted) => authenticated(connection, wanted.as_ref()),
             Self::SourceIp(range) => within(&connection.remote_address, range),
             Self::RemoteIp(range) => within(facts.remote, range),
+            Self::Text(input, matcher) => input.of(facts).is_some_and(|text| matcher.matches(&text)),
             Self::UnknownFilterState => false,
         }
     }

@@ -49,7 +49,7 @@ fn rules(action: Action, policies: Vec<(&str, Condition, Condition)>) -> Rules {
         };
         (Arc::from(name), policy)
     };
-    Rules {
+    Rules::Policies {
         action,
         policies: policies.into_iter().map(policy).collect(),
     }
@@ -169,4 +169,54 @@ fn metadata_is_matched_by_its_type() {
     assert!(!holds(&Condition::Metadata(at("n", ValueMatcher::Null))));
     assert!(!holds(&Condition::Metadata(at("missing", ValueMatcher::Null))));
     assert!(!holds(&Condition::Metadata(at("n", ValueMatcher::Present(false)))));
+}
+
+#[test]
+fn a_list_of_matchers_decides_by_the_first_that_holds() {
+    let connection = connection();
+    let facts = Facts {
+        request: None,
+        connection: &connection,
+        remote: &connection.remote_address,
+        dynamic_metadata: None,
+        route_metadata: None,
+        has_route: false,
+    };
+    let named = |name: &str, action| NamedAction {
+        name: name.into(),
+        action,
+    };
+    let list = |matchers: Vec<(Condition, NamedAction)>, otherwise: NamedAction| Rules::Matchers {
+        matchers: matchers.into(),
+        otherwise: Some(otherwise),
+        logs: true,
+    };
+    let name = || {
+        (
+            Condition::Text(Input::ServerName, exact("a.test")),
+            named("name", Action::Deny),
+        )
+    };
+    let identity = || {
+        (
+            Condition::Text(Input::UriSan, exact("x")),
+            named("identity", Action::Allow),
+        )
+    };
+    let decided = |rules: &Rules| {
+        let decision = decide(rules, &facts, &mut ());
+        (decision.allowed, decision.matched.map(|m| m.to_string()), decision.log)
+    };
+    let rest = || named("rest", Action::Allow);
+    let by_name = list(vec![name(), identity()], rest());
+    assert_eq!(decided(&by_name), (false, Some("name".to_owned()), Some(false)));
+    // There is no TLS session to look at: what comes after does not count.
+    let unknown = list(vec![identity(), name()], rest());
+    assert_eq!(decided(&unknown), (false, None, Some(false)));
+    let logged = list(Vec::new(), named("log", Action::Log));
+    assert_eq!(decided(&logged), (true, Some("log".to_owned()), Some(true)));
+    let text = |input, wanted: &str| Condition::Text(input, exact(wanted)).holds(&facts);
+    assert!(text(Input::SourceIp, "10.0.0.2") && text(Input::SourcePort, "40000"));
+    assert!(text(Input::DestinationIp, "10.0.0.1") && text(Input::DestinationPort, "8080"));
+    assert!(!text(Input::Subject, "") && !text(Input::DnsSan, ""));
 }

@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue, Method, StatusCode};
 use smallvec::SmallVec;
 
 use super::{RegexRewrite, header_edit::HeaderEdits, matcher::HeaderMatcher, per_filter::PerFilter};
-use crate::cluster::Priority;
+use crate::{cluster::Priority, http::filter::cors::CorsPolicy};
 
 #[derive(Debug)]
 pub enum Action {
@@ -39,6 +39,8 @@ pub struct RouteAction {
     pub priority: Priority,
     pub hash_policy: Vec<HashPolicy>,
     pub mirrors: Vec<Mirror>,
+    /// The older place of a policy for the filter.
+    pub cors: Option<Arc<CorsPolicy>>,
     /// (upgrade type lower-case, enabled): overrides the connection manager's list.
     pub upgrades: SmallVec<[(Box<str>, bool); 1]>,
     /// Of the upgrade type CONNECT: the tunnel ends here, and its bytes go to the cluster as they are.
@@ -126,6 +128,8 @@ pub struct Mirror {
     pub runtime_fraction: Option<super::matcher::RuntimeFraction>,
     pub trace_sampled: Option<bool>,
     pub disable_shadow_host_suffix_append: bool,
+    /// In place of the host and its suffix.
+    pub host_rewrite: Option<HeaderValue>,
 }
 
 #[derive(Debug)]

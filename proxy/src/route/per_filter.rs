@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::{Route, RouteConfiguration, VirtualHost, action::Target};
-use crate::http::filter::rbac::Rbac;
+use crate::http::filter::{cors::CorsPolicy, fault::FaultSettings, jwt_authn::PerRouteJwt, rbac::Rbac};
 
 /// What one level says to the filters, by filter name. Few entries: searched in order.
 #[derive(Debug, Default)]
@@ -25,6 +25,9 @@ pub enum PerRoute {
 pub enum PerRouteConfig {
     /// For a filter whose work Pillion leaves out.
     Inert,
+    Cors(Arc<CorsPolicy>),
+    Fault(Arc<FaultSettings>),
+    JwtAuthn(PerRouteJwt),
     /// `None`: everything passes.
     Rbac(Option<Arc<Rbac>>),
 }

@@ -69,7 +69,8 @@ pub async fn serve(
             })
             .await
         };
-        if matches!(ended, copy::Ended::Closed | copy::Ended::Failed) {
+        let refused = info.connection.state.borrow().as_ref().is_some_and(|s| s.closed);
+        if !refused && matches!(ended, copy::Ended::Closed | copy::Ended::Failed) {
             open.ended_by_peer();
         }
         drop(open);

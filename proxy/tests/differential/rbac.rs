@@ -49,6 +49,23 @@ fn requests() -> Vec<Case> {
         on("route", "a route without rules", "/free"),
         on("route", "a route that switches the filter off", "/off"),
         on("route", "a route that says nothing", "/silent"),
+        on("list", "list: the first", "/x").header("x-role: admin"),
+        on("list", "list: one and not another", "/x").header("x-a: ones"),
+        on("list", "list: one and another", "/x")
+            .header("x-a: ones")
+            .header("x-b: two"),
+        on("list", "list: one or another", "/secret"),
+        on("list", "list: one or another by an expression", "/x").header("x-c: ccc"),
+        on("list", "list: by address", "/x")
+            .header("x-d: d")
+            .header("x-forwarded-for: 192.0.2.9"),
+        on("list", "list: by another address", "/x").header("x-d: d"),
+        on("list", "list: by port", "/x").header("x-e: e"),
+        on("list", "list: none", "/x"),
+        on("list-empty", "list without an answer", "/x"),
+        on("list-log", "list that logs", "/x").header("x-log: yes"),
+        on("list-log", "list that does not log", "/x"),
+        on("list-shadow", "list in the shadow", "/x"),
         get("a virtual host's own rules", "/silent")
             .host("own.test")
             .on("route"),
@@ -60,6 +77,8 @@ fn certificates() -> Vec<Case> {
         get("allowed by its identity", "/mutual/b"),
         get("denied by its identity", "/mutual/c"),
         get("denied without a certificate", "/bare"),
+        get("list: allowed by its identity", "/listed"),
+        get("list: denied without a certificate", "/bare-listed"),
     ]
 }
 
@@ -75,6 +94,7 @@ fn connections() -> Vec<Case> {
         tcp("tcp-shadow", "connection denied in the shadow"),
         tcp("tcp-log", "connection logged"),
         tcp("tcp-two", "connection denied by the second filter"),
+        tcp("tcp-list", "connection denied by a list"),
         tcp("tcp-continuous", "connection allowed again and again"),
         get("HTTP connection denied", "/x").on("http-deny"),
         get("HTTP connection allowed", "/x").on("http-allow"),

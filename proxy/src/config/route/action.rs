@@ -8,6 +8,7 @@ use xds_api::envoy::config::{core::v3 as core, route::v3 as pb};
 use super::{
     super::{
         at::At,
+        cors,
         extension::{self, Category},
         matcher, metadata,
         rejection::Rejection,
@@ -90,7 +91,11 @@ pub(super) fn parse(
             core::RoutingPriority::High => Priority::High,
         },
         hash_policy: hash_policies(&pb.hash_policy, at)?,
-        mirrors: mirrors(pb, defaults, at)?,
+        mirrors: mirrors(&pb.request_mirror_policies, defaults, at)?,
+        cors: match pb.cors.as_deref() {
+            Some(policy) => Some(Arc::new(cors::legacy(policy, &at.field("cors"))?)),
+            None => None,
+        },
         upgrades,
         connect,
         metadata_match: metadata::parse(pb.metadata_match.as_deref()),
@@ -103,7 +108,6 @@ fn not_honoured(pb: &pb::RouteAction, at: &At) -> Result<(), Rejection> {
     at.not_honoured("internal_redirect_policy", pb.internal_redirect_policy.is_some());
     at.not_honoured("hedge_policy", pb.hedge_policy.is_some());
     at.not_honoured("rate_limits", !pb.rate_limits.is_empty());
-    at.not_honoured("cors", pb.cors.is_some());
     at.not_honoured("flush_timeout", pb.flush_timeout.is_some());
     at.not_honoured("metadata_match", pb.metadata_match.is_some());
     if let Some(policy) = pb.early_data_policy.as_deref() {
@@ -166,9 +170,14 @@ fn max_stream_duration(pb: &pb::route_action::MaxStreamDuration, at: &At) -> Res
     })
 }
 
-fn mirrors(pb: &pb::RouteAction, defaults: &Defaults, at: &At) -> Result<Vec<Mirror>, Rejection> {
-    let mut mirrors = Vec::with_capacity(pb.request_mirror_policies.len());
-    for (i, mirror) in pb.request_mirror_policies.iter().enumerate() {
+/// Of a route, a virtual host or a configuration.
+pub(super) fn mirrors(
+    pbs: &[pb::route_action::RequestMirrorPolicy],
+    defaults: &Defaults,
+    at: &At,
+) -> Result<Vec<Mirror>, Rejection> {
+    let mut mirrors = Vec::with_capacity(pbs.len());
+    for (i, mirror) in pbs.iter().enumerate() {
         let at = at.item("request_mirror_policies", i);
         let cluster_header = match (mirror.cluster.as_str(), mirror.cluster_header.as_str()) {
             ("", "") => return Err(at.reject("names no cluster: set cluster or cluster_header")),
@@ -183,7 +192,6 @@ fn mirrors(pb: &pb::RouteAction, defaults: &Defaults, at: &At) -> Result<Vec<Mir
             "request_headers_mutations",
             !mirror.request_headers_mutations.is_empty(),
         );
-        at.not_honoured("host_rewrite_literal", !mirror.host_rewrite_literal.is_empty());
         mirrors.push(Mirror {
             cluster: mirror.cluster.as_str().into(),
             cluster_header,
@@ -193,6 +201,10 @@ fn mirrors(pb: &pb::RouteAction, defaults: &Defaults, at: &At) -> Result<Vec<Mir
             },
             trace_sampled: mirror.trace_sampled,
             disable_shadow_host_suffix_append: mirror.disable_shadow_host_suffix_append,
+            host_rewrite: match mirror.host_rewrite_literal.as_str() {
+                "" => None,
+                host => Some(at.header_value("host_rewrite_literal", host)?),
+            },
         });
     }
     Ok(mirrors)

@@ -8,7 +8,7 @@ use crate::route::{
     matcher::{CookieMatcher, PathMatch, TlsContextMatch},
 };
 
-pub(super) fn parse(pb: &pb::RouteMatch, at: &At) -> Result<RouteMatch, Rejection> {
+pub(crate) fn parse(pb: &pb::RouteMatch, at: &At) -> Result<RouteMatch, Rejection> {
     let mut query = Vec::with_capacity(pb.query_parameters.len());
     for (i, parameter) in pb.query_parameters.iter().enumerate() {
         query.push(matcher::query(parameter, &at.item("query_parameters", i))?);

@@ -6,8 +6,9 @@ use xds_api::pb::Any;
 
 use super::super::{
     at::At,
+    cors,
     extension::{self, Category, Extension, Kind},
-    rbac,
+    fault, jwt_authn, rbac,
     rejection::Rejection,
 };
 use crate::route::per_filter::{PerFilter, PerRoute, PerRouteConfig};
@@ -29,6 +30,18 @@ const KINDS: &[Kind<PerRouteConfig>] = &[
     Kind {
         type_name: "envoy.extensions.filters.http.compressor.v3.CompressorPerRoute",
         parse: |_, _| Ok(PerRouteConfig::Inert),
+    },
+    Kind {
+        type_name: "envoy.extensions.filters.http.cors.v3.CorsPolicy",
+        parse: |extension, at| Ok(PerRouteConfig::Cors(Arc::new(cors::per_route(extension, at)?))),
+    },
+    Kind {
+        type_name: "envoy.extensions.filters.http.fault.v3.HTTPFault",
+        parse: |extension, at| fault::parse(extension, at).map(PerRouteConfig::Fault),
+    },
+    Kind {
+        type_name: "envoy.extensions.filters.http.jwt_authn.v3.PerRouteConfig",
+        parse: |extension, at| jwt_authn::per_route(extension, at).map(PerRouteConfig::JwtAuthn),
     },
     Kind {
         type_name: "envoy.extensions.filters.http.rbac.v3.RBACPerRoute",

@@ -7,6 +7,7 @@ use xds_api::envoy::config::route::v3 as pb;
 use super::{
     super::{
         at::At,
+        cors,
         header_edit::{self, header_fields},
         matcher as shared, metadata,
         rejection::Rejection,
@@ -26,10 +27,8 @@ pub(super) fn parse(pb: &pb::VirtualHost, defaults: &Defaults, at: &At) -> Resul
     }
     at.unsupported("matcher", pb.matcher.is_some())?;
     at.unsupported("route_specifiers", !pb.route_specifiers.is_empty())?;
-    at.not_honoured("cors", pb.cors.is_some());
     at.not_honoured("rate_limits", !pb.rate_limits.is_empty());
     at.not_honoured("hedge_policy", pb.hedge_policy.is_some());
-    at.not_honoured("request_mirror_policies", !pb.request_mirror_policies.is_empty());
     at.unsupported("retry_policy_typed_config", pb.retry_policy_typed_config.is_some())?;
     let retry = match pb.retry_policy.as_deref() {
         Some(retry) => Some(Arc::new(retry::parse(retry, &at.field("retry_policy"))?)),
@@ -66,6 +65,11 @@ pub(super) fn parse(pb: &pb::VirtualHost, defaults: &Defaults, at: &At) -> Resul
             T::None => TlsRequirement::None,
             T::ExternalOnly => TlsRequirement::ExternalOnly,
             T::All => TlsRequirement::All,
+        },
+        mirrors: action::mirrors(&pb.request_mirror_policies, defaults, at)?,
+        cors: match pb.cors.as_deref() {
+            Some(policy) => Some(Arc::new(cors::legacy(policy, &at.field("cors"))?)),
+            None => None,
         },
         header_edits: header_edit::parse(&header_fields!(pb), at)?,
         per_filter: per_filter::parse(&pb.typed_per_filter_config, at)?,

@@ -4,9 +4,8 @@ use http::StatusCode;
 
 use super::{super::local_reply::LocalReply, HttpFilter, Step};
 use crate::{
-    failure::ResponseFlags,
     http::stream::Stream,
-    rbac::{self, Action, Facts, Rules},
+    rbac::{self, Decision, Facts, Rules},
     route::per_filter::{PerRoute, PerRouteConfig},
     stats::{Group, RbacShadowStat, RbacStat},
 };
@@ -18,11 +17,17 @@ pub struct Rbac {
     pub rules: Option<Rules>,
     /// Only told of, in statistics and metadata.
     pub shadow_rules: Option<Rules>,
-    /// Keys of the shadow rules' metadata.
-    pub shadow_policy_key: Box<str>,
-    pub shadow_result_key: Box<str>,
+    pub keys: MetadataKeys,
+    pub shadow_keys: MetadataKeys,
     /// `None` on a route, whose decisions the filter counts.
     pub stats: Option<Stats>,
+}
+
+/// Under which a decision is told in metadata.
+#[derive(Debug)]
+pub struct MetadataKeys {
+    pub policy: Box<str>,
+    pub result: Box<str>,
 }
 
 #[derive(Debug)]
@@ -31,8 +36,8 @@ pub struct Stats {
     pub shadow: Group<RbacShadowStat>,
 }
 
-/// Where both filters write what shadow rules said.
-pub const NAMESPACE: &str = "envoy.filters.http.rbac";
+/// Where decisions are told.
+const NAMESPACE: &str = "envoy.filters.http.rbac";
 /// Where rules that only log write whether to log.
 const COMMON: &str = "envoy.common";
 const ACCESS_LOG_HINT: &str = "access_log_hint";
@@ -55,21 +60,15 @@ pub fn run(filter: &HttpFilter, own: &Rbac, stream: &mut Stream<'_>) -> Step {
                 false => RbacShadowStat::ShadowDenied,
             });
         }
-        if let Some(policy) = decision.matched {
-            stream
-                .info
-                .set_metadata(NAMESPACE, &rbac.shadow_policy_key, (&**policy).into());
-        }
-        let result = decision.engine_result().into();
-        stream.info.set_metadata(NAMESPACE, &rbac.shadow_result_key, result);
+        tell(stream, &rbac.shadow_keys, decision);
     }
     let Some(rules) = &rbac.rules else {
         return Step::Continue;
     };
     let decision = rbac::decide(rules, &facts(stream), &mut ());
-    if rules.action == Action::Log {
-        let matched = decision.matched.is_some().into();
-        stream.info.set_metadata(COMMON, ACCESS_LOG_HINT, matched);
+    tell(stream, &rbac.keys, decision);
+    if let Some(log) = decision.log {
+        stream.info.set_metadata(COMMON, ACCESS_LOG_HINT, log.into());
     }
     if let Some(stats) = &own.stats {
         stats.rules.inc(match decision.allowed {
@@ -80,8 +79,7 @@ pub fn run(filter: &HttpFilter, own: &Rbac, stream: &mut Stream<'_>) -> Step {
     if decision.allowed {
         return Step::Continue;
     }
-    let mut reply = LocalReply::new(StatusCode::FORBIDDEN, "RBAC: access denied", "")
-        .with_flags(ResponseFlags::UNAUTHORIZED_EXTERNAL_SERVICE);
+    let mut reply = LocalReply::new(StatusCode::FORBIDDEN, "RBAC: access denied", "");
     reply.details = decision.details().into();
     reply.sentence = Some(match decision.matched {
         Some(policy) => format!("RBAC filter {:?} denies: policy {policy:?} matches", &*filter.name),
@@ -91,6 +89,14 @@ pub fn run(filter: &HttpFilter, own: &Rbac, stream: &mut Stream<'_>) -> Step {
         ),
     });
     Step::Reply(Box::new(reply))
+}
+
+fn tell(stream: &mut Stream<'_>, keys: &MetadataKeys, decision: Decision<'_>) {
+    let info = &mut stream.info;
+    if let Some(policy) = decision.matched {
+        info.set_metadata(NAMESPACE, &keys.policy, (&**policy).into());
+    }
+    info.set_metadata(NAMESPACE, &keys.result, decision.engine_result().into());
 }
 
 fn facts<'s>(stream: &'s Stream<'_>) -> Facts<'s> {

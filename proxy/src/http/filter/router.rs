@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 mod attempt;
 mod count;
 mod deadline;
+pub mod mirror;
 mod relay;
 mod replay;
 mod reply;
@@ -181,6 +182,7 @@ async fn forward(router: &Router, stream: &mut Stream<'_>, plan: Plan) -> Stream
     }
     let mut retry = RetryState::new(action.retry.as_deref(), &mut stream.request, plan.action().priority);
     route::finalize_request(stream, &plan.virtual_host, &plan.route, plan.weighted, router);
+    mirror::begin(stream, &plan);
     let mut replay = Replay::new(
         retry
             .is_some()

@@ -387,6 +387,7 @@ pub(super) fn poll_request_body(
         if let Some(replay) = replay.as_deref_mut() {
             replay.push(&frame);
         }
+        stream.kept.copies.push(&frame, end);
         if end {
             stream.request_done = true;
             stream.info.times.last_downstream_rx = Some(now);
