@@ -112,7 +112,7 @@ pub(crate) fn configuration(
         name: pb.name.as_str().into(),
         hosts: index(&virtual_hosts, at)?,
         virtual_hosts,
-        mirrors: action::mirrors(&pb.request_mirror_policies, &defaults, at)?,
+        mirrors: action::mirrors(&pb.request_mirror_policies, &defaults, at)?.into(),
         internal_only_headers,
         header_edits: Arc::new(header_edit::parse(&header_fields!(pb), at)?),
         per_filter: Arc::new(per_filter::parse(&pb.typed_per_filter_config, at)?),
