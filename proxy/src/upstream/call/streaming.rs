@@ -246,6 +246,7 @@ async fn exchange(
         sni: cluster.auto_sni.then(|| name.clone()),
         verify_name: cluster.auto_san_validation.then_some(name),
         alpn: None,
+        source: None,
     };
     let key = PoolKey::new(cluster, endpoint, head.protocol, options);
     let pool = worker.local_cluster(cluster).pool(key, endpoint);
