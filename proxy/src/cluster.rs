@@ -20,6 +20,7 @@ pub mod endpoint_set;
 #[cfg(test)]
 pub(crate) mod from_json;
 mod keepalive;
+pub mod original;
 pub mod outlier;
 
 pub use breaker::BreakerLimits;
@@ -74,6 +75,8 @@ pub struct Cluster {
     pub hash: u64,
     /// Of this version alone: the one before serves its own until this one is warm.
     pub endpoints: ArcSwap<EndpointSet>,
+    /// Where connections went, in place of `endpoints` for an ORIGINAL_DST cluster.
+    pub originals: original::OriginalHosts,
     /// The version before, whose hosts' state this one takes over.
     pub replaces: Weak<Self>,
     pub state: Arc<ClusterState>,
@@ -86,6 +89,8 @@ pub enum Discovery {
     Static,
     Eds {
         service_name: Arc<str>,
+        /// The config gives the name; else it is the cluster's.
+        named: bool,
     },
     StrictDns(DnsConfig),
     LogicalDns(DnsConfig),

@@ -46,10 +46,8 @@ pub(super) fn clusters(admin: &Rc<Admin>, parameters: &Parameters<'_>) -> Answer
 
 fn endpoints(cluster: &Cluster) -> Vec<Arc<Endpoint>> {
     let set = cluster.endpoints.load();
-    set.priorities
-        .iter()
-        .flat_map(|p| p.endpoints.iter().cloned())
-        .collect()
+    let by_priority = set.priorities.iter().flat_map(|p| p.endpoints.iter().cloned());
+    by_priority.chain(cluster.originals.endpoints()).collect()
 }
 
 fn cluster_text(out: &mut String, cluster: &Cluster) {
@@ -71,8 +69,10 @@ fn cluster_text(out: &mut String, cluster: &Cluster) {
         }
     }
     let _ = writeln!(out, "{name}::added_via_api::{}", cluster.state.added_via_api);
-    if let Discovery::Eds { service_name } = &cluster.discovery
-        && service_name != name
+    if let Discovery::Eds {
+        service_name,
+        named: true,
+    } = &cluster.discovery
     {
         let _ = writeln!(out, "{name}::eds_service_name::{service_name}");
     }
@@ -169,8 +169,10 @@ fn cluster_json(cluster: &Cluster) -> Value {
     high["priority"] = json!("HIGH");
     status["circuit_breakers"] = json!({"thresholds": [thresholds(Priority::Default), high]});
     status["observability_name"] = json!(&*cluster.stat_name);
-    if let Discovery::Eds { service_name } = &cluster.discovery
-        && *service_name != cluster.name
+    if let Discovery::Eds {
+        service_name,
+        named: true,
+    } = &cluster.discovery
     {
         status["eds_service_name"] = json!(&**service_name);
     }

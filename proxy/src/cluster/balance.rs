@@ -9,8 +9,8 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-use super::{Cluster, Discovery, EdsHealth, Endpoint, EndpointConfig, EndpointState, LbPolicy};
-use crate::{address::Address, stats::ClusterStat, stream_info::ConnectionInfo};
+use super::{Cluster, Discovery, EdsHealth, Endpoint, EndpointConfig, LbPolicy, original::OriginalHost};
+use crate::{stats::ClusterStat, stream_info::ConnectionInfo};
 
 mod consistent;
 mod priority;
@@ -28,8 +28,8 @@ pub struct Balancer {
     usable: Vec<Usable>,
     /// Next place of round robin.
     cursor: u64,
-    /// Endpoints of an ORIGINAL_DST cluster, made at first use.
-    original: hashbrown::HashMap<SocketAddr, Arc<Endpoint>>,
+    /// Hosts of an ORIGINAL_DST cluster that this worker has met.
+    original: hashbrown::HashMap<SocketAddr, Arc<OriginalHost>>,
 }
 
 /// Most destinations that an ORIGINAL_DST cluster remembers per worker; beyond, the memory starts over.
@@ -64,7 +64,7 @@ pub fn choose(
     trace: &mut impl Trace,
 ) -> Option<Arc<Endpoint>> {
     if let Discovery::OriginalDst { port_override, .. } = &cluster.discovery {
-        return balancer.original(cluster, facts.original_destination?, *port_override);
+        return Some(balancer.original(cluster, facts.original_destination?, *port_override));
     }
     balancer.refresh(cluster, facts.random);
     // Equal hashes go to equal priorities too.
@@ -170,22 +170,18 @@ impl Balancer {
     }
 
     /// An endpoint for where the client meant to go.
-    fn original(&mut self, cluster: &Cluster, to: SocketAddr, port: Option<u16>) -> Option<Arc<Endpoint>> {
+    fn original(&mut self, cluster: &Cluster, to: SocketAddr, port: Option<u16>) -> Arc<Endpoint> {
         let to = SocketAddr::new(to.ip(), port.unwrap_or(to.port()));
+        if let Some(endpoint) = self.original.get(&to).and_then(|host| host.choose()) {
+            return endpoint;
+        }
         if self.original.len() >= MAX_ORIGINAL {
             self.original.clear();
         }
-        let endpoint = self.original.entry(to).or_insert_with(|| {
-            Arc::new(Endpoint {
-                address: Address::Ip(to),
-                locality: Arc::default(),
-                priority: 0,
-                config: EndpointConfig::plain(),
-                transport: cluster.transport.default.clone(),
-                state: Arc::new(EndpointState::default()),
-            })
-        });
-        Some(endpoint.clone())
+        let host = cluster.originals.get(cluster, to);
+        let endpoint = host.endpoint.clone();
+        self.original.insert(to, host);
+        endpoint
     }
 }
 

@@ -20,7 +20,7 @@ use super::{
     wire,
 };
 use crate::{
-    cluster::{BreakerLimits, Cluster, ClusterState, Discovery, LbPolicy},
+    cluster::{BreakerLimits, Cluster, ClusterState, Discovery, LbPolicy, original::OriginalHosts},
     stats::Prefix,
 };
 
@@ -147,6 +147,7 @@ fn cluster(pb: &pb::Cluster, hash: u64, added_via_api: bool, at: &At) -> Result<
         metadata: metadata::parse(pb.metadata.as_deref()),
         hash,
         endpoints: ArcSwap::default(),
+        originals: OriginalHosts::default(),
         replaces: Weak::new(),
         state: Arc::new(ClusterState::new(
             Arc::clone(&name),

@@ -38,7 +38,7 @@ use super::{
 };
 use crate::{
     bootstrap::Received,
-    cluster::{Cluster, Discovery, dns, endpoint_set, outlier},
+    cluster::{Cluster, Discovery, dns, endpoint_set, original, outlier},
     config::{
         self, Context, Rejection, cluster::ParsedCluster, endpoint::LoadAssignment, secret::Secret, tls::Material,
     },
@@ -309,7 +309,7 @@ impl Resources {
             if let User::Cluster(name) = user
                 && let Some(known) = self.clusters.get(name)
             {
-                let asks = |version: &Cluster| matches!(&version.discovery, Discovery::Eds { service_name } if *service_name == need.name);
+                let asks = |version: &Cluster| matches!(&version.discovery, Discovery::Eds { service_name, .. } if *service_name == need.name);
                 for version in self.versions(known).filter(|version| asks(version)) {
                     endpoint_set::apply(version, &assignment);
                 }
@@ -459,10 +459,11 @@ impl Resources {
         if self.runtime.borrow_mut().follow_links() {
             self.publish_runtime();
         }
+        let now = Instant::now();
         for cluster in self.publisher.next().clusters.values() {
             outlier::tick(cluster, RandomState::new().build_hasher().finish());
+            original::tick(cluster, now);
         }
-        let now = Instant::now();
         let (drained, retiring) = std::mem::take(&mut self.retiring)
             .into_iter()
             .partition::<Vec<_>, _>(|(at, ..)| *at <= now);

@@ -1,5 +1,7 @@
 //! Endpoints as they are now, in the words of a `ClusterLoadAssignment`.
 
+use std::sync::atomic::Ordering;
+
 use serde_json::{Value, json};
 
 use crate::{
@@ -12,14 +14,19 @@ const OVERPROVISIONING_FACTOR: u32 = 140;
 
 pub(super) fn assignment(cluster: &Cluster) -> Value {
     let name = match &cluster.discovery {
-        Discovery::Eds { service_name } => service_name,
+        Discovery::Eds { service_name, .. } => service_name,
         _ => &cluster.name,
     };
     let set = cluster.endpoints.load();
     let by_priority = set.priorities.iter().enumerate();
-    let localities: Vec<Value> = by_priority
+    let mut localities: Vec<Value> = by_priority
         .flat_map(|(priority, set)| set.localities.iter().map(move |of| locality(priority, of)))
         .collect();
+    let originals = cluster.originals.endpoints();
+    if !originals.is_empty() {
+        let endpoints: Vec<Value> = originals.iter().map(|endpoint| lb_endpoint(endpoint)).collect();
+        localities.push(json!({"locality": {}, "lb_endpoints": endpoints}));
+    }
     let mut assignment = json!({
         "@type": "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
         "cluster_name": &**name,
@@ -54,9 +61,23 @@ fn lb_endpoint(endpoint: &Endpoint) -> Value {
     if !endpoint.config.hostname.is_empty() {
         inner["hostname"] = json!(&*endpoint.config.hostname);
     }
-    json!({
+    let mut shown = json!({
         "endpoint": inner,
-        "health_status": eds_health(endpoint),
+        "health_status": health(endpoint),
         "load_balancing_weight": endpoint.config.weight,
-    })
+    });
+    if let Some(metadata) = &endpoint.config.metadata {
+        shown["metadata"] = json!({"filter_metadata": &**metadata});
+    }
+    shown
+}
+
+/// Ejected ones are unhealthy too, whatever the control plane says of them.
+fn health(endpoint: &Endpoint) -> &'static str {
+    let state = &endpoint.state;
+    let failed = [&state.ejected, &state.failed_active_health_check];
+    if failed.iter().any(|flag| flag.load(Ordering::Relaxed)) {
+        return "UNHEALTHY";
+    }
+    eds_health(endpoint)
 }

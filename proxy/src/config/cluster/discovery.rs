@@ -150,7 +150,10 @@ fn eds(pb: &pb::Cluster, at: &At) -> Result<Discovery, Rejection> {
             stat_prefix: Arc::default(),
         });
     });
-    Ok(Discovery::Eds { service_name })
+    Ok(Discovery::Eds {
+        service_name,
+        named: !config.service_name.is_empty(),
+    })
 }
 
 fn dns_discovery(

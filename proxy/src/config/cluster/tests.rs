@@ -126,7 +126,7 @@ fn discovery() {
         "type": "EDS",
         "eds_cluster_config": {"service_name": "s", "eds_config": {"ads": {}, "initial_fetch_timeout": "0s"}}
     }));
-    assert!(matches!(&eds.cluster.discovery, Discovery::Eds { service_name } if &**service_name == "s"));
+    assert!(matches!(&eds.cluster.discovery, Discovery::Eds { service_name, .. } if &**service_name == "s"));
     let endpoints = eds.dependencies.endpoints.unwrap();
     assert_eq!((&*endpoints.name, endpoints.source.initial_fetch_timeout), ("s", None));
 

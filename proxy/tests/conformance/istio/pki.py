@@ -54,7 +54,7 @@ class Pki:
         folder = f"{self.dir}/operator"
         os.makedirs(folder)
         self.issue("operator", "subjectAltName=critical,URI:spiffe://cluster.local/ns/istio-system/sa/default\n"
-                   "keyUsage=critical,digitalSignature\nextendedKeyUsage=clientAuth\n",
+                   "keyUsage=critical,digitalSignature,keyEncipherment\nextendedKeyUsage=serverAuth,clientAuth\n",
                    f"{folder}/key.pem", f"{folder}/leaf.pem", (f"{self.ca}/ca-cert.pem", f"{self.ca}/ca-key.pem"))
         write(f"{folder}/cert-chain.pem", open(f"{folder}/leaf.pem").read() + open(f"{self.ca}/ca-cert.pem").read())
         write(f"{folder}/root-cert.pem", open(self.root).read())

@@ -1,0 +1,92 @@
+"""Requests through the mesh, and what must come back. The same for whoever runs where."""
+
+import re
+
+import mesh
+from lab import ADDRESSES, APPLICATION_USER
+from pki import GATEWAY_HOST, USERS_ISSUER
+
+SERVICE = f"http://{mesh.HOST}"
+# What the capture must not show: it stands in every request's path.
+MARKER = "only-the-two-ends-may-read-this"
+
+
+class Traffic:
+    def __init__(self, lab):
+        self.lab, self.passed, self.failed = lab, 0, []
+
+    def curl(self, *arguments):
+        """As the application beside the client's sidecar, which knows of no proxy."""
+        return self.lab.run("client", "curl", "-s", "-m", "5", *arguments, user=APPLICATION_USER)
+
+    def code(self, *arguments):
+        return self.curl("-o", "/dev/null", "-w", "%{http_code}", *arguments)
+
+    def check(self, name, holds, seen=""):
+        if holds:
+            self.passed += 1
+        else:
+            self.failed.append(name)
+            print(f"        does not hold: {name}" + (f"; seen: {seen[-300:]!r}" if seen else ""), flush=True)
+
+    def run(self):
+        self.identities()
+        self.routes()
+        self.guards()
+        self.other_protocols()
+        self.gateway()
+        self.statistics()
+
+    def identities(self):
+        answer = self.curl(f"{SERVICE}/{MARKER}")
+        self.check("a request reaches the service", "Hostname=" in answer, answer)
+        certificate = "\n".join(line for line in answer.splitlines() if "x-forwarded-client-cert" in line.lower())
+        self.check("the server is told the client's id", "URI=spiffe://cluster.local/ns/demo/sa/client" in certificate, certificate)
+        self.check("and its own", "By=spiffe://cluster.local/ns/demo/sa/server" in certificate, certificate)
+        self.check("plaintext to the server is refused", self.lab.status("gateway", f"http://{ADDRESSES['v1']}:8080/") == "000")
+
+    def routes(self):
+        # As one process: a hundred requests.
+        answers = self.curl(f"{SERVICE}/weighted?[1-100]")
+        v1, v2 = (len(re.findall(rf"^ServiceVersion={version}$", answers, re.MULTILINE)) for version in ("v1", "v2"))
+        self.check("weights of 80 and 20", v1 + v2 == 100 and v1 > 60 and v2 > 5, f"{v1} {v2}")
+        self.check("an abort", (code := self.code("-H", "x-abort: yes", f"{SERVICE}/")) == "418", code)
+        taken = self.curl("-o", "/dev/null", "-w", "%{time_total}", f"{SERVICE}/delay")
+        self.check("a delay of 1 s", taken.replace(".", "").isdigit() and float(taken) > 0.95, taken)
+        self.check("a mirrored request", self.code(f"{SERVICE}/mirror") == "200")
+        self.check("a direct response", (seen := self.curl("-w", "%{http_code}", f"{SERVICE}/direct")) == "direct body203", seen)
+        seen = self.curl("-o", "/dev/null", "-w", "%{http_code} %{redirect_url}", f"{SERVICE}/redirect")
+        self.check("a redirect", seen == "307 http://elsewhere.example/there", seen)
+        seen = self.curl("-i", "-H", "x-gone: 1", f"{SERVICE}/old/page")
+        wanted = ["URL=/new/page", "Host=renamed.example", "X-Set:a", "X-Add:b", "x-resp: c"]
+        self.check("a rewrite of path, host and headers", all(w.lower() in seen.lower() for w in wanted) and "x-gone" not in seen.lower(), seen)
+        self.check("retries that end", (code := self.code(f"{SERVICE}/retry?codes=503:100")) == "503", code)
+        self.check("a timeout", (code := self.code(f"{SERVICE}/retry?delay=4s")) == "504", code)
+
+    def guards(self):
+        seen = self.curl("-w", "%{http_code}", f"{SERVICE}/forbidden/x")
+        self.check("a forbidden path", seen == "RBAC: access denied403", seen)
+        self.check("no token", (code := self.code(f"{SERVICE}/jwt")) == "403", code)
+        token = self.lab.pki.token(USERS_ISSUER, "shop", "alice")
+        seen = self.curl("-w", "%{http_code}", "-H", f"authorization: Bearer {token}", f"{SERVICE}/jwt")
+        self.check("a token, and its claim in a header", seen.endswith("200") and "x-user:alice" in seen.lower(), seen)
+        code = self.code("-H", f"authorization: Bearer {token}x", f"{SERVICE}/jwt")
+        self.check("a forged token", code == "401", code)
+
+    def other_protocols(self):
+        for name, url in (("TCP", f"tcp://{mesh.ADDRESS}:{mesh.TCP}"), ("gRPC", f"grpc://{mesh.ADDRESS}:{mesh.GRPC}")):
+            seen = self.lab.run("client", f"{self.lab.bin}/client", url, user=APPLICATION_USER)
+            self.check(name, "All 1 requests succeeded" in seen, seen)
+        code = self.code(f"http://{ADDRESSES['control']}:15080/ready")
+        self.check("what the mesh does not know passes through", code == "200", code)
+
+    def gateway(self):
+        for scheme, port in (("https", mesh.GATEWAY_HTTPS), ("http", mesh.GATEWAY_HTTP)):
+            code = self.lab.run("control", "curl", "-s", "-m", "5", "-o", "/dev/null", "-w", "%{http_code}", "--cacert", self.lab.pki.gateway[0],
+                                "--resolve", f"{GATEWAY_HOST}:{port}:{ADDRESSES['gateway']}", f"{scheme}://{GATEWAY_HOST}:{port}/")
+            self.check(f"the gateway's {scheme}", code == "200", code)
+
+    def statistics(self):
+        self.check("the proxy's metrics", "\nenvoy_" in self.lab.get("v1", "http://127.0.0.1:15090/stats/prometheus"))
+        merged = self.lab.get("v1", "http://127.0.0.1:15020/stats/prometheus")
+        self.check("the agent's, with the proxy's in them", "\nistio_agent" in merged and "\nenvoy_" in merged)
