@@ -17,13 +17,14 @@ impl Job {
             }
             Measure::Latency(_) => (AROUND + lengths.latency.as_secs_f64(), 0.0),
             Measure::Handshakes => (AROUND + lengths.run.as_secs_f64(), 0.0),
-            Measure::Idle { tls: false } => (8.0, 2.5),
-            Measure::Idle { tls: true } => (14.0, 2.5),
-            Measure::Memory => (3.0, 20.0),
-            Measure::AdsClusters => (15.0, 10.0),
-            Measure::AfterLoad => (2.0 + lengths.run.as_secs_f64(), 10.0),
+            Measure::Idle { tls: false } => (6.0, 2.5),
+            Measure::Idle { tls: true } => (9.0, 2.5),
+            Measure::Memory => (2.0, 20.0),
+            Measure::AdsClusters => (6.0, 10.0),
+            // Envoy's memory does not come back.
+            Measure::AfterLoad => (1.0 + lengths.run.as_secs_f64(), 40.0),
             Measure::Push => (4.0, 0.0),
-            Measure::Scrape => (4.0, 0.0),
+            Measure::Scrape => (1.0, 0.0),
         };
         (kinds.count() + usize::from(self.direct)) as f64 * each + together
     }

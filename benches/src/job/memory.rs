@@ -5,6 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use anyhow::anyhow;
+
 use super::{Metric, Sample, Step, control_plane, metric};
 use crate::{
     load::{Pace, exchange::Client, exchange::Exchange},
@@ -151,19 +153,34 @@ pub fn after_load(bench: &Bench, program: &Program) -> anyhow::Result<Step> {
         let mut client = Client::connect(proxy.address, bench.connections, Exchange::get(100))?;
         client.run(Pace::Saturate, bench.duration)?;
         drop(client);
-        let gone = Instant::now();
-        loop {
-            thread::sleep(Duration::from_millis(500));
-            let rss = process::memory(&proxy.pids()).rss;
-            if rss * 2 <= idle * 3 || gone.elapsed() >= RETURN {
-                return Ok(Step::Done(vec![
-                    (IDLE, idle as f64),
-                    (AFTER, rss as f64),
-                    (SETTLED, gone.elapsed().as_secs_f64()),
-                ]));
-            }
-        }
+        // On a thread of its own: the other proxies' loads come meanwhile.
+        let watch = thread::spawn({
+            let pids = proxy.pids();
+            move || watch(&pids, idle)
+        });
+        let next = move |_: &Bench| {
+            let (after, settled) = watch.join().map_err(|_| anyhow!("memory was not read"))?;
+            drop(proxy);
+            Ok(Step::Done(vec![
+                (IDLE, idle as f64),
+                (AFTER, after as f64),
+                (SETTLED, settled.as_secs_f64()),
+            ]))
+        };
+        Ok(Step::Settle(Instant::now(), Box::new(next)))
     }))
+}
+
+/// Resident memory once it is within 1.5 x `idle`, or at the end of [`RETURN`], and when that was.
+fn watch(pids: &[u32], idle: u64) -> (u64, Duration) {
+    let gone = Instant::now();
+    loop {
+        thread::sleep(Duration::from_millis(500));
+        let rss = process::memory(pids).rss;
+        if rss * 2 <= idle * 3 || gone.elapsed() >= RETURN {
+            return (rss, gone.elapsed());
+        }
+    }
 }
 
 /// `benches idle`: one figure, as `/proc` has it.

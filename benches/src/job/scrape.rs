@@ -16,8 +16,8 @@ use crate::{
 pub const TIME: Metric = metric("time of a scrape", "ms");
 pub const CPU: Metric = metric("CPU of a scrape", "ms");
 pub const BYTES: Metric = metric("bytes of a scrape", "KB");
-pub const SERIES: Metric = metric("series", "");
-pub const CLUSTERS: Metric = metric("clusters that have them", "");
+pub const SERIES: Metric = metric("series of a scrape", "lines");
+pub const CLUSTERS: Metric = metric("clusters that have so many series", "clusters");
 pub const RSS_BEFORE: Metric = metric("RSS before scrapes", "KB");
 pub const RSS_AFTER: Metric = metric("RSS after scrapes", "KB");
 pub const PEAK: Metric = metric("peak RSS of scrapes", "KB");
