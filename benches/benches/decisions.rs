@@ -9,12 +9,13 @@ use std::{
     sync::Arc,
 };
 
+use anyhow::{Context as _, bail};
 use http::{HeaderMap, HeaderValue, Method, header};
 use pillion::{
     address::Address,
     bootstrap::{self, StaticResources},
     cluster::balance,
-    config::Context,
+    config,
     http::{
         RouteSource,
         message::{Protocol, RequestHead, Spelling},
@@ -111,10 +112,13 @@ fn main() -> ExitCode {
     println!("| decision | instructions |\n|---|---|");
     for (index, decision) in DECISIONS.iter().enumerate().filter(|(_, d)| chosen(d)) {
         let counted = instructions(index, decision.times)
-            .and_then(|once| Some(instructions(index, 2 * decision.times)?.saturating_sub(once)));
-        let Some(counted) = counted else {
-            println!("valgrind cannot be run: nothing is counted");
-            return ExitCode::SUCCESS;
+            .and_then(|once| Ok(instructions(index, 2 * decision.times)?.saturating_sub(once)));
+        let counted = match counted {
+            Ok(counted) => counted,
+            Err(error) => {
+                eprintln!("{}: {error:#}", decision.name);
+                return ExitCode::FAILURE;
+            }
         };
         println!("| {} | {} |", decision.name, counted / decision.times as u64);
     }
@@ -122,21 +126,26 @@ fn main() -> ExitCode {
 }
 
 /// What the whole program takes with `times` decisions.
-fn instructions(index: usize, times: usize) -> Option<u64> {
+fn instructions(index: usize, times: usize) -> anyhow::Result<u64> {
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
-        .arg(std::env::current_exe().ok()?)
+        .arg(std::env::current_exe()?)
         .args([RUN, &index.to_string(), &times.to_string()])
         .stdin(Stdio::null())
         .output()
-        .ok()?;
+        .context("valgrind cannot be run (Debian: apt-get install valgrind)")?;
     let text = String::from_utf8_lossy(&output.stderr);
-    text.lines()
-        .find_map(|line| line.split_once("Collected : ")?.1.trim().parse().ok())
+    let collected = text
+        .lines()
+        .find_map(|line| line.split_once("Collected : ")?.1.trim().parse().ok());
+    match collected {
+        Some(count) if output.status.success() => Ok(count),
+        _ => bail!("valgrind counted nothing, {}:\n{text}", output.status),
+    }
 }
 
-fn context() -> Context {
-    Context::new(Store::new(1, StatsConfig::default()))
+fn context() -> config::Context {
+    config::Context::new(Store::new(1, StatsConfig::default()))
 }
 
 fn resources(yaml: &str) -> StaticResources {

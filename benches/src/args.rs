@@ -1,16 +1,16 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 #[derive(Debug, clap::Parser)]
 #[command(about = "Pillion beside Envoy, HAProxy and nginx: CPU, latency, memory")]
 pub struct Args {
     #[command(subcommand)]
     pub only: Option<Only>,
-    /// Jobs to run, comma separated; default: all (see --list)
+    /// Jobs to run, comma separated, or "goals" for those of the README's table; default: all (see --list)
     #[arg(long, value_delimiter = ',')]
     pub jobs: Vec<String>,
-    /// Print the jobs and end
+    /// Print the jobs, and how long each takes, and end
     #[arg(long)]
     pub list: bool,
     /// Interleaved rounds
@@ -34,6 +34,31 @@ pub struct Args {
     /// Folder for the results; an earlier result there is overwritten
     #[arg(long, default_value = "target/benches")]
     pub out: PathBuf,
+}
+
+/// How long single runs take.
+#[derive(Debug, Clone, Copy)]
+pub struct Lengths {
+    pub run: Duration,
+    pub latency: Duration,
+}
+
+/// `--quick`: enough to see that everything runs.
+const QUICK: Duration = Duration::from_millis(500);
+
+impl Args {
+    pub fn lengths(&self) -> Lengths {
+        if self.quick {
+            return Lengths {
+                run: QUICK,
+                latency: QUICK,
+            };
+        }
+        Lengths {
+            run: Duration::from_secs_f64(self.seconds),
+            latency: Duration::from_secs_f64(self.latency_seconds),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, clap::Subcommand)]

@@ -1,9 +1,14 @@
 //! What is measured: the table of jobs. How, is in the files below.
 
 pub mod connections;
+pub mod control_plane;
+pub mod duration;
 pub mod memory;
 pub mod push;
 pub mod requests;
+pub mod scrape;
+
+use std::time::Instant;
 
 use crate::proxy::{Kind, Program, config::Protocol};
 use crate::run::Bench;
@@ -11,6 +16,15 @@ use requests::{Ask, Requests};
 
 /// A figure of one round.
 pub type Sample = (Metric, f64);
+
+/// How far a job is with one proxy.
+pub enum Step {
+    Done(Vec<Sample>),
+    /// Nothing but time is needed until then: other proxies settle meanwhile. The proxies belong to what follows.
+    Settle(Instant, Next),
+}
+
+pub type Next = Box<dyn FnOnce(&Bench) -> anyhow::Result<Step>>;
 
 /// A figure's name and unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -45,8 +59,12 @@ pub enum Measure {
     Memory,
     /// Memory after a load of many connections has gone.
     AfterLoad,
+    /// Memory with clusters, endpoints and a secret that a control plane gave.
+    AdsClusters,
     /// What a push of many endpoints does to running traffic.
     Push,
+    /// Reading many statistics.
+    Scrape,
 }
 
 impl Job {
@@ -60,24 +78,30 @@ impl Job {
             Measure::AfterLoad if !matches!(kind, Kind::Pillion | Kind::Envoy) => {
                 Some("memory after a load is compared with Envoy's")
             }
-            Measure::Push if !matches!(kind, Kind::Pillion | Kind::Envoy) => {
-                Some("takes no endpoints from a control plane")
+            Measure::Push | Measure::AdsClusters if !matches!(kind, Kind::Pillion | Kind::Envoy) => {
+                Some("takes nothing from a control plane")
+            }
+            Measure::Scrape if !matches!(kind, Kind::Pillion | Kind::Envoy) => {
+                Some("a scrape is compared with Envoy's")
             }
             _ => None,
         }
     }
 
-    pub fn run(&self, bench: &mut Bench, program: Option<&Program>) -> anyhow::Result<Vec<Sample>> {
-        match (self.measure, program) {
-            (Measure::Requests(r), program) => requests::measure(bench, self.name, r, program),
-            (Measure::Latency(r), program) => requests::latency(bench, self.name, r, program),
-            (_, None) => Ok(Vec::new()),
-            (Measure::Handshakes, Some(program)) => connections::handshakes(bench, program),
-            (Measure::Idle { tls }, Some(program)) => connections::idle(bench, program, tls),
-            (Measure::Memory, Some(program)) => memory::static_clusters(bench, program),
-            (Measure::AfterLoad, Some(program)) => memory::after_load(bench, program),
-            (Measure::Push, Some(program)) => push::endpoints(bench, program),
-        }
+    pub fn run(&self, bench: &mut Bench, program: Option<&Program>) -> anyhow::Result<Step> {
+        let samples = match (self.measure, program) {
+            (Measure::Requests(r), program) => requests::measure(bench, self.name, r, program)?,
+            (Measure::Latency(r), program) => requests::latency(bench, self.name, r, program)?,
+            (_, None) => Vec::new(),
+            (Measure::Handshakes, Some(program)) => connections::handshakes(bench, program)?,
+            (Measure::Push, Some(program)) => push::endpoints(bench, program)?,
+            (Measure::Scrape, Some(program)) => scrape::statistics(bench, program)?,
+            (Measure::Idle { tls }, Some(program)) => return connections::idle(bench, program, tls),
+            (Measure::Memory, Some(program)) => return memory::idle(bench, program),
+            (Measure::AdsClusters, Some(program)) => return memory::ads_clusters(bench, program),
+            (Measure::AfterLoad, Some(program)) => return memory::after_load(bench, program),
+        };
+        Ok(Step::Done(samples))
     }
 }
 
@@ -191,6 +215,7 @@ pub const JOBS: &[Job] = &[
         "HTTP/2 on both sides, 4 connections with 16 streams each",
         Requests { paced: true, ..HTTP2 },
     ),
+    requests("h2-2-workers", "HTTP/2, two workers", Requests { workers: 2, ..HTTP2 }),
     requests(
         "grpc",
         "gRPC unary, 100-byte messages, 4 x 16 streams",
@@ -210,6 +235,15 @@ pub const JOBS: &[Job] = &[
         Requests {
             pair: true,
             paced: true,
+            ..PLAIN
+        },
+    ),
+    requests(
+        "pair-h1-2-workers",
+        "the same, two workers each",
+        Requests {
+            pair: true,
+            workers: 2,
             ..PLAIN
         },
     ),
@@ -266,6 +300,11 @@ pub const JOBS: &[Job] = &[
         Measure::Memory,
     ),
     proxies(
+        "ads-clusters",
+        "clusters, endpoints and one secret over ADS, each cluster with mTLS: memory 10 s after ready and at the peak",
+        Measure::AdsClusters,
+    ),
+    proxies(
         "after-load",
         "memory after 4,000 busy connections have gone",
         Measure::AfterLoad,
@@ -285,4 +324,5 @@ pub const JOBS: &[Job] = &[
         "10,000 endpoints of the cluster in use arrive over ADS while 2,000 requests a second run",
         Measure::Push,
     ),
+    proxies("scrape", "/stats/prometheus with 50,000 series", Measure::Scrape),
 ];

@@ -1,7 +1,7 @@
 //! Pillion beside Envoy, HAProxy and nginx, in one command:
 //!
 //! ```text
-//! cargo run --release -p benches                  # everything, 5 rounds, most of an hour
+//! cargo run --release -p benches                  # everything, 5 rounds, three quarters of an hour
 //! cargo run --release -p benches -- --quick       # everything once and short, about ten minutes
 //! cargo run --release -p benches -- --jobs h1,tcp --rounds 3
 //! cargo run --release -p benches -- idle          # only: Pillion's idle memory, one line

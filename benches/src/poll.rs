@@ -64,7 +64,7 @@ impl Poll {
         )?)
     }
 
-    /// Waits at most `timeout` and appends the keys of ready sockets to `ready`.
+    /// To the microsecond: by `epoll_pwait2` (rustix's `linux_5_11`), since `epoll_wait` counts milliseconds. Waits at most `timeout` and appends the keys of ready sockets to `ready`.
     pub fn wait(&self, timeout: Duration, ready: &mut Vec<u64>) -> io::Result<()> {
         let timeout = Timespec {
             tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),

@@ -65,6 +65,13 @@ pub fn peak_rss(pids: &[u32]) -> u64 {
         .sum()
 }
 
+/// From now on [`peak_rss`] counts anew.
+pub fn reset_peak(pids: &[u32]) -> std::io::Result<()> {
+    // Documented in proc(5): 5 resets the high-water mark.
+    pids.iter()
+        .try_for_each(|pid| fs::write(format!("/proc/{pid}/clear_refs"), "5"))
+}
+
 /// `VmRSS` of one process in KiB, as the kernel's own counter has it (to within a few pages a thread).
 pub fn vm_rss(pid: u32) -> u64 {
     let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();

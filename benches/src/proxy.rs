@@ -60,8 +60,8 @@ pub struct Running {
     log: PathBuf,
 }
 
-/// Proxies on a loaded machine with 10,000 clusters take their time.
-const START: Duration = Duration::from_secs(60);
+/// Proxies on a loaded machine with 10,000 clusters, each with its TLS context, take their time.
+const START: Duration = Duration::from_secs(120);
 /// Short, because it is what `start_to_ready` is exact to.
 const POLL: Duration = Duration::from_micros(200);
 

@@ -2,9 +2,9 @@
 
 pub mod goals;
 pub mod json;
+pub mod latency;
 pub mod markdown;
 pub mod plot;
-pub mod void;
 
 use std::{fs, path::Path};
 
@@ -15,6 +15,7 @@ use crate::{
     proxy::{Kind, Program},
     run::Values,
 };
+use latency::Void;
 
 pub struct Results<'a> {
     pub machine: Value,
@@ -23,6 +24,8 @@ pub struct Results<'a> {
     pub rounds: usize,
     /// What was not measured, and why.
     pub skipped: Vec<String>,
+    /// Rounds that do not count.
+    pub void: Vec<Void>,
     pub values: Values,
 }
 
@@ -36,8 +39,8 @@ pub struct Summary {
 }
 
 impl Summary {
-    pub fn of(values: &[f64]) -> Option<Self> {
-        let mut sorted = values.to_vec();
+    pub fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
+        let mut sorted: Vec<f64> = values.into_iter().collect();
         sorted.sort_by(f64::total_cmp);
         let (low, high) = (*sorted.first()?, *sorted.last()?);
         let middle = sorted.len() / 2;
@@ -57,7 +60,9 @@ impl Summary {
 
 impl Results<'_> {
     pub fn summary(&self, job: &'static str, kind: Kind, metric: Metric) -> Option<Summary> {
-        Summary::of(self.values.get(&(job, kind, metric))?)
+        let void = |round: usize| self.void.iter().any(|void| void.job == job && void.round == round);
+        let values = self.values.get(&(job, kind, metric))?.iter();
+        Summary::of(values.filter(|(round, _)| !void(*round)).map(|(_, value)| *value))
     }
 
     /// A job's metrics, as they were first reported.
@@ -93,7 +98,8 @@ pub fn line(job: &Job, values: &Values) -> String {
         return format!("{}: nothing", job.name);
     };
     let proxies = Kind::ALL.into_iter().filter_map(|kind| {
-        let summary = Summary::of(values.get(&(job.name, kind, *metric))?)?;
+        let values = values.get(&(job.name, kind, *metric))?;
+        let summary = Summary::of(values.iter().map(|(_, value)| *value))?;
         Some(format!("{} {}", kind.name(), number(summary.median)))
     });
     let proxies: Vec<_> = proxies.collect();

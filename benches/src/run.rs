@@ -1,17 +1,18 @@
 //! The order of a run: rounds, in each every job, in each every proxy.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, VecDeque},
     path::Path,
+    thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use certs::ClientContext;
 
 use crate::{
     args::{Args, Only},
-    job::{JOBS, Job, Metric, memory},
+    job::{JOBS, Job, Metric, Sample, Step, memory},
     machine::{self, Cores},
     origin::Origins,
     pki,
@@ -41,18 +42,21 @@ impl Bench {
     }
 }
 
-/// Values of one job, proxy and metric, a round each.
-pub type Values = BTreeMap<(&'static str, Kind, Metric), Vec<f64>>;
+/// Values of one job, proxy and metric, each with its round (from 0).
+pub type Values = BTreeMap<(&'static str, Kind, Metric), Vec<(usize, f64)>>;
 
+/// What `--jobs` takes for all that [`report::goals`] shows.
+const GOALS: &str = "goals";
 const CONNECTIONS: usize = 4_000;
-/// `--quick`: enough to see that everything runs.
-const QUICK: Duration = Duration::from_millis(500);
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
     if args.list {
+        let lengths = args.lengths();
         for job in JOBS {
-            println!("{:14} {}", job.name, job.what);
+            let time = job.seconds(&lengths, &Kind::ALL[..4]);
+            println!("{:18} {time:>4.0} s a round: {}", job.name, job.what);
         }
+        println!("{GOALS:18} those that the README's table of goals shows");
         return Ok(());
     }
     if let Some(Only::Readme) = args.only {
@@ -85,22 +89,15 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let machine = machine::describe();
     let cores = Cores::choose();
     cores.take_load()?;
+    let lengths = args.lengths();
     let mut bench = Bench {
         origins: Origins::start()?,
         programs,
         cores,
         tls,
         rates: HashMap::new(),
-        duration: if args.quick {
-            QUICK
-        } else {
-            Duration::from_secs_f64(args.seconds)
-        },
-        latency_duration: if args.quick {
-            QUICK
-        } else {
-            Duration::from_secs_f64(args.latency_seconds)
-        },
+        duration: lengths.run,
+        latency_duration: lengths.latency,
         connections: CONNECTIONS,
         files,
     };
@@ -109,9 +106,16 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         return memory::print_idle(&bench, &pillion);
     }
     let rounds = if args.quick { 1 } else { args.rounds };
+    let kinds: Vec<Kind> = bench.programs.iter().map(|program| program.kind).collect();
+    let round: f64 = jobs.iter().map(|job| job.seconds(&lengths, &kinds)).sum();
+    eprintln!(
+        "{} jobs, {rounds} rounds of about {round:.0} s: about {:.0} minutes",
+        jobs.len(),
+        round * rounds as f64 / 60.0
+    );
     let mut skipped = absent;
     let mut values = measure(&mut bench, &jobs, rounds, &mut skipped);
-    skipped.extend(report::void::take_out(&mut values));
+    report::latency::add(&mut values);
     report::write(
         &args.out,
         &Results {
@@ -120,6 +124,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             jobs: &jobs,
             rounds,
             skipped,
+            void: report::latency::void(&values),
             values,
         },
     )
@@ -128,6 +133,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 fn chosen(names: &[String]) -> anyhow::Result<Vec<&'static Job>> {
     if names.is_empty() {
         return Ok(JOBS.iter().collect());
+    }
+    if names == [GOALS] {
+        return Ok(JOBS.iter().filter(|job| report::goals::shows(job.name)).collect());
     }
     let find = |name: &String| match JOBS.iter().find(|job| job.name == name) {
         Some(job) => Ok(job),
@@ -146,26 +154,38 @@ fn measure(bench: &mut Bench, jobs: &[&'static Job], rounds: usize, skipped: &mu
             // Each round starts with another proxy: none is always first.
             let first = round % programs.len();
             programs.rotate_left(first);
-            for program in programs {
-                let kind = program.as_ref().map_or(Kind::Direct, |p| p.kind);
-                let failure = match job.excludes(kind) {
-                    Some(reason) => Some(reason.to_owned()),
-                    None => match job.run(bench, program.as_ref()) {
-                        Ok(samples) => {
-                            for (metric, value) in samples {
-                                values.entry((job.name, kind, metric)).or_default().push(value);
-                            }
-                            None
-                        }
-                        Err(error) => Some(format!("{error:#}")),
-                    },
-                };
-                if let Some(reason) = failure {
-                    let line = format!("{}, {}: {reason}", job.name, kind.name());
+            let mut record = |kind: Kind, result: anyhow::Result<Vec<Sample>>| match result {
+                Ok(samples) => {
+                    for (metric, value) in samples {
+                        values.entry((job.name, kind, metric)).or_default().push((round, value));
+                    }
+                }
+                Err(reason) => {
+                    let line = format!("{}, {}: {reason:#}", job.name, kind.name());
                     if !skipped.contains(&line) {
                         eprintln!("skipped: {line}");
                         skipped.push(line);
                     }
+                }
+            };
+            let mut settling = VecDeque::new();
+            for program in programs {
+                let kind = program.as_ref().map_or(Kind::Direct, |p| p.kind);
+                let step = match job.excludes(kind) {
+                    Some(reason) => Err(anyhow!(reason)),
+                    None => job.run(bench, program.as_ref()),
+                };
+                settling.push_back((kind, step));
+            }
+            // What only needs time has it together; the others are done.
+            while let Some((kind, step)) = settling.pop_front() {
+                match step {
+                    Ok(Step::Done(samples)) => record(kind, Ok(samples)),
+                    Ok(Step::Settle(due, next)) => {
+                        thread::sleep(due.saturating_duration_since(Instant::now()));
+                        settling.push_back((kind, next(bench)));
+                    }
+                    Err(error) => record(kind, Err(error)),
                 }
             }
             eprintln!(

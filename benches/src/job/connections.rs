@@ -1,13 +1,18 @@
 //! Connections as such: making mTLS ones, and holding idle ones.
 
-use std::{thread, time::Duration};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
-use super::{Metric, Sample, metric};
+use anyhow::anyhow;
+
+use super::{Metric, Sample, Step, metric};
 use crate::{
     load::{exchange::Exchange, handshake, idle::Idle},
     process,
     proxy::{
-        Program,
+        Program, Running,
         config::{Protocol, Setup},
     },
     run::Bench,
@@ -43,32 +48,48 @@ pub fn handshakes(bench: &Bench, program: &Program) -> anyhow::Result<Vec<Sample
 /// Buffers are given back, and the allocator gives pages back.
 const SETTLE: Duration = Duration::from_secs(5);
 
-pub fn idle(bench: &Bench, program: &Program, tls: bool) -> anyhow::Result<Vec<Sample>> {
-    let tls = tls.then_some(&bench.tls);
-    let mut samples = Vec::new();
+/// Both sizes side by side, a proxy each.
+pub fn idle(bench: &Bench, program: &Program, tls: bool) -> anyhow::Result<Step> {
+    let mut running = Vec::new();
     for (metric, size) in [(SMALL, 100), (LARGE, 16 << 10)] {
         let setup = Setup {
-            accept_tls: tls.is_some(),
+            accept_tls: tls,
             ..Setup::new(Protocol::Http1, bench.origins.http1)
         };
         let proxy = program.start(&setup, bench.cores.proxy, bench.dir())?;
         // Pools, TLS contexts and the allocator's first pages are no connection's.
-        drop(Idle::open(
-            proxy.address,
-            tls,
-            bench.connections / 40,
-            &Exchange::get(size),
-        )?);
-        thread::sleep(SETTLE / 2);
-        let before = process::memory(&proxy.pids());
-        let open = Idle::open(proxy.address, tls, bench.connections, &Exchange::get(size))?;
-        thread::sleep(SETTLE);
-        let after = process::memory(&proxy.pids());
-        drop(open);
-        samples.push((
-            metric,
-            (after.rss as f64 - before.rss as f64) / bench.connections as f64,
-        ));
+        drop(open(bench, &proxy, tls, bench.connections / 40, size)?);
+        running.push((metric, size, proxy));
     }
-    Ok(samples)
+    let due = Instant::now() + SETTLE / 2;
+    Ok(Step::Settle(due, Box::new(move |bench| hold(bench, running, tls))))
+}
+
+fn hold(bench: &Bench, running: Vec<(Metric, usize, Running)>, tls: bool) -> anyhow::Result<Step> {
+    let (mut held, mut readings) = (Vec::new(), Vec::new());
+    for (metric, size, proxy) in running {
+        let before = process::memory(&proxy.pids());
+        let open = open(bench, &proxy, tls, bench.connections, size)?;
+        let pids = proxy.pids();
+        // On a thread of its own: exactly then, whatever is opened meanwhile.
+        let after = thread::spawn(move || {
+            thread::sleep(SETTLE);
+            process::memory(&pids)
+        });
+        readings.push((metric, before, after));
+        held.push((open, proxy));
+    }
+    let mut samples = Vec::new();
+    for (metric, before, after) in readings {
+        let after = after.join().map_err(|_| anyhow!("memory was not read"))?;
+        let grown = after.rss as f64 - before.rss as f64;
+        samples.push((metric, grown / bench.connections as f64));
+    }
+    // Nothing is closed before all is read.
+    drop(held);
+    Ok(Step::Done(samples))
+}
+
+fn open(bench: &Bench, proxy: &Running, tls: bool, count: usize, size: usize) -> anyhow::Result<Idle> {
+    Idle::open(proxy.address, tls.then_some(&bench.tls), count, &Exchange::get(size))
 }

@@ -1,20 +1,11 @@
 //! What running traffic feels of a push, and what the push costs each thread.
 
-use std::{
-    sync::mpsc,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{thread, time::Duration};
 
-use anyhow::bail;
-use examples::{
-    ControlPlane,
-    resources::{self, ENDPOINT},
-};
+use examples::resources::{self, ENDPOINT};
 use serde_json::{Value, json};
-use tokio::sync::oneshot;
 
-use super::{Metric, Sample, metric};
+use super::{Metric, Sample, control_plane, metric};
 use crate::{
     load::{Outcome, Pace, exchange::Client, exchange::Exchange},
     process::{self, Cpu},
@@ -43,11 +34,9 @@ const WINDOW: Duration = Duration::from_secs(1);
 /// When in the window the push begins.
 const LEAD: Duration = Duration::from_millis(200);
 const WARM: Duration = Duration::from_millis(400);
-/// A push that takes longer has failed.
-const LONGEST: Duration = Duration::from_secs(20);
 
 pub fn endpoints(bench: &Bench, program: &Program) -> anyhow::Result<Vec<Sample>> {
-    let (plane, _serving) = control_plane()?;
+    let (plane, _serving) = control_plane::start()?;
     let port = bench.origins.http1.port();
     let few = resources::any(ENDPOINT, &assignment(port, 1))?;
     let many = resources::any(ENDPOINT, &assignment(port, ENDPOINTS))?;
@@ -69,7 +58,8 @@ pub fn endpoints(bench: &Bench, program: &Program) -> anyhow::Result<Vec<Sample>
     });
     let (during, busy) = window(&mut client, &proxy)?;
     let _ = pushed.join();
-    arrived(&proxy, &plane)?;
+    let membership = format!("cluster.{PUSHED}.membership_total");
+    control_plane::wait_for(&proxy, &plane, &membership, ENDPOINTS)?;
     let [p99_before, p999_before] = [0.99, 0.999].map(|q| before.latencies.quantile(q));
     let [p99, p999] = [0.99, 0.999].map(|q| during.latencies.quantile(q));
     let mut samples = vec![
@@ -85,21 +75,6 @@ pub fn endpoints(bench: &Bench, program: &Program) -> anyhow::Result<Vec<Sample>
         (metric, (busy - quiet).0 as f64 / 1e6)
     }));
     Ok(samples)
-}
-
-/// A control plane on a thread of its own, and what keeps it there.
-fn control_plane() -> anyhow::Result<(ControlPlane, oneshot::Sender<()>)> {
-    let (keep, kept) = oneshot::channel();
-    let (started, start) = mpsc::channel();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    thread::spawn(move || {
-        runtime.block_on(async {
-            // Who waits for it is still there, and keeps it until it is dropped.
-            let _ = started.send(ControlPlane::start(([127, 0, 0, 1], 0).into()).await);
-            let _ = kept.await;
-        });
-    });
-    Ok((start.recv()??, keep))
 }
 
 /// One endpoint that answers, and others of a lower priority, so that no request waits for a connection to a new one.
@@ -137,23 +112,4 @@ fn by_role(proxy: &Running) -> [Cpu; 3] {
         roles[role].0 += cpu.0;
     }
     roles
-}
-
-/// Without this a push that was refused would look cheap.
-fn arrived(proxy: &Running, plane: &ControlPlane) -> anyhow::Result<()> {
-    let want = format!("cluster.{PUSHED}.membership_total: {ENDPOINTS}");
-    let begun = Instant::now();
-    loop {
-        let stats = proxy.get(&format!("/stats?filter=cluster.{PUSHED}.membership_total"))?;
-        if stats.contains(&want) {
-            return Ok(());
-        }
-        if begun.elapsed() > LONGEST {
-            bail!(
-                "the push has not arrived: {stats}; rejections: {:?}",
-                plane.rejections()
-            );
-        }
-        thread::sleep(WARM);
-    }
 }

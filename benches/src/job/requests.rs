@@ -56,6 +56,11 @@ pub const PACED: [Metric; 4] = [
     metric("p99 at the fixed rate", "us"),
     metric("p99.9 at the fixed rate", "us"),
 ];
+/// What a proxy adds to the same round's figure without one.
+pub const ADDED: [(Metric, Metric); 2] = [
+    (PACED[0], metric("added p50", "us")),
+    (PACED[2], metric("added p99", "us")),
+];
 const QUANTILES: [f64; 4] = [0.5, 0.9, 0.99, 0.999];
 
 /// Pools fill, caches warm.

@@ -4,6 +4,7 @@ use std::{
     collections::VecDeque,
     io::{self, Read as _, Write as _},
     net::{SocketAddr, TcpStream},
+    num::NonZeroU64,
     time::{Duration, Instant},
 };
 
@@ -36,6 +37,14 @@ impl Exchange {
                 .into_bytes(),
             answer: Answer::Http,
         }
+    }
+
+    /// The same with one more header.
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        let end = self.request.len() - "\r\n".len();
+        let line = format!("{name}: {value}\r\n");
+        self.request.splice(end..end, line.into_bytes());
+        self
     }
 
     pub fn post(size: usize) -> Self {
@@ -110,6 +119,8 @@ impl Client {
 
     /// Runs for `duration`, then waits for the answers that are still due.
     pub fn run(&mut self, pace: Pace, duration: Duration) -> anyhow::Result<Outcome> {
+        // Else the kernel may wake this thread 50 us late, which would count as latency.
+        rustix::thread::set_current_timer_slack(Some(NonZeroU64::MIN))?;
         let mut outcome = Outcome::new();
         let start = Instant::now();
         let end = start + duration;

@@ -33,6 +33,10 @@ pub struct Setup {
     pub clusters: usize,
     /// Routes to a cluster whose endpoints come over ADS from there. Pillion and Envoy only.
     pub control_plane: Option<SocketAddr>,
+    /// Clusters come from there too.
+    pub discovers_clusters: bool,
+    /// Each request says which cluster it goes to, in [`CLUSTER_HEADER`]. Pillion and Envoy only.
+    pub routes_by_header: bool,
 }
 
 impl Setup {
@@ -45,6 +49,8 @@ impl Setup {
             workers: 1,
             clusters: 0,
             control_plane: None,
+            discovers_clusters: false,
+            routes_by_header: false,
         }
     }
 
@@ -107,6 +113,9 @@ pub const NODE: &str = "sidecar";
 /// The cluster whose endpoints the control plane gives.
 pub const PUSHED: &str = "pushed";
 
+/// Names the cluster of a request.
+pub const CLUSTER_HEADER: &str = "x-cluster";
+
 /// The name that a control plane gives the `index`-th of many clusters.
 pub fn cluster_name(index: usize) -> String {
     format!("outbound|80||svc{index}.default.svc.cluster.local")
@@ -130,12 +139,24 @@ fn envoy(setup: &Setup) -> String {
         let values = [
             ("node", NODE),
             ("pushed", PUSHED),
+            (
+                "cds",
+                when(
+                    setup.discovers_clusters,
+                    "cds_config: {ads: {}, resource_api_version: V3}",
+                ),
+            ),
             ("control_plane", &address.port().to_string()),
         ];
         ads = fill(include_str!("../../configs/envoy-ads.yaml"), &values);
         clusters += &fill(include_str!("../../configs/envoy-ads-clusters.yaml"), &values);
     }
-    let route_cluster = setup.control_plane.map_or("origin", |_| PUSHED);
+    let cluster = setup.control_plane.map_or("origin", |_| PUSHED);
+    let route = if setup.routes_by_header {
+        format!("cluster_header: {CLUSTER_HEADER}")
+    } else {
+        format!("cluster: {cluster}")
+    };
     fill(
         include_str!("../../configs/envoy-http.yaml"),
         &[
@@ -154,7 +175,7 @@ fn envoy(setup: &Setup) -> String {
             ),
             ("alpn", if setup.is_http2() { "h2" } else { "http/1.1" }),
             ("clusters", &clusters),
-            ("route_cluster", route_cluster),
+            ("route", &route),
         ],
     )
 }

@@ -16,8 +16,6 @@ use crate::{
 enum Goal {
     /// At most so many times another proxy's.
     Of(Kind, f64),
-    /// What the proxy adds to the load without one: at most so many times what another adds.
-    AddedOf(Kind, f64),
     AtMost(f64),
 }
 
@@ -72,26 +70,26 @@ const LINES: &[Line] = &[
     line(
         "HTTP/1.1, added p50",
         "latency-h1",
-        requests::PACED[0],
-        Goal::AddedOf(Kind::Envoy, 0.6),
+        requests::ADDED[0].1,
+        Goal::Of(Kind::Envoy, 0.6),
     ),
     line(
         "HTTP/1.1, added p99",
         "latency-h1",
-        requests::PACED[2],
-        Goal::AddedOf(Kind::Envoy, 0.6),
+        requests::ADDED[1].1,
+        Goal::Of(Kind::Envoy, 0.6),
     ),
     line(
         "mTLS pair, added p50",
         "latency-pair",
-        requests::PACED[0],
-        Goal::AddedOf(Kind::Envoy, 0.6),
+        requests::ADDED[0].1,
+        Goal::Of(Kind::Envoy, 0.6),
     ),
     line(
         "mTLS pair, added p99",
         "latency-pair",
-        requests::PACED[2],
-        Goal::AddedOf(Kind::Envoy, 0.6),
+        requests::ADDED[1].1,
+        Goal::Of(Kind::Envoy, 0.6),
     ),
     line("RSS, idle", "memory", memory::IDLE, Goal::AtMost(8_000.0)),
     line(
@@ -148,31 +146,51 @@ impl Line {
         let job = named(&document["jobs"], self.job)?;
         let metric = named(&job["metrics"], self.metric.name)?;
         let of = |kind: Kind| metric["proxies"][kind.name()]["median"].as_f64();
-        let shown = |kind| of(kind).map_or_else(|| "-".to_owned(), number);
+        let shown = |kind: Kind| of(kind).map_or_else(|| "-".to_owned(), |median| self.shown(median, &metric, kind));
+        let figures = [Kind::Pillion, Kind::Envoy, Kind::HaProxy, Kind::Nginx].map(shown);
+        let begin = format!("| {}, {} | {}", self.what, self.metric.unit, figures.join(" | "));
+        if metric["proxies"][Kind::Pillion.name()]["counted"] == 0 {
+            return Some(format!(
+                "{begin} | every round is void | {}: **not judged** |",
+                self.wanted()
+            ));
+        }
         let ours = of(Kind::Pillion)?;
-        let (measured, wanted, met) = match self.goal {
-            Goal::AtMost(most) => (String::new(), format!("at most {}", number(most)), ours <= most),
+        let (measured, met) = match self.goal {
+            Goal::AtMost(most) => (String::new(), ours <= most),
             Goal::Of(other, most) => {
                 let ratio = ours / of(other)?;
-                let measured = format!("{ratio:.2} x {}", other.name());
-                (measured, format!("at most {most} x"), ratio <= most)
-            }
-            Goal::AddedOf(other, most) => {
-                let direct = of(Kind::Direct)?;
-                let ratio = (ours - direct) / (of(other)? - direct);
-                let measured = format!("{ratio:.2} x what {} adds", other.name());
-                (measured, format!("at most {most} x"), ratio <= most)
+                (format!("{ratio:.2} x {}", other.name()), ratio <= most)
             }
         };
-        let unit = self.metric.unit;
-        let figures = [Kind::Pillion, Kind::Envoy, Kind::HaProxy, Kind::Nginx].map(shown);
         let verdict = if met { "" } else { ": **missed**" };
-        Some(format!(
-            "| {}, {unit} | {} | {measured} | {wanted}{verdict} |",
-            self.what,
-            figures.join(" | ")
-        ))
+        Some(format!("{begin} | {measured} | {}{verdict} |", self.wanted()))
     }
+
+    fn wanted(&self) -> String {
+        match self.goal {
+            Goal::AtMost(most) => format!("at most {}", number(most)),
+            Goal::Of(_, most) => format!("at most {most} x"),
+        }
+    }
+
+    /// Latency with its spread, and how many rounds counted.
+    fn shown(&self, median: f64, metric: &Value, kind: Kind) -> String {
+        let proxy = &metric["proxies"][kind.name()];
+        let (low, high) = (proxy["low"].as_f64(), proxy["high"].as_f64());
+        match (low, high) {
+            (Some(low), Some(high)) if requests::ADDED.iter().any(|(_, added)| *added == self.metric) => {
+                let (low, high) = (number(low), number(high));
+                format!("{} ({low}-{high}, {} rounds)", number(median), proxy["counted"])
+            }
+            _ => number(median),
+        }
+    }
+}
+
+/// Whether a job is shown in the table.
+pub fn shows(job: &str) -> bool {
+    LINES.iter().any(|line| line.job == job)
 }
 
 /// The table, with where and how it was measured.
@@ -195,9 +213,9 @@ fn table(document: &Value) -> String {
     for row in LINES.iter().filter_map(|line| line.row(document)) {
         let _ = writeln!(text, "{row}");
     }
-    let void = document["skipped"].as_array().into_iter().flatten();
-    for line in void.filter_map(Value::as_str).filter(|line| line.contains(": void: ")) {
-        let _ = writeln!(text, "\nNot counted: {line}.");
+    let void = document["void"].as_array().into_iter().flatten();
+    for said in void.filter_map(|void| void["said"].as_str()) {
+        let _ = writeln!(text, "\nVoid: {said}.");
     }
     text
 }

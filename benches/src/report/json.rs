@@ -16,12 +16,18 @@ pub fn document(results: &Results<'_>) -> anyhow::Result<String> {
                 .values
                 .iter()
                 .filter(|((j, _, m), _)| *j == job.name && *m == metric)
-                .filter_map(|((_, kind, _), values)| {
-                    let summary = super::Summary::of(values)?;
+                .map(|((_, kind, _), values)| {
+                    let values: Vec<f64> = values.iter().map(|(_, value)| *value).collect();
+                    // Nothing where all rounds are void.
+                    let summary = results.summary(job.name, *kind, metric);
                     let value = json!({
-                        "median": summary.median, "low": summary.low, "high": summary.high, "rounds": values,
+                        "median": summary.map(|s| s.median),
+                        "low": summary.map(|s| s.low),
+                        "high": summary.map(|s| s.high),
+                        "counted": summary.map_or(0, |s| s.rounds),
+                        "rounds": values,
                     });
-                    Some((kind.name().to_owned(), value))
+                    (kind.name().to_owned(), value)
                 })
                 .collect();
             json!({ "name": metric.name, "unit": metric.unit, "proxies": proxies })
@@ -34,5 +40,12 @@ pub fn document(results: &Results<'_>) -> anyhow::Result<String> {
         "rounds": results.rounds,
         "jobs": jobs.collect::<Vec<_>>(),
         "skipped": results.skipped,
+        "void": results.void.iter().map(|void| json!({
+            "job": void.job,
+            "round": void.round + 1,
+            "direct_p99_off_its_median": void.moved,
+            "p99_between_the_proxies": void.differ,
+            "said": void.to_string(),
+        })).collect::<Vec<_>>(),
     }))?)
 }

@@ -68,6 +68,12 @@ fn write(results: &Results<'_>, text: &mut String) -> std::fmt::Result {
             writeln!(text)?;
         }
     }
+    if !results.void.is_empty() {
+        writeln!(text, "\n## Void\n")?;
+        for void in &results.void {
+            writeln!(text, "- {void}")?;
+        }
+    }
     if !results.skipped.is_empty() {
         writeln!(text, "\n## Not measured\n")?;
         for line in &results.skipped {

@@ -45,6 +45,7 @@ const PLOTS: &[Plot] = &[
             ("memory", "idle", memory::IDLE),
             ("memory", "1,000 clusters", memory::CLUSTERS[1].1),
             ("memory", "10,000 clusters", memory::CLUSTERS[2].1),
+            ("ads-clusters", "10,000 over ADS", memory::ADS_CLUSTERS[1].1),
         ],
     },
     Plot {
