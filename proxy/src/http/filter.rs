@@ -16,9 +16,9 @@ use crate::{failure::ResponseFlags, route::per_filter::PerRoute};
 
 pub mod cors;
 pub mod discovered;
-pub mod on_demand;
 pub mod fault;
 pub mod jwt_authn;
+pub mod on_demand;
 pub mod rbac;
 pub mod router;
 
@@ -52,9 +52,7 @@ impl FilterKind {
         match self {
             Self::Router(_) => true,
             Self::Discovered(place) => place.last,
-            Self::Inert | Self::OnDemand | Self::Cors(_) | Self::Fault(_) | Self::JwtAuthn(_) | Self::Rbac(_) => {
-                false
-            }
+            Self::Inert | Self::OnDemand | Self::Cors(_) | Self::Fault(_) | Self::JwtAuthn(_) | Self::Rbac(_) => false,
         }
     }
 }
