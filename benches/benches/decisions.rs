@@ -199,6 +199,7 @@ fn filter_chains(chains: usize, times: usize) {
         transport_protocol: "raw_buffer",
         server_name: None,
         application_protocols: Vec::new(),
+        upstream_source: None,
     };
     for _ in 0..times {
         assert!(black_box(filter_chain::find(&listener, black_box(&facts), &mut ())).is_some());

@@ -91,7 +91,9 @@ async fn one(case: &Case, bootstrap: &Bootstrap, recorder: &Arc<Recorder>) -> Ob
             names.client(exchange.port);
             responses(&mut observed, &names, &exchange.responses);
             observed.add(Aspect::Body, format!("then {}", names.body(&exchange.rest)));
-            if matches!(exchange.connection, Connection::Left | Connection::Tunnel) {
+            // A connection without HTTP is logged once both its ends are gone.
+            let raw = case.listener.starts_with("tcp-");
+            if raw || matches!(exchange.connection, Connection::Left | Connection::Tunnel) {
                 tokio::time::sleep(LEFT).await;
             }
             exchange.connection
