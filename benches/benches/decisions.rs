@@ -19,7 +19,7 @@ use pillion::{
         RouteSource,
         message::{Protocol, RequestHead, Spelling},
     },
-    listener::{ConnectionFacts, Listener, NetworkFilter, filter_chain},
+    listener::{ConnectionFacts, Listener, TerminalFilter, filter_chain},
     route::{RouteConfiguration, RouteFacts, Selection, select},
     stats::{self, HttpStat, StatsConfig, Store},
 };
@@ -211,7 +211,7 @@ fn request(path: String) -> RequestHead {
 }
 
 fn route_configuration(listener: &Listener) -> Arc<RouteConfiguration> {
-    let NetworkFilter::Http(manager) = &listener.filter_chains[0].filter else {
+    let TerminalFilter::Http(manager) = &listener.filter_chains[0].filter else {
         unreachable!("the chain has an HTTP connection manager");
     };
     let RouteSource::Inline(config) = &manager.routes else {

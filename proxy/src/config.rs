@@ -24,6 +24,7 @@ mod http_filter;
 mod http_options;
 pub(crate) mod matcher;
 mod metadata;
+mod network_filter;
 pub mod runtime;
 pub mod source;
 mod tcp_proxy;

@@ -6,11 +6,13 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpStream, UnixStream},
 };
+
+use crate::network;
 
 /// A connected socket.
 #[derive(Debug)]
@@ -105,6 +107,8 @@ pub struct Stream {
     transport: Transport,
     /// Read already, by whoever had to look what the peer speaks.
     prefix: Bytes,
+    /// Network filters that are to see what is read.
+    filters: Option<Box<network::Running>>,
 }
 
 #[derive(Debug)]
@@ -118,6 +122,7 @@ impl Stream {
         Self {
             transport: Transport::Plain(raw),
             prefix: Bytes::new(),
+            filters: None,
         }
     }
 
@@ -125,7 +130,13 @@ impl Stream {
         Self {
             transport: Transport::Tls(Box::new(stream)),
             prefix: Bytes::new(),
+            filters: None,
         }
+    }
+
+    /// What is read from now on passes these.
+    pub fn set_filters(&mut self, filters: Option<Box<network::Running>>) {
+        self.filters = filters;
     }
 
     pub fn raw(&self) -> &Raw {
@@ -162,7 +173,46 @@ impl AsyncRead for Stream {
         if take_prefix(&mut self.prefix, buf) {
             return Poll::Ready(Ok(()));
         }
+        if self.filters.is_some() {
+            return self.poll_filtered(cx, buf);
+        }
         either!(self, s => s.poll_read(cx, buf))
+    }
+}
+
+impl Stream {
+    /// Reads, and delivers what the network filters let pass.
+    fn poll_filtered(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let Some(mut filters) = self.filters.take() else {
+            return Poll::Ready(Ok(()));
+        };
+        if buf.remaining() == 0 {
+            self.filters = Some(filters);
+            return Poll::Ready(Ok(()));
+        }
+        let mut passed = BytesMut::new();
+        let end = loop {
+            let start = buf.filled().len();
+            let read = either!(self, s => s.poll_read(cx, buf));
+            if read.is_pending() {
+                self.filters = Some(filters);
+                return Poll::Pending;
+            }
+            std::task::ready!(read)?;
+            let end = buf.filled().len() == start;
+            let verdict = filters.data(&buf.filled()[start..], end, &mut passed);
+            buf.set_filled(start);
+            if verdict.is_err() {
+                return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+            }
+            if end || !passed.is_empty() {
+                break end;
+            }
+        };
+        self.filters = Some(filters).filter(|filters| !end && !filters.is_done());
+        self.prefix = passed.freeze();
+        take_prefix(&mut self.prefix, buf);
+        Poll::Ready(Ok(()))
     }
 }
 

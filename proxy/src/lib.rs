@@ -13,6 +13,7 @@
 pub mod cluster;
 pub mod http;
 pub mod listener;
+pub mod network;
 pub mod route;
 pub mod tcp;
 pub mod tls;

@@ -21,6 +21,7 @@ use crate::{
     config::Dependencies,
     drain::Drain,
     http::HttpConnectionManager,
+    network::NetworkFilter,
     stats::{Group, ListenerStat},
     tcp::TcpProxy,
     tls::DownstreamTls,
@@ -150,13 +151,15 @@ pub struct FilterChain {
     pub drain: Drain,
     /// `None`: no limit.
     pub transport_socket_connect_timeout: Option<Duration>,
-    pub filter: NetworkFilter,
+    /// In their order, before the one that takes the connection.
+    pub network_filters: Box<[NetworkFilter]>,
+    pub filter: TerminalFilter,
     pub hash: u64,
 }
 
-/// The terminal network filter.
+/// The network filter that takes the connection.
 #[derive(Debug)]
-pub enum NetworkFilter {
+pub enum TerminalFilter {
     Http(Arc<HttpConnectionManager>),
     Tcp(Arc<TcpProxy>),
     /// A chain without filters: the connection is closed at once, as Envoy does.
@@ -212,8 +215,8 @@ impl FilterChain {
     /// Whether XFCC will need the client's whole certificate chain.
     pub fn keeps_client_chain(&self) -> bool {
         match &self.filter {
-            NetworkFilter::Http(manager) => manager.set_client_cert.cert || manager.set_client_cert.chain,
-            NetworkFilter::Tcp(_) | NetworkFilter::None => false,
+            TerminalFilter::Http(manager) => manager.set_client_cert.cert || manager.set_client_cert.chain,
+            TerminalFilter::Tcp(_) | TerminalFilter::None => false,
         }
     }
 }

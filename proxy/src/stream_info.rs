@@ -2,6 +2,7 @@
 
 use std::{
     borrow::Cow,
+    cell::RefCell,
     rc::Rc,
     sync::Arc,
     time::{Instant, SystemTime},
@@ -36,6 +37,19 @@ pub struct ConnectionInfo {
     pub buffer_limit: u32,
     pub start_time: SystemTime,
     pub start: Instant,
+    /// Made by the first network filter that has something to tell.
+    pub state: RefCell<Option<Box<ConnectionState>>>,
+}
+
+/// What network filters tell of a connection, to each other, to the terminal filter and to logs.
+#[derive(Debug, Default)]
+pub struct ConnectionState {
+    /// `filter namespace -> object`.
+    pub dynamic_metadata: serde_json::Map<String, serde_json::Value>,
+    /// Envoy's filter state `envoy.tcp_proxy.cluster`: overrides the TCP proxy's own.
+    pub cluster: Option<Arc<str>>,
+    pub termination_details: Option<Cow<'static, str>>,
+    pub flags: ResponseFlags,
 }
 
 /// What the TLS session with a peer established.
@@ -148,12 +162,37 @@ impl StreamInfo {
             failure: None,
         }
     }
+
     /// Adds to the dynamic metadata of `namespace`.
     pub fn set_metadata(&mut self, namespace: &str, key: &str, value: serde_json::Value) {
-        let all = self.dynamic_metadata.get_or_insert_default();
-        let own = all.entry(namespace).or_insert_with(|| serde_json::Map::new().into());
-        if let serde_json::Value::Object(own) = own {
-            own.insert(key.to_owned(), value);
+        set_metadata(self.dynamic_metadata.get_or_insert_default(), namespace, key, value);
+    }
+
+    /// A stream that is a whole connection: takes over what network filters told of it.
+    pub fn adopt_connection(&mut self) {
+        let Some(state) = self.connection.state.borrow_mut().take() else {
+            return;
+        };
+        if !state.dynamic_metadata.is_empty() {
+            self.dynamic_metadata = Some(Box::new(state.dynamic_metadata));
         }
+        self.connection_termination_details = state.termination_details;
+        self.flags.insert(state.flags);
+    }
+}
+
+impl ConnectionState {
+    /// Adds to the dynamic metadata of `namespace`.
+    pub fn set_metadata(&mut self, namespace: &str, key: &str, value: serde_json::Value) {
+        set_metadata(&mut self.dynamic_metadata, namespace, key, value);
+    }
+}
+
+type Metadata = serde_json::Map<String, serde_json::Value>;
+
+fn set_metadata(all: &mut Metadata, namespace: &str, key: &str, value: serde_json::Value) {
+    let own = all.entry(namespace).or_insert_with(|| Metadata::new().into());
+    if let serde_json::Value::Object(own) = own {
+        own.insert(key.to_owned(), value);
     }
 }

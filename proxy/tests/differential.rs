@@ -25,6 +25,7 @@ mod differential {
     pub mod logs;
     pub mod malformed;
     pub mod mtls;
+    pub mod network;
     pub mod paths;
     pub mod policies;
     pub mod redirects;
@@ -59,6 +60,7 @@ fn suites() -> Vec<Suite> {
         bodies::suite(),
         malformed::suite(),
         mtls::suite(),
+        network::suite(),
         upgrades::suite(),
         connect::suite(),
         h2::suite(),

@@ -1,6 +1,7 @@
 //! A connection from accept to its network filter: inspection, hand-off, filter chain, TLS.
 
 use std::{
+    cell::RefCell,
     pin::Pin,
     rc::Rc,
     sync::{Arc, atomic::Ordering},
@@ -8,7 +9,7 @@ use std::{
 };
 
 use super::{
-    ConnectionFacts, FilterChain, Listener, ListenerFilterKind, NetworkFilter,
+    ConnectionFacts, FilterChain, Listener, ListenerFilterKind, TerminalFilter,
     exact_balance::Place,
     filter_chain,
     inspect::{self, InspectError, Peek},
@@ -20,6 +21,7 @@ use crate::{
     format::Facts,
     http,
     io::{Raw, Socket, Stream},
+    network,
     snapshot::Snapshot,
     stats::{Group, ListenerStat, SslSocketFactoryStat},
     stream_info::{ConnectionInfo, StreamInfo, TlsInfo},
@@ -81,7 +83,7 @@ async fn admit(
     let (listener, accepted) = hand_off(&snapshot, listener, accepted);
     drop(snapshot);
     let ready = accepted.prepare(&worker, &listener).await?;
-    Some(ready.serve(worker, listener, admitted))
+    ready.serve(worker, listener, admitted)
 }
 
 /// A place under the limits of connections, given up when dropped. One beyond them is closed before a byte is read, so
@@ -139,8 +141,8 @@ impl Counted {
         listener.stats.inc(ListenerStat::DownstreamCxTotal);
         listener.stats.gauge_add(ListenerStat::DownstreamCxActive, 1);
         let http = match &chain.filter {
-            NetworkFilter::Http(manager) => Some(http::connection::Counted::new(manager, chain.tls.is_some())),
-            NetworkFilter::Tcp(_) | NetworkFilter::None => None,
+            TerminalFilter::Http(manager) => Some(http::connection::Counted::new(manager, chain.tls.is_some())),
+            TerminalFilter::Tcp(_) | TerminalFilter::None => None,
         };
         Self {
             stats: listener.stats.clone(),
@@ -236,6 +238,7 @@ impl Accepted {
             buffer_limit: listener.per_connection_buffer_limit,
             start_time: SystemTime::now(),
             start: self.start,
+            state: RefCell::default(),
         };
         let Some(chain) = filter_chain::find(listener, &facts, &mut ()).cloned() else {
             listener.stats.inc(ListenerStat::NoFilterChainMatch);
@@ -379,9 +382,14 @@ struct Ready {
 }
 
 impl Ready {
-    fn serve(mut self, worker: Rc<Worker>, listener: Arc<Listener>, admitted: Admitted) -> Served {
+    fn serve(mut self, worker: Rc<Worker>, listener: Arc<Listener>, admitted: Admitted) -> Option<Served> {
+        let Ok(running) = network::open(&self.chain, &self.info, &worker) else {
+            ended_early(&self.chain, self.info, &worker);
+            return None;
+        };
+        self.stream.set_filters(running);
         let connection: Pin<Box<dyn Future<Output = ()>>> = match (&self.chain.filter, self.counted.http.take()) {
-            (NetworkFilter::Http(manager), Some(counted)) => {
+            (TerminalFilter::Http(manager), Some(counted)) => {
                 let manager = manager.clone();
                 Box::pin(http::connection::serve(
                     worker,
@@ -392,20 +400,36 @@ impl Ready {
                     counted,
                 ))
             }
-            (NetworkFilter::Tcp(proxy), _) => {
+            (TerminalFilter::Tcp(proxy), _) => {
                 let proxy = proxy.clone();
-                Box::pin(tcp::proxy::serve(worker, proxy, self.info, self.stream, self.drain))
+                let chain = self.chain.clone();
+                Box::pin(tcp::proxy::serve(
+                    worker,
+                    proxy,
+                    chain,
+                    self.info,
+                    self.stream,
+                    self.drain,
+                ))
             }
-            (NetworkFilter::Http(_) | NetworkFilter::None, _) => Box::pin(std::future::ready(())),
+            (TerminalFilter::Http(_) | TerminalFilter::None, _) => Box::pin(std::future::ready(())),
         };
-        Served {
+        Some(Served {
             connection,
             _chain: self.chain,
             _counted: self.counted,
             _listener: listener,
             _admitted: admitted,
-        }
+        })
     }
+}
+
+/// A network filter closed the connection before its terminal filter heard of it.
+fn ended_early(chain: &FilterChain, info: Rc<ConnectionInfo>, worker: &Worker) {
+    let mut stream = StreamInfo::new(info);
+    stream.adopt_connection();
+    stream.times.end = Some(Instant::now());
+    network::ended(chain, &stream, worker);
 }
 
 #[cfg(test)]

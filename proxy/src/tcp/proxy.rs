@@ -19,6 +19,8 @@ use crate::{
     failure::{ResetReason, ResponseFlags},
     format::Facts,
     io::Stream,
+    listener::FilterChain,
+    network,
     route::action::{HashInput, HashPolicy},
     stats::{ClusterStat, TcpStat},
     stream_info::{ConnectionInfo, StreamInfo},
@@ -33,6 +35,7 @@ use crate::{
 pub async fn serve(
     worker: Rc<Worker>,
     proxy: Arc<TcpProxy>,
+    chain: Arc<FilterChain>,
     connection: Rc<ConnectionInfo>,
     mut down: Stream,
     mut drain: DrainWatch,
@@ -81,7 +84,9 @@ pub async fn serve(
         // The client sees an orderly end; the reason stands in the log.
         let _ = down.shutdown().await;
     }
+    info.adopt_connection();
     info.times.end = Some(Instant::now());
+    network::ended(&chain, &info, &worker);
     for log in &proxy.access_log {
         log.write(&Facts::of_connection(&info), &worker);
     }
@@ -93,7 +98,10 @@ async fn establish(
     proxy: &TcpProxy,
     info: &mut StreamInfo,
 ) -> Option<(Arc<Cluster>, Connected, OpenConnection)> {
-    let name = target(&proxy.target, worker.random());
+    let named = info.connection.state.borrow().as_ref().and_then(|s| s.cluster.clone());
+    let name = named
+        .as_deref()
+        .unwrap_or_else(|| target(&proxy.target, worker.random()));
     let Some(cluster) = worker.snapshot().clusters.get(name).cloned() else {
         proxy.stats.inc(TcpStat::DownstreamCxNoRoute);
         info.flags.insert(ResponseFlags::NO_CLUSTER_FOUND);

@@ -8,9 +8,8 @@ use super::{
     super::{
         at::At,
         extension::{self, Category, Kind},
-        http_connection_manager,
+        network_filter,
         rejection::Rejection,
-        tcp_proxy,
         tls::{self, DownstreamTlsConfig},
         wire,
     },
@@ -18,10 +17,8 @@ use super::{
 };
 use crate::{
     drain::Drain,
-    http::HttpConnectionManager,
-    listener::{FilterChain, FilterChainMatch, NetworkFilter},
+    listener::{FilterChain, FilterChainMatch},
     stats::Prefix,
-    tcp::TcpProxy,
     tls::DownstreamTls,
 };
 
@@ -69,6 +66,7 @@ pub(super) fn parse(pb: &pb::Listener, bytes: &[u8], stat_prefix: &Arc<str>, at:
 }
 
 fn filter_chain(pb: &pb::FilterChain, hash: u64, stat_prefix: &Arc<str>, at: &At) -> Result<FilterChain, Rejection> {
+    let filters = network_filter::parse(&pb.filters, stat_prefix, at)?;
     Ok(FilterChain {
         name: pb.name.as_str().into(),
         matches: match pb.filter_chain_match.as_deref() {
@@ -84,7 +82,8 @@ fn filter_chain(pb: &pb::FilterChain, hash: u64, stat_prefix: &Arc<str>, at: &At
             pb.transport_socket_connect_timeout.as_ref(),
             None,
         )?,
-        filter: network_filters(&pb.filters, stat_prefix, at)?,
+        network_filters: filters.before,
+        filter: filters.terminal,
         drain: Drain::default(),
         hash,
     })
@@ -116,55 +115,4 @@ fn transport_socket(
         let factory = at.stats(Prefix::listener_ssl_factory(Arc::clone(stat_prefix)));
         Arc::new(DownstreamTls::new(config, stats, factory))
     }))
-}
-
-/// A network filter before its listener is known to it.
-enum Parsed {
-    Http(Box<HttpConnectionManager>),
-    Tcp(TcpProxy),
-}
-
-/// Both kinds take the whole connection, so each is the last of its chain.
-const NETWORK_FILTERS: &[Kind<Parsed>] = &[
-    Kind {
-        type_name: "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-        parse: |extension, at| http_connection_manager::parse(extension, at).map(|http| Parsed::Http(Box::new(http))),
-    },
-    Kind {
-        type_name: "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
-        parse: |extension, at| tcp_proxy::parse(extension, at).map(Parsed::Tcp),
-    },
-];
-
-fn network_filters(pbs: &[pb::Filter], stat_prefix: &str, at: &At) -> Result<NetworkFilter, Rejection> {
-    use pb::filter::ConfigType as C;
-    let mut terminal = NetworkFilter::None;
-    for (i, filter) in pbs.iter().enumerate() {
-        let at = at.item("filters", i);
-        let name = at.non_empty("name", &filter.name)?;
-        if !matches!(terminal, NetworkFilter::None) {
-            return Err(at.reject(format_args!(
-                "{name:?} would never see a byte: the filter before it takes the connection"
-            )));
-        }
-        let any = match &filter.config_type {
-            None => None,
-            Some(C::TypedConfig(any)) => Some(any),
-            Some(C::ConfigDiscovery(_)) => {
-                return Err(at.field("config_discovery").reject(format_args!(
-                    "the filter {name:?} comes by discovery (ECDS), which Pillion does not support yet"
-                )));
-            }
-        };
-        let at = at.field("typed_config");
-        match extension::dispatch(Category::NetworkFilter, any, false, NETWORK_FILTERS, &at)? {
-            Some(Parsed::Http(mut http)) => {
-                http.listener_stats = Some(at.stats(Prefix::listener_http(stat_prefix, &http.stat_prefix)));
-                terminal = NetworkFilter::Http(Arc::new(*http));
-            }
-            Some(Parsed::Tcp(tcp)) => terminal = NetworkFilter::Tcp(Arc::new(tcp)),
-            None => {}
-        }
-    }
-    Ok(terminal)
 }

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     http::{CodecType, EscapedSlashes, ForwardClientCert, HttpConnectionManager, RouteSource, ServerHeader},
-    listener::{FilterChain, ListenerFilterPredicate, NetworkFilter},
+    listener::{FilterChain, ListenerFilterPredicate, TerminalFilter},
     tcp::TcpTarget,
 };
 
@@ -55,7 +55,7 @@ fn http(patch: &Value) -> Value {
 
 fn manager(listener: &Listener) -> &HttpConnectionManager {
     match &listener.filter_chains[0].filter {
-        NetworkFilter::Http(manager) => manager,
+        TerminalFilter::Http(manager) => manager,
         other => panic!("{other:?}"),
     }
 }
@@ -78,7 +78,7 @@ fn defaults_are_envoys() {
         ("/x.sock", Some(448), false)
     );
     let chain: &FilterChain = &listener.filter_chains[0];
-    let NetworkFilter::Tcp(proxy) = &chain.filter else {
+    let TerminalFilter::Tcp(proxy) = &chain.filter else {
         panic!("{chain:?}")
     };
     assert!(matches!(&proxy.target, TcpTarget::Cluster(name) if &**name == "c"));
@@ -285,7 +285,7 @@ fn network_filters_are_known_by_their_type() {
         "{after}"
     );
     let none = taken(&base(&json!({"filter_chains": [{}]})));
-    assert!(matches!(none.filter_chains[0].filter, NetworkFilter::None));
+    assert!(matches!(none.filter_chains[0].filter, TerminalFilter::None));
     assert!(refused(&base(&json!({"filter_chains": []}))).contains("filter_chains: is empty"));
 }
 
@@ -298,7 +298,7 @@ fn a_typed_struct_is_what_it_names() {
             "value": {"stat_prefix": "wrapped", "weighted_clusters": {"clusters": [{"name": "a", "weight": 2}]}}
         }}]}]}),
     ));
-    let NetworkFilter::Tcp(proxy) = &listener.filter_chains[0].filter else {
+    let TerminalFilter::Tcp(proxy) = &listener.filter_chains[0].filter else {
         panic!("a TCP proxy")
     };
     assert_eq!(&*proxy.stat_prefix, "wrapped");
@@ -352,4 +352,18 @@ fn access_logs() {
         missing.contains("access_log[0].typed_config.path: cannot open \"/no/such/folder/log\""),
         "{missing}"
     );
+}
+
+#[test]
+fn filters_that_take_no_connection_come_before_one_that_does() {
+    const SNI: &str = "type.googleapis.com/envoy.extensions.filters.network.sni_cluster.v3.SniCluster";
+    let sni = json!({"name": "s", "typed_config": {"@type": SNI}});
+    let mut filters = tcp();
+    let chain = |filters: &Value| json!({"filter_chains": [{"filters": filters}]});
+    filters.as_array_mut().unwrap().insert(0, sni.clone());
+    let listener = taken(&base(&chain(&filters)));
+    let before = &listener.filter_chains[0].network_filters;
+    assert!(matches!(&**before, [filter] if &*filter.name == "s"), "{before:?}");
+    let alone = refused(&base(&chain(&json!([sni]))));
+    assert!(alone.contains("\"s\" takes no connection"), "{alone}");
 }
