@@ -22,6 +22,7 @@ mod header_edit;
 mod http_connection_manager;
 mod http_filter;
 mod http_options;
+mod istio;
 pub(crate) mod matcher;
 mod metadata;
 mod network_filter;

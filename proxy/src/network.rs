@@ -8,9 +8,11 @@ use std::{rc::Rc, sync::Arc};
 
 use bytes::BytesMut;
 
+pub mod istio_stats;
 pub mod sni_cluster;
 
 use crate::{
+    istio::{exchange::MetadataExchange, stats::IstioStats},
     listener::FilterChain,
     stream_info::{ConnectionInfo, StreamInfo},
     worker::Worker,
@@ -26,6 +28,8 @@ pub struct NetworkFilter {
 #[derive(Debug)]
 pub enum NetworkFilterKind {
     SniCluster,
+    IstioStats(IstioStats),
+    MetadataExchange(MetadataExchange),
 }
 
 /// What a filter says to a moment of the connection.
@@ -96,7 +100,7 @@ pub fn open(
 }
 
 /// The connection is over: what filters count of it.
-pub fn ended(chain: &FilterChain, info: &StreamInfo, worker: &Worker) {
+pub fn ended(chain: &FilterChain, info: &mut StreamInfo, worker: &Worker) {
     for filter in &chain.network_filters {
         filter.ended(info, worker);
     }
@@ -144,18 +148,23 @@ impl NetworkFilter {
     fn opened(&self, facts: Facts<'_>) -> Step {
         match &self.kind {
             NetworkFilterKind::SniCluster => sni_cluster::opened(facts),
+            // One counts, the other works below the filters.
+            NetworkFilterKind::IstioStats(_) | NetworkFilterKind::MetadataExchange(_) => Step::Done,
         }
     }
 
     fn data(&self, _held: &mut BytesMut, _end: bool, _facts: Facts<'_>) -> Step {
         match &self.kind {
-            NetworkFilterKind::SniCluster => Step::Done,
+            NetworkFilterKind::SniCluster
+            | NetworkFilterKind::IstioStats(_)
+            | NetworkFilterKind::MetadataExchange(_) => Step::Done,
         }
     }
 
-    fn ended(&self, _info: &StreamInfo, _worker: &Worker) {
+    fn ended(&self, info: &mut StreamInfo, worker: &Worker) {
         match &self.kind {
-            NetworkFilterKind::SniCluster => {}
+            NetworkFilterKind::IstioStats(filter) => istio_stats::ended(filter, info, worker),
+            NetworkFilterKind::SniCluster | NetworkFilterKind::MetadataExchange(_) => {}
         }
     }
 }

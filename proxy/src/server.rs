@@ -62,6 +62,7 @@ impl Process {
     /// Where the system gives no more threads.
     pub fn start(settings: Settings) -> io::Result<Self> {
         let filesystem = settings.stats.group(stats::Prefix::root("filesystem."));
+        crate::istio::stats::prepare(&settings.stats, &settings.node);
         let shared = Arc::new(Shared {
             snapshot: Arc::default(),
             stats: settings.stats,

@@ -13,6 +13,9 @@ use crate::{
     cluster::{Cluster, Endpoint},
     failure::ResponseFlags,
     http::message::Protocol,
+    istio::{exchange::Learned, peer::Peer},
+    listener::TrafficDirection,
+    network::istio_stats::Reported,
     route::{Route, RouteConfiguration, VirtualHost},
 };
 
@@ -32,6 +35,7 @@ pub struct ConnectionInfo {
     pub requested_server_name: Option<Arc<str>>,
     pub tls: Option<Arc<TlsInfo>>,
     pub listener_name: Arc<str>,
+    pub direction: TrafficDirection,
     pub filter_chain_name: Arc<str>,
     /// The listener's `per_connection_buffer_limit_bytes`.
     pub buffer_limit: u32,
@@ -49,6 +53,8 @@ pub struct ConnectionState {
     /// Envoy's filter state `envoy.tcp_proxy.cluster`: overrides the TCP proxy's own.
     pub cluster: Option<Arc<str>>,
     pub termination_details: Option<Cow<'static, str>>,
+    /// Who the client is, once Istio's metadata exchange has told.
+    pub peer: Option<Learned>,
     pub flags: ResponseFlags,
 }
 
@@ -87,6 +93,10 @@ pub struct StreamInfo {
     pub flags: ResponseFlags,
     pub bytes: Bytes,
     pub upstream: UpstreamInfo,
+    /// Of a TCP connection: what Istio's metrics counted already.
+    pub reported: Reported,
+    /// The workload that sent it, where Istio's metadata exchange told.
+    pub downstream_peer: Option<Rc<Peer>>,
     pub times: Times,
     /// `filter namespace -> object`, made at first use.
     pub dynamic_metadata: Option<Box<serde_json::Map<String, serde_json::Value>>>,
@@ -121,6 +131,8 @@ pub struct UpstreamInfo {
     pub transport_failure: Option<Box<str>>,
     /// `%UPSTREAM_REQUEST_ATTEMPT_COUNT%`.
     pub attempts: u32,
+    /// The workload that answered, where Istio's metadata exchange told.
+    pub peer: Option<Rc<Peer>>,
 }
 
 /// Moments of a stream, for durations in logs.
@@ -157,6 +169,8 @@ impl StreamInfo {
             flags: ResponseFlags::default(),
             bytes: Bytes::default(),
             upstream: UpstreamInfo::default(),
+            reported: Reported::default(),
+            downstream_peer: None,
             times: Times::default(),
             dynamic_metadata: None,
             failure: None,

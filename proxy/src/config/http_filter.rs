@@ -5,9 +5,14 @@ use xds_api::envoy::extensions::filters::network::http_connection_manager::v3 as
 use super::{
     at::At,
     extension::{self, Category, Extension, Kind},
+    istio,
     rejection::Rejection,
 };
-use crate::http::filter::{FilterKind, HttpFilter, router::Router};
+use crate::http::filter::{
+    FilterKind, HttpFilter,
+    grpc_stats::{GrpcStats, Methods},
+    router::Router,
+};
 
 /// Every filter that is known; adding one is adding a line here.
 const FILTERS: &[Kind<FilterKind>] = &[
@@ -37,10 +42,19 @@ const FILTERS: &[Kind<FilterKind>] = &[
     },
     Kind {
         type_name: "envoy.extensions.filters.http.grpc_stats.v3.FilterConfig",
-        parse: |_, at| {
-            at.note("gRPC messages are not counted yet");
-            Ok(FilterKind::Inert)
-        },
+        parse: |extension, at| grpc_stats(extension, at).map(FilterKind::GrpcStats),
+    },
+    Kind {
+        type_name: "io.istio.http.peer_metadata.Config",
+        parse: |extension, at| istio::peer_metadata(extension, at).map(FilterKind::PeerMetadata),
+    },
+    Kind {
+        type_name: "istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig",
+        parse: |extension, at| istio::alpn(extension, at).map(FilterKind::Alpn),
+    },
+    Kind {
+        type_name: "stats.PluginConfig",
+        parse: |extension, at| istio::stats(extension, at).map(FilterKind::IstioStats),
     },
 ];
 
@@ -112,6 +126,32 @@ fn config<'p>(filter: &'p pb::HttpFilter, at: &At) -> Result<Option<&'p xds_api:
             filter.name
         ))),
     }
+}
+
+fn grpc_stats(extension: &Extension, at: &At) -> Result<GrpcStats, Rejection> {
+    use xds_api::envoy::extensions::filters::http::grpc_stats::v3::{
+        FilterConfig, filter_config::PerMethodStatSpecifier,
+    };
+    let pb: FilterConfig = extension.message(at)?;
+    at.not_honoured(
+        "replace_dots_in_grpc_service_name",
+        pb.replace_dots_in_grpc_service_name,
+    );
+    Ok(GrpcStats {
+        emit_filter_state: pb.emit_filter_state,
+        upstream_stats: pb.enable_upstream_stats,
+        methods: match &pb.per_method_stat_specifier {
+            Some(PerMethodStatSpecifier::StatsForAllMethods(true)) => Methods::All,
+            Some(PerMethodStatSpecifier::IndividualMethodStatsAllowlist(list)) => {
+                let service = |service: &xds_api::envoy::config::core::v3::grpc_method_list::Service| {
+                    let methods = service.method_names.iter().map(|method| method.as_str().into());
+                    (service.name.as_str().into(), methods.collect())
+                };
+                Methods::Listed(list.services.iter().map(service).collect())
+            }
+            Some(PerMethodStatSpecifier::StatsForAllMethods(false)) | None => Methods::None,
+        },
+    })
 }
 
 fn router(extension: &Extension, at: &At) -> Result<Router, Rejection> {

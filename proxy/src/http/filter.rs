@@ -14,6 +14,10 @@ use super::{
 };
 use crate::route::per_filter::PerRoute;
 
+pub mod alpn;
+pub mod grpc_stats;
+pub mod istio_stats;
+pub mod peer_metadata;
 pub mod router;
 
 /// One filter of a connection manager, parsed.
@@ -30,6 +34,10 @@ pub struct HttpFilter {
 pub enum FilterKind {
     /// Known, and without any effect: what it is configured to do needs nothing done.
     Inert,
+    Alpn(alpn::Alpn),
+    GrpcStats(grpc_stats::GrpcStats),
+    IstioStats(crate::istio::stats::IstioStats),
+    PeerMetadata(peer_metadata::PeerMetadata),
     Router(router::Router),
 }
 
@@ -51,10 +59,20 @@ pub enum Step {
 
 /// What filters keep of a request until its response or its end.
 #[derive(Debug, Default)]
-pub struct Kept {}
+pub struct Kept {
+    /// The request came to the filters, whichever of them answered it.
+    pub begun: bool,
+    /// ALPN to offer upstream instead of the context's.
+    pub alpn: Option<Arc<[Vec<u8>]>>,
+    /// Which of Istio's headers the request had.
+    pub asked: peer_metadata::Asked,
+    /// Where the request is a gRPC call that is watched.
+    pub grpc: Option<grpc_stats::Grpc>,
+}
 
 /// Hands the request to one filter after the other; the router answers it if none did before.
 pub async fn run(stream: &mut Stream<'_>) -> StreamEnd {
+    stream.kept.begun = true;
     if let Err(reply) = cached_route::choose(stream) {
         return stream.reply(*reply).await;
     }
@@ -66,6 +84,22 @@ pub async fn run(stream: &mut Stream<'_>) -> StreamEnd {
         let step = match &filter.kind {
             FilterKind::Router(router) => return router::run(router, stream).await,
             FilterKind::Inert => Step::Continue,
+            FilterKind::Alpn(filter) => {
+                alpn::run(filter, stream);
+                Step::Continue
+            }
+            FilterKind::GrpcStats(filter) => {
+                grpc_stats::run(filter, stream);
+                Step::Continue
+            }
+            FilterKind::IstioStats(_) => {
+                istio_stats::run(stream);
+                Step::Continue
+            }
+            FilterKind::PeerMetadata(filter) => {
+                peer_metadata::run(filter, stream);
+                Step::Continue
+            }
         };
         match step {
             Step::Continue => {}
@@ -83,10 +117,17 @@ pub fn encode(stream: &mut Stream<'_>, head: &mut ResponseHead) {
     let manager = stream.manager;
     for filter in manager.filters.iter().rev() {
         match &filter.kind {
-            FilterKind::Router(_) | FilterKind::Inert => continue,
+            FilterKind::GrpcStats(_) => grpc_stats::encode(stream, head),
+            FilterKind::PeerMetadata(filter) => peer_metadata::encode(filter, stream, &mut head.headers),
+            FilterKind::Alpn(_) | FilterKind::IstioStats(_) | FilterKind::Router(_) | FilterKind::Inert => {}
         }
     }
-    let _ = head;
+    // Who answers is known now, and what the head weighs.
+    for filter in &manager.filters {
+        if let FilterKind::IstioStats(filter) = &filter.kind {
+            istio_stats::answered(filter, stream, head);
+        }
+    }
 }
 
 /// The stream is over: what filters count of it.
@@ -94,7 +135,12 @@ pub fn ended(stream: &mut Stream<'_>) {
     let manager = stream.manager;
     for filter in &manager.filters {
         match &filter.kind {
-            FilterKind::Router(_) | FilterKind::Inert => {}
+            FilterKind::GrpcStats(_) => grpc_stats::ended(stream),
+            FilterKind::IstioStats(counted) if stream.kept.begun && filter.is_enabled(stream) => {
+                istio_stats::ended(counted, stream);
+            }
+            FilterKind::IstioStats(_) => {}
+            FilterKind::Alpn(_) | FilterKind::PeerMetadata(_) | FilterKind::Router(_) | FilterKind::Inert => {}
         }
     }
 }

@@ -198,6 +198,12 @@ impl Series {
     }
 }
 
+impl std::fmt::Debug for Series {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Series({})", self.labels.full_name(""))
+    }
+}
+
 impl LabelSet {
     pub(super) fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (&**name, &**value))

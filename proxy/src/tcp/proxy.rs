@@ -12,7 +12,10 @@ use std::{
 
 use tokio::io::AsyncWriteExt;
 
-use super::{TcpProxy, TcpTarget, copy};
+use super::{
+    TcpProxy, TcpTarget, copy,
+    report::{Peers, Reports},
+};
 use crate::{
     cluster::{Cluster, Endpoint, Priority, balance, outlier},
     drain::DrainWatch,
@@ -44,22 +47,42 @@ pub async fn serve(
     stats.inc(TcpStat::DownstreamCxTotal);
     let mut info = StreamInfo::new(connection);
     if let Some((cluster, upstream, open)) = Box::pin(establish(&worker, &proxy, &mut info)).await {
+        let mut upstream = upstream;
+        let peers = Peers {
+            client: info
+                .connection
+                .state
+                .borrow()
+                .as_ref()
+                .and_then(|state| state.peer.clone()),
+            server: upstream.exchange(&cluster, &worker.shared.node),
+        };
         let mut up = upstream.stream;
         let limits = copy::Limits {
             idle: proxy.idle_timeout,
             close_at: proxy.max_downstream_connection_duration.map(|d| info.start + d),
         };
-        let mut copied = copy::Copied::default();
+        let copied = copy::Copied::default();
         let ended = {
-            let mut copying = pin!(copy::both_ways(&mut down, &mut up, limits, &mut copied));
+            let mut copying = pin!(copy::both_ways(&mut down, &mut up, limits, &copied));
             let order = Cell::new(drain.order());
             let mut cut = pin!(drain.cut(&order));
+            let mut reports = Reports::new(&chain);
             std::future::poll_fn(|cx| match copying.as_mut().poll(cx) {
-                Poll::Pending => cut.as_mut().poll(cx).map(|()| copy::Ended::Drained),
+                Poll::Pending => {
+                    if reports.poll_due(cx) {
+                        peers.tell(&mut info, &worker);
+                        info.bytes.received = copied.up.get();
+                        info.bytes.sent = copied.down.get();
+                        reports.report(&peers, &mut info, &worker);
+                    }
+                    cut.as_mut().poll(cx).map(|()| copy::Ended::Drained)
+                }
                 ended => ended,
             })
             .await
         };
+        peers.tell(&mut info, &worker);
         if matches!(ended, copy::Ended::Closed | copy::Ended::Failed) {
             open.ended_by_peer();
         }
@@ -70,23 +93,20 @@ pub async fn serve(
             copy::Ended::Drained => stats.inc(TcpStat::DownstreamCxDrainClose),
             copy::Ended::Closed | copy::Ended::Failed => {}
         }
-        let copied = &copied;
-        info.bytes.received = copied.up;
-        info.bytes.sent = copied.down;
-        stats.add(TcpStat::DownstreamCxRxBytesTotal, copied.up);
-        stats.add(TcpStat::DownstreamCxTxBytesTotal, copied.down);
-        cluster.state.stats.add(ClusterStat::UpstreamCxTxBytesTotal, copied.up);
-        cluster
-            .state
-            .stats
-            .add(ClusterStat::UpstreamCxRxBytesTotal, copied.down);
+        let (received, sent) = (copied.up.get(), copied.down.get());
+        info.bytes.received = received;
+        info.bytes.sent = sent;
+        stats.add(TcpStat::DownstreamCxRxBytesTotal, received);
+        stats.add(TcpStat::DownstreamCxTxBytesTotal, sent);
+        cluster.state.stats.add(ClusterStat::UpstreamCxTxBytesTotal, received);
+        cluster.state.stats.add(ClusterStat::UpstreamCxRxBytesTotal, sent);
     } else {
         // The client sees an orderly end; the reason stands in the log.
         let _ = down.shutdown().await;
     }
     info.adopt_connection();
     info.times.end = Some(Instant::now());
-    network::ended(&chain, &info, &worker);
+    network::ended(&chain, &mut info, &worker);
     for log in &proxy.access_log {
         log.write(&Facts::of_connection(&info), &worker);
     }
