@@ -13,7 +13,7 @@ pub struct Args {
     /// Print the jobs and end
     #[arg(long)]
     pub list: bool,
-    /// Interleaved rounds; what hardly varies (memory) is measured in at most three
+    /// Interleaved rounds
     #[arg(long, default_value_t = 5)]
     pub rounds: usize,
     /// One round with short runs

@@ -50,20 +50,15 @@ pub enum Measure {
 }
 
 impl Job {
-    /// Memory hardly varies and takes long to settle.
-    pub fn rounds(&self, rounds: usize) -> usize {
-        match self.measure {
-            Measure::Requests(_) | Measure::Latency(_) | Measure::Handshakes | Measure::Push => rounds,
-            Measure::Idle { .. } | Measure::Memory | Measure::AfterLoad => rounds.min(3),
-        }
-    }
-
     /// Why a proxy does not take part; None where it does.
     pub fn excludes(&self, kind: Kind) -> Option<&'static str> {
         match self.measure {
             Measure::Requests(r) => crate::proxy::config::supported(kind, r.protocol).err(),
             Measure::Latency(_) if !matches!(kind, Kind::Pillion | Kind::Envoy | Kind::Direct) => {
                 Some("added latency is compared with Envoy's")
+            }
+            Measure::AfterLoad if !matches!(kind, Kind::Pillion | Kind::Envoy) => {
+                Some("memory after a load is compared with Envoy's")
             }
             Measure::Push if !matches!(kind, Kind::Pillion | Kind::Envoy) => {
                 Some("takes no endpoints from a control plane")

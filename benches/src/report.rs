@@ -4,6 +4,7 @@ pub mod goals;
 pub mod json;
 pub mod markdown;
 pub mod plot;
+pub mod void;
 
 use std::{fs, path::Path};
 

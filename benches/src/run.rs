@@ -110,7 +110,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     }
     let rounds = if args.quick { 1 } else { args.rounds };
     let mut skipped = absent;
-    let values = measure(&mut bench, &jobs, rounds, &mut skipped);
+    let mut values = measure(&mut bench, &jobs, rounds, &mut skipped);
+    skipped.extend(report::void::take_out(&mut values));
     report::write(
         &args.out,
         &Results {
@@ -139,7 +140,7 @@ fn measure(bench: &mut Bench, jobs: &[&'static Job], rounds: usize, skipped: &mu
     let mut values = Values::new();
     let begun = Instant::now();
     for round in 0..rounds {
-        for job in jobs.iter().filter(|job| round < job.rounds(rounds)) {
+        for job in jobs {
             let mut programs: Vec<_> = bench.programs.iter().cloned().map(Some).collect();
             programs.extend(job.direct.then_some(None));
             // Each round starts with another proxy: none is always first.

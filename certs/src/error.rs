@@ -27,10 +27,12 @@ pub enum HandshakeError {
         ours: Vec<String>,
         theirs: Vec<String>,
     },
-    #[error("peer ended TLS with alert {alert}: {}", .alert.meaning(.our_certificate.as_deref()))]
+    #[error("peer{} ended TLS with alert {alert}: {}", named(.peer_certificate), .alert.meaning(.our_certificate.as_deref()))]
     PeerAlert {
         alert: Alert,
         our_certificate: Option<String>,
+        /// Where it showed one before it ended.
+        peer_certificate: Option<Box<str>>,
     },
     #[error(
         "peer closed the connection during the TLS handshake, {received} bytes into it{}",
@@ -108,6 +110,12 @@ fn role_name(role: PeerRole) -> &'static str {
     }
 }
 
+fn named(certificate: &Option<Box<str>>) -> String {
+    certificate
+        .as_ref()
+        .map_or_else(String::new, |name| format!(" {name:?}"))
+}
+
 fn offers(theirs: &[String]) -> String {
     match theirs {
         [] => "allows none of that".into(),
@@ -146,11 +154,14 @@ mod tests {
         let error = HandshakeError::PeerAlert {
             alert,
             our_certificate: Some("spiffe://td/web".into()),
+            peer_certificate: Some("spiffe://td/api".into()),
         };
+        let sentence = error.to_string();
         assert!(
-            error.to_string().contains("unknown_ca") && error.to_string().contains("spiffe://td/web"),
-            "{error}"
+            sentence.starts_with("peer \"spiffe://td/api\" ended TLS with alert unknown_ca"),
+            "{sentence}"
         );
+        assert!(sentence.contains("spiffe://td/web"), "{sentence}");
     }
 
     #[test]

@@ -119,7 +119,7 @@ impl Filter {
             Self::Traceable => false,
             Self::Runtime(fraction) => {
                 const MILLION: u64 = 1_000_000;
-                worker.random() % MILLION < u64::from(fraction.default_millionths)
+                worker.random() % MILLION < fraction.millionths(&worker.snapshot().runtime)
             }
             Self::And(all) => all.iter().all(|f| f.admits(facts, worker)),
             Self::Or(any) => any.iter().any(|f| f.admits(facts, worker)),

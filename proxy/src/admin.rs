@@ -25,9 +25,8 @@ use tokio::sync::mpsc;
 
 use crate::{
     bootstrap::Received,
-    config::runtime::Runtime,
-    control::ledger::Ledger,
-    stats::{ConfigStat, Group, ListenerManagerStat, RuntimeStat, ServerStat},
+    control::{ledger::Ledger, runtime::RuntimeLayers},
+    stats::{ConfigStat, Group, ListenerManagerStat, ServerStat},
     worker::Shared,
 };
 
@@ -35,6 +34,8 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Request {
     Quit,
+    /// The runtime layers were changed: make that public.
+    RuntimeChanged,
     DrainListeners {
         inbound_only: bool,
         graceful: bool,
@@ -76,10 +77,11 @@ pub struct Admin {
     pub state: Cell<State>,
     /// `/healthcheck/fail`.
     pub failing: Cell<bool>,
-    pub runtime: Runtime,
+    /// Requests so far.
+    pub answered: Cell<u64>,
+    pub runtime: Rc<RefCell<RuntimeLayers>>,
     server: Group<ServerStat>,
     listener_manager: Group<ListenerManagerStat>,
-    runtime_stats: Group<RuntimeStat>,
     config: Group<ConfigStat>,
 }
 
@@ -98,15 +100,13 @@ impl Admin {
         bootstrap: Received,
         node: bytes::Bytes,
         ledger: Rc<RefCell<Ledger>>,
-        runtime: Runtime,
+        runtime: Rc<RefCell<RuntimeLayers>>,
         options: Options,
     ) -> Rc<Self> {
         let server = shared.stats.group(crate::stats::Prefix::root("server."));
         let listener_manager = shared.stats.group(crate::stats::Prefix::root("listener_manager."));
-        let runtime_stats = shared.stats.group(crate::stats::Prefix::root("runtime."));
         let config = shared.stats.group(crate::stats::Prefix::root("control_plane."));
         let admin = Rc::new(Self {
-            runtime_stats,
             shared,
             requests,
             bootstrap,
@@ -116,6 +116,7 @@ impl Admin {
             started: Instant::now(),
             state: Cell::new(State::PreInitializing),
             failing: Cell::new(false),
+            answered: Cell::new(0),
             runtime,
             server,
             listener_manager,
@@ -145,8 +146,6 @@ impl Admin {
         server.set(ServerStat::MemoryHeapSize, memory.heap_size);
         server.set(ServerStat::MemoryPhysicalSize, memory.physical);
         crate::server::gauges::refresh(&self.shared, server);
-        let keys = self.shared.snapshot.load().runtime.len();
-        self.runtime_stats.set(RuntimeStat::NumKeys, keys as u64);
         if let Some(accepted) = self.ledger.borrow().accepted {
             self.config
                 .set(ConfigStat::ConfigAgeSeconds, accepted.elapsed().as_secs());

@@ -20,7 +20,7 @@ mod data_source;
 pub(crate) mod extension;
 mod header_edit;
 mod http_connection_manager;
-mod http_filter;
+pub mod http_filter;
 mod http_options;
 mod istio;
 pub(crate) mod matcher;
@@ -40,7 +40,7 @@ mod value;
 pub(crate) mod wire;
 
 pub use data_source::DataSource;
-pub use dependencies::{Dependencies, Reference, RequiredCluster};
+pub use dependencies::{Dependencies, ExtensionReference, Reference, RequiredCluster};
 pub use notes::{Note, Notes};
 pub use rejection::{Rejection, Rejections};
 pub use wire::hash;

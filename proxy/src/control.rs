@@ -1,15 +1,20 @@
 //! The control thread: everything that is not a request. Config comes in, becomes runtime types, and is published.
 //!
 //! `sources` hears control planes and files, `resources` knows every resource and when it is warm, `interest` who needs it;
-//! `publisher` owns the next snapshot, the listening sockets and the drains; workers hear of it by [`Command`]s.
+//! `expiry` tells of certificates
+//! that nobody renews; `publisher` owns the next snapshot, the listening sockets and the drains; workers hear of it by [`Command`]s.
 
+pub mod expiry;
 pub mod file;
 pub mod interest;
 pub mod key_files;
 pub mod ledger;
+pub mod lost;
 pub mod origin;
 pub mod publisher;
 pub mod resources;
+pub mod rest;
+pub mod runtime;
 pub mod server;
 pub mod sources;
 pub mod subscription_stats;
@@ -23,11 +28,13 @@ use crate::{
     bootstrap::{Bootstrap, StaticResources},
     config::{Context, source::ConfigSource},
     listener::{accept::HandedOver, exact_balance::ExactBalance, socket::Listening},
+    worker::Worker,
 };
 use interest::{Changes, Kind, Need, User};
 use ledger::Ledger;
 use publisher::Publisher;
 use resources::Resources;
+use runtime::RuntimeLayers;
 use sources::Sources;
 
 /// What the control thread tells a worker.
@@ -55,6 +62,8 @@ pub type Commands = mpsc::UnboundedReceiver<Command>;
 pub struct Control {
     resources: Resources,
     sources: Sources,
+    /// `cds_config`, until it is asked.
+    clusters: Option<(Need, Duration)>,
     /// `lds_config`, until it is asked.
     listeners: Option<(Need, Duration)>,
     housekeeping: tokio::time::Interval,
@@ -64,18 +73,20 @@ pub struct Control {
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
 
 impl Control {
-    /// Takes the static resources, writes what it has into `ledger`, and opens the streams to the control planes. Must be called inside a `LocalRuntime`.
+    /// Takes the static resources, sends requests by `caller`, writes what it has into `ledger`, and opens the streams to the control planes. Must be called inside a `LocalRuntime`.
     ///
     /// # Errors
-    /// A static secret whose material cannot be used.
+    /// A static secret whose material cannot be used, a static listener whose address cannot be bound.
     pub fn start(
         publisher: Publisher,
         context: Context,
         bootstrap: &Bootstrap,
         statics: StaticResources,
         ledger: Rc<RefCell<Ledger>>,
+        runtime: Rc<RefCell<RuntimeLayers>>,
+        caller: Rc<Worker>,
     ) -> anyhow::Result<Self> {
-        let mut resources = Resources::new(publisher, context, ledger);
+        let mut resources = Resources::new(publisher, context, ledger, runtime, caller);
         for (received, secret) in statics.secrets {
             resources.add_secret(&received, secret, None)?;
         }
@@ -83,6 +94,7 @@ impl Control {
             resources.add_cluster(received, parsed, None);
         }
         for (received, listener) in statics.listeners {
+            resources.publisher.probe(&listener)?;
             resources.add_listener(received, listener, None);
         }
         let dynamic = &bootstrap.dynamic;
@@ -99,12 +111,11 @@ impl Control {
         };
         let clusters = everything(Kind::Cluster, &dynamic.clusters);
         let listeners = everything(Kind::Listener, &dynamic.listeners);
-        if let Some((need, timeout)) = clusters {
-            resources.interest.want(need, User::Bootstrap, timeout);
-        }
+        resources.want_runtime();
         let mut control = Self {
             resources,
             sources,
+            clusters,
             listeners,
             housekeeping: tokio::time::interval(HOUSEKEEPING),
         };
@@ -118,8 +129,16 @@ impl Control {
 
     /// Whether the first config is complete: clusters and listeners were told of, and all of them are warm.
     pub fn initialized(&self) -> bool {
-        let told = self.sources.knows(Kind::Cluster) && self.sources.knows(Kind::Listener);
+        let told = self.resources.runtime_is_complete()
+            && self.sources.knows(Kind::Cluster)
+            && self.sources.knows(Kind::Listener);
         told && self.resources.clusters_are_warm() && self.resources.listeners_are_warm()
+    }
+
+    /// Makes public what was changed in the runtime layers from outside.
+    pub fn runtime_changed(&mut self) {
+        self.resources.publish_runtime();
+        self.publish();
     }
 
     /// Whether the clusters are complete; listeners follow.
@@ -155,7 +174,7 @@ impl Control {
     fn publish(&mut self) {
         // Static listeners open with the first complete config, as Envoy's do.
         self.resources.publish();
-        self.ask_for_listeners();
+        self.ask_for_more();
         // Until nothing changes: a source that cannot be asked is given up, and makes others warm.
         loop {
             let changes = self.resources.interest.changes();
@@ -164,15 +183,21 @@ impl Control {
             }
             self.sources.apply(changes, &mut self.resources);
             self.resources.publish();
-            self.ask_for_listeners();
+            self.ask_for_more();
         }
         for note in self.resources.context.notes.take() {
             tracing::warn!("{note}");
         }
     }
 
-    /// Listeners are asked for once the first clusters are warm, as Envoy does.
-    fn ask_for_listeners(&mut self) {
+    /// Clusters are asked for once the runtime is known, listeners once the first clusters are warm, as Envoy does.
+    fn ask_for_more(&mut self) {
+        if !self.resources.complete_runtime() {
+            return;
+        }
+        if let Some((need, timeout)) = self.clusters.take() {
+            self.resources.interest.want(need, User::Bootstrap, timeout);
+        }
         if self.sources.knows(Kind::Cluster)
             && self.resources.clusters_are_warm()
             && let Some((need, timeout)) = self.listeners.take()

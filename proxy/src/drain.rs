@@ -6,8 +6,8 @@
 use std::{
     cell::Cell,
     future::{Future, poll_fn},
-    pin::pin,
-    task::Poll,
+    pin::{Pin, pin},
+    task::{Context, Poll, Waker, ready},
     time::{Duration, Instant},
 };
 
@@ -120,6 +120,19 @@ impl DrainWatch {
         }
     }
 
+    /// For one who looks for orders again and again.
+    pub fn orders(self) -> DrainOrders {
+        DrainOrders {
+            last: None,
+            next: Box::pin(self.next()),
+        }
+    }
+
+    async fn next(mut self) -> (Self, DrainOrder) {
+        let order = self.ordered().await;
+        (self, order)
+    }
+
     /// Whoever asks next is told again of the order that stands.
     pub fn rewind(&mut self) {
         self.0.mark_changed();
@@ -156,6 +169,29 @@ impl DrainWatch {
     }
 }
 
+/// A watch whose wait for the next order stands between looks: to begin one and give it up, three times a request, would cost
+/// more than what is looked for, which next to no request finds.
+pub struct DrainOrders {
+    last: Option<DrainOrder>,
+    next: Pin<Box<dyn Future<Output = (DrainWatch, DrainOrder)>>>,
+}
+
+impl DrainOrders {
+    /// Ready with an order that was not told of yet.
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<DrainOrder> {
+        let (watch, order) = ready!(self.next.as_mut().poll(cx));
+        self.next = Box::pin(watch.next());
+        self.last = Some(order);
+        Poll::Ready(order)
+    }
+
+    /// The order that stands; [`Self::poll_next`] tells of the next.
+    pub fn order(&mut self) -> Option<DrainOrder> {
+        let _ = self.poll_next(&mut Context::from_waker(Waker::noop()));
+        self.last
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -186,6 +222,28 @@ mod tests {
             assert!(again.await.is_err());
             watch.rewind();
             watch.ordered().await;
+        });
+    }
+
+    #[test]
+    fn a_standing_wait_tells_of_each_order_once() {
+        run(async {
+            let drain = Drain::default();
+            let mut orders = drain.watch().orders();
+            assert!(orders.order().is_none());
+            for close_at_end in [false, true] {
+                let (next, ()) = tokio::join!(poll_fn(|cx| orders.poll_next(cx)), async {
+                    tokio::task::yield_now().await;
+                    drain.start(order(Duration::ZERO, close_at_end));
+                });
+                assert_eq!(next.close_at_end, close_at_end);
+            }
+            assert!(
+                orders.order().is_some_and(|o| o.close_at_end),
+                "what was told still stands"
+            );
+            let again = tokio::time::timeout(Duration::from_millis(20), poll_fn(|cx| orders.poll_next(cx)));
+            assert!(again.await.is_err());
         });
     }
 

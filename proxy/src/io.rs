@@ -2,23 +2,39 @@
 
 use std::{
     io,
+    os::fd::{AsRawFd, RawFd},
     pin::Pin,
     task::{Context, Poll},
 };
 
 use bytes::{Buf, Bytes, BytesMut};
+use certs::HandshakeError;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpStream, UnixStream},
 };
 
+<<<<<<< HEAD
 use crate::{istio::exchange::Exchange, network};
+=======
+use crate::{address::Address, network};
+>>>>>>> main
 
 /// A connected socket.
 #[derive(Debug)]
 pub enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),
+}
+
+impl Socket {
+    /// For people; none of a Unix socket's peer, which has none.
+    pub fn peer_address(&self) -> Option<std::net::SocketAddr> {
+        match self {
+            Self::Tcp(socket) => socket.peer_addr().ok(),
+            Self::Unix(_) => None,
+        }
+    }
 }
 
 /// A socket whose first bytes may have been read already by a listener filter.
@@ -155,9 +171,78 @@ impl Stream {
         }
     }
 
+    /// Whether the stream is nothing but its socket.
+    pub fn may_sleep(&self) -> bool {
+        let Transport::Plain(raw) = &self.transport else {
+            return false;
+        };
+        self.prefix.is_empty() && raw.prefix.is_empty() && self.filters.is_none()
+    }
+
+    /// The socket alone, out of the runtime; `None` where there is more to the stream, or the runtime does not let go.
+    pub fn sleep(self) -> Option<Asleep> {
+        if !self.may_sleep() {
+            return None;
+        }
+        match self.transport {
+            Transport::Plain(raw) => match raw.socket {
+                Socket::Tcp(socket) => socket.into_std().map(Asleep::Tcp).ok(),
+                Socket::Unix(socket) => socket.into_std().map(Asleep::Unix).ok(),
+            },
+            Transport::Tls(_) => None,
+        }
+    }
+
+    /// With TLS 1.3 a server's refusal of our certificate comes after our handshake, with the first read.
+    #[cold]
+    fn tell(&self, error: &io::Error) {
+        let (Some(alert), Transport::Tls(tls)) = (HandshakeError::behind(error), &self.transport) else {
+            return;
+        };
+        crate::tls::refused::say(alert, None, || {
+            let address = tls.get_ref().socket().peer_address();
+            address.map_or_else(|| "TLS".to_owned(), |address| format!("TLS with {address}"))
+        });
+    }
+
     /// Puts bytes back that were read; the next read delivers them first.
     pub fn unread(&mut self, bytes: Bytes) {
         self.prefix = bytes;
+    }
+}
+
+/// A connected socket that nobody reads or writes for now: it costs its descriptor.
+#[derive(Debug)]
+pub enum Asleep {
+    Tcp(std::net::TcpStream),
+    Unix(std::os::unix::net::UnixStream),
+}
+
+impl Asleep {
+    /// # Errors
+    /// The runtime's, which cannot watch the socket.
+    pub fn wake(self) -> io::Result<Stream> {
+        let socket = match self {
+            Self::Tcp(socket) => Socket::Tcp(TcpStream::from_std(socket)?),
+            Self::Unix(socket) => Socket::Unix(UnixStream::from_std(socket)?),
+        };
+        Ok(Stream::plain(Raw::new(socket, Bytes::new())))
+    }
+
+    pub fn local_address(&self) -> Option<Address> {
+        match self {
+            Self::Tcp(socket) => socket.local_addr().ok().map(Address::from),
+            Self::Unix(_) => None,
+        }
+    }
+}
+
+impl AsRawFd for Asleep {
+    fn as_raw_fd(&self) -> RawFd {
+        match self {
+            Self::Tcp(socket) => socket.as_raw_fd(),
+            Self::Unix(socket) => socket.as_raw_fd(),
+        }
     }
 }
 
@@ -185,7 +270,15 @@ impl AsyncRead for Stream {
         if self.filters.is_some() {
             return self.poll_filtered(cx, buf);
         }
+<<<<<<< HEAD
         self.poll_own(cx, buf)
+=======
+        let read = either!(self, s => s.poll_read(cx, buf));
+        if let Poll::Ready(Err(error)) = &read {
+            self.tell(error);
+        }
+        read
+>>>>>>> main
     }
 }
 

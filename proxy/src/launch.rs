@@ -17,7 +17,7 @@ use crate::{
     bootstrap::{self, Bootstrap, StaticResources},
     cli::{self, Args, Mode, Strategy},
     config::Context,
-    control::{Control, ledger::Ledger, publisher::DrainSettings},
+    control::{Control, ledger::Ledger, publisher::DrainSettings, runtime::RuntimeLayers},
     listener::{Listener, TrafficDirection},
     server::{self, Ending, Process, Resident, Settings},
     stats,
@@ -203,21 +203,24 @@ fn serve(
         let mut signals = server::signals()?;
         let (requests, mut asked) = mpsc::unbounded_channel();
         let ledger = Rc::<RefCell<Ledger>>::default();
+        let layers = RuntimeLayers::new(&bootstrap.runtime, &bootstrap.node.cluster, &shared.stats);
+        publisher.set_runtime(Arc::new(layers.merged()));
+        let layers = Rc::new(RefCell::new(layers));
         let admin = Admin::new(
             shared.clone(),
             requests,
             bootstrap.received.clone(),
             bootstrap.node.bytes.clone(),
             ledger.clone(),
-            bootstrap.runtime.clone(),
+            layers.clone(),
             admin_options(args, concurrency, bootstrap.admin.as_ref()),
         );
         if let Some(config) = &bootstrap.admin {
             admin::serve(&admin, config, args.admin_address_path.as_deref())
                 .with_context(|| format!("admin: cannot listen on {}", config.address.address))?;
         }
-        publisher.set_runtime(Arc::new(bootstrap.runtime.merged()));
-        let mut control = Control::start(publisher, context, &bootstrap, resources, ledger)?;
+        let caller = server::caller(&shared, &mut publisher);
+        let mut control = Control::start(publisher, context, &bootstrap, resources, ledger, layers, caller)?;
         let mut initialized = control.initialized();
         let mut resident = Resident::of_start();
         let mut quiet = tokio::time::interval(Resident::QUIET);
@@ -236,7 +239,7 @@ fn serve(
             tokio::select! {
                 () = control.step() => initialized = control.initialized(),
                 _ = quiet.tick(), if initialized => {
-                    resident.look(shared.connection_ids.load(Ordering::Relaxed));
+                    resident.look(shared.connection_ids.load(Ordering::Relaxed) + admin.answered.get());
                 }
                 signal = signals() => match signal {
                     Ending::ReopenLogs => shared.log_files.reopen(),
@@ -244,6 +247,7 @@ fn serve(
                 },
                 Some(request) = asked.recv() => match request {
                     admin::Request::Quit => break,
+                    admin::Request::RuntimeChanged => control.runtime_changed(),
                     admin::Request::DrainListeners { inbound_only, graceful, close } => {
                         let which = |l: &Listener| !inbound_only || l.direction == TrafficDirection::Inbound;
                         control.publisher().drain_listeners(which, graceful, close && !graceful);

@@ -5,6 +5,7 @@
 
 use std::{
     io,
+    rc::Rc,
     sync::{
         Arc,
         atomic::{AtomicU32, AtomicU64},
@@ -99,6 +100,16 @@ impl Process {
         }
         shared.log_files.flush();
     }
+}
+
+/// The control thread's own part in what workers do: it sends requests, and accepts none. Must be called on it, inside its
+/// runtime.
+pub fn caller(shared: &Arc<Shared>, publisher: &mut Publisher) -> Rc<Worker> {
+    let (inbox, commands) = mpsc::unbounded_channel();
+    let caller = Worker::new(shared.workers, shared.clone(), seed());
+    publisher.set_caller(inbox);
+    tokio::task::spawn_local(worker::run(caller.clone(), commands));
+    caller
 }
 
 fn spawn_worker(

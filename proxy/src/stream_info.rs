@@ -12,10 +12,14 @@ use crate::{
     address::Address,
     cluster::{Cluster, Endpoint},
     failure::ResponseFlags,
+<<<<<<< HEAD
     http::message::Protocol,
     istio::{exchange::Learned, peer::Peer},
     listener::TrafficDirection,
     network::istio_stats::Reported,
+=======
+    http::{codec::h1::WireBytes, message::Protocol},
+>>>>>>> main
     route::{Route, RouteConfiguration, VirtualHost},
 };
 
@@ -148,6 +152,14 @@ pub struct Times {
     pub upstream_connect: Option<(Instant, Instant)>,
     /// When the stream ended; `%DURATION%`.
     pub end: Option<Instant>,
+}
+
+impl Bytes {
+    /// What one attempt took; a retry adds to it, as in Envoy.
+    pub fn add_upstream(&mut self, wire: WireBytes) {
+        self.upstream_wire_received += wire.received;
+        self.upstream_wire_sent += wire.sent;
+    }
 }
 
 impl StreamInfo {

@@ -1,7 +1,10 @@
 //! The one module that may be unsafe: socket options that no library offers, process settings, the allocator's.
 #![allow(unsafe_code)]
 
-use std::{io, os::fd::AsRawFd};
+use std::{
+    io,
+    os::fd::{AsRawFd, RawFd},
+};
 
 use crate::listener::{SocketOption, SocketOptionValue};
 
@@ -30,6 +33,21 @@ pub fn set_bind_address_no_port(socket: &impl AsRawFd) -> io::Result<()> {
     )
 }
 
+/// The kernel's text without Rust's `(os error N)`.
+pub fn error_text(e: &io::Error) -> String {
+    let text = e.to_string();
+    match text.find(" (os error") {
+        Some(i) => text[..i].to_owned(),
+        None => text,
+    }
+}
+
+/// Whom other processes take this one for.
+pub fn user_and_group() -> (u32, u32) {
+    // SAFETY: these take nothing, and cannot fail.
+    unsafe { (libc::getuid(), libc::getgid()) }
+}
+
 fn set(socket: &impl AsRawFd, level: i32, name: i32, value: &[u8]) -> io::Result<()> {
     // SAFETY: the pointer and length describe `value`, which outlives the call; the descriptor is open as long as `socket`.
     let rc = unsafe {
@@ -46,6 +64,20 @@ fn set(socket: &impl AsRawFd, level: i32, name: i32, value: &[u8]) -> io::Result
     } else {
         Err(io::Error::last_os_error())
     }
+}
+
+/// Which of the sockets have something to read, or an end or error to tell. One system call for all.
+pub fn readable(sockets: impl Iterator<Item = RawFd>) -> Vec<bool> {
+    let mut polled: Vec<libc::pollfd> = sockets
+        .map(|fd| libc::pollfd {
+            fd,
+            events: libc::POLLIN,
+            revents: 0,
+        })
+        .collect();
+    // SAFETY: the pointer and length describe `polled`; a descriptor that is not open is told in its `revents`.
+    unsafe { libc::poll(polled.as_mut_ptr(), polled.len() as libc::nfds_t, 0) };
+    polled.iter().map(|one| one.revents != 0).collect()
 }
 
 /// The process gets SIGTERM when its parent ends: how Envoy ends with its launcher unless `--disable-hot-restart`.

@@ -3,6 +3,9 @@
 //! A slot lives as long as the filter chain or cluster that names it. The control thread builds a new context off the
 //! workers whenever a secret changes and stores it here; the next handshake uses it, running connections are untouched.
 
+pub mod held;
+pub mod refused;
+
 use std::{fmt, sync::Arc};
 
 use arc_swap::ArcSwapOption;

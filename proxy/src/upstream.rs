@@ -1,7 +1,8 @@
 //! Upstream connections: from a chosen endpoint to an exchange over a connection, new or pooled.
 //!
 //! `connect` opens a socket and its TLS, `pool` keeps connections of one endpoint for reuse, `exchange` is one request
-//! and its response over either protocol, `permit` counts what circuit breakers limit.
+//! and its response over either protocol, `permit` counts what circuit breakers limit, `reset` says why an attempt brought
+//! no answer, `answers` counts those that came. `call` is for requests that the proxy itself makes.
 
 use std::{
     cell::{Cell, RefCell},
@@ -11,11 +12,14 @@ use std::{
 
 use hashbrown::HashMap;
 
+pub mod answers;
+pub mod call;
 mod codec_stats;
 pub mod connect;
 pub mod exchange;
 pub mod permit;
 pub mod pool;
+pub mod reset;
 
 pub use exchange::Exchange;
 

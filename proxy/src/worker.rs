@@ -49,7 +49,8 @@ pub struct Node {
     pub metadata: Arc<serde_json::Value>,
 }
 
-/// The state of one worker thread. Everything that runs on the thread holds an `Rc` of it.
+/// The state of one worker thread. Everything that runs on the thread holds an `Rc` of it. The control thread has one too,
+/// for the requests that it makes; it accepts nothing.
 pub struct Worker {
     pub index: usize,
     pub shared: Arc<Shared>,
@@ -63,6 +64,8 @@ pub struct Worker {
     http2_stats: OnceCell<stats::Group<stats::Http2Stat>>,
     /// The same of HTTP/1.
     http1_stats: OnceCell<stats::Group<stats::Http1Stat>>,
+    /// `http.async-client.`, of requests that the proxy itself makes.
+    call_stats: OnceCell<stats::Group<stats::AsyncClientStat>>,
 }
 
 impl Worker {
@@ -78,6 +81,7 @@ impl Worker {
             istio: istio::Local::default(),
             http2_stats: OnceCell::new(),
             http1_stats: OnceCell::new(),
+            call_stats: OnceCell::new(),
             shared,
         })
     }
@@ -102,6 +106,12 @@ impl Worker {
     pub fn http1_stats(&self) {
         let make = || self.shared.stats.group(stats::Prefix::root("http1."));
         self.http1_stats.get_or_init(make);
+    }
+
+    /// The counters of requests that the proxy itself makes, there from the first one on.
+    pub fn call_stats(&self) -> &stats::Group<stats::AsyncClientStat> {
+        let make = || self.shared.stats.group(stats::Prefix::root("http.async-client."));
+        self.call_stats.get_or_init(make)
     }
 
     /// This worker's pools and balancer of a cluster, made at first use.

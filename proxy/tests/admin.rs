@@ -218,6 +218,7 @@ const STATUSES: &[(&str, &str)] = &[
     ("POST", "/logging?paths=http"),
     ("POST", "/logging?upstream=debug"),
     ("POST", "/logging?nope=debug"),
+    ("POST", "/logging?group=http:debug"),
     ("POST", "/logging?level=info&paths=http:debug"),
     ("POST", "/drain_listeners?skip_exit"),
 ];

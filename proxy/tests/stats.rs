@@ -76,7 +76,7 @@ fn groups(store: &Store) -> Vec<Box<dyn std::any::Any>> {
         ListenerManagerStat root("listener_manager."); Http1Stat root("http1."); TlsInspectorStat root("tls_inspector.");
         HttpInspectorStat root("http_inspector."); AsyncClientStat root("http.async-client.");
         SslStat Prefix::listener_ssl("tls"); SslSocketFactoryStat Prefix::listener_ssl_factory("tls");
-        CertificateStat Prefix::certificate(&Prefix::listener_ssl("tls"), "unnamed_cert_e3b0c442");
+        CertificateStat Prefix::certificate("listener.tls.ssl.", "unnamed_cert_e3b0c442");
         SslStat Prefix::cluster_part("backend", ClusterPart::Ssl);
         SslSocketFactoryStat Prefix::cluster_part("backend", ClusterPart::SslFactory);
         HealthCheckStat Prefix::cluster_part("self", ClusterPart::HealthCheck);

@@ -4,6 +4,14 @@
 // Modules of a test program are public to it alone.
 #![allow(unreachable_pub)]
 
+#[path = "xds/binding.rs"]
+mod binding;
+#[path = "xds/cut.rs"]
+mod cut;
+#[path = "xds/identity.rs"]
+mod identity;
+#[path = "xds/late.rs"]
+mod late;
 #[path = "xds/server.rs"]
 mod server;
 mod support;
@@ -522,7 +530,7 @@ fn key_files_are_rotated() {
     assert_eq!(presented(c).as_deref(), Some("second.test"), "the last good one stays");
 }
 
-/// Nobody answers: warming ends after `initial_fetch_timeout`, and sources that are not served hold up nothing.
+/// Nobody answers, or not what was asked for: warming ends after `initial_fetch_timeout`.
 #[test]
 fn what_never_comes_is_not_waited_for() {
     let Some(binary) = peers::pillion("what_never_comes_is_not_waited_for") else {
@@ -532,7 +540,7 @@ fn what_never_comes_is_not_waited_for() {
     let server = Server::tcp(None);
     let mut source = own_stream();
     source["initial_fetch_timeout"] = json!("0.5s");
-    let rest = json!({"resource_api_version": "V3", "api_config_source": {
+    let rest = json!({"resource_api_version": "V3", "initial_fetch_timeout": "0.5s", "api_config_source": {
         "api_type": "REST", "transport_api_version": "V3", "cluster_names": ["xds"], "refresh_delay": "1s",
     }});
     let template = format!(
@@ -554,12 +562,11 @@ fn what_never_comes_is_not_waited_for() {
     for stat in [
         "cluster.eds.init_fetch_timeout",
         "http.ingress.rds.none.init_fetch_timeout",
+        "cluster_manager.cds.init_fetch_timeout",
     ] {
         assert_eq!(proxy.stat(stat), 1, "{stat}");
     }
-    assert!(
-        proxy.log().contains("REST sources are not served yet"),
-        "{}",
-        proxy.log()
-    );
+    assert!(proxy.stat("cluster_manager.cds.update_failure") > 0);
+    let log = proxy.log();
+    assert!(log.contains("cannot be fetched"), "{log}");
 }

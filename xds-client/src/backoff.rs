@@ -24,6 +24,14 @@ impl Default for Backoff {
 }
 
 impl Backoff {
+    /// The same, never waiting longer than `max`.
+    pub(crate) fn at_most(self, max: Duration) -> Self {
+        Self {
+            max: self.max.min(max),
+            ..self
+        }
+    }
+
     /// The wait before attempt number `attempt` (from 0) since the last success. `random` is uniform over all of u64.
     pub fn wait(&self, attempt: u32, random: u64) -> Duration {
         let bound = self

@@ -8,10 +8,11 @@ use crate::message::{Request, Response};
 use crate::resource_type::{aggregated_method, own_method};
 use crate::server::ManagementServer;
 use crate::state::{Mux, Notice, Outgoing, Protocol};
+use crate::target::Target;
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{self, Receiver, Sender, UnboundedReceiver, WeakUnboundedSender};
 use tokio::time::sleep_until;
 
@@ -62,6 +63,10 @@ impl Options {
     }
 }
 
+/// Longest wait for somebody to listen on a local socket again: no fleet is to be spread there, and an agent that restarts
+/// is missed from its first second, where certificates live for a minute.
+const LOCAL_WAIT: Duration = Duration::from_secs(1);
+
 /// An xDS client. [`Client::run`] does everything; it belongs on the runtime that the application's control plane runs
 /// on.
 pub struct Client {
@@ -81,7 +86,8 @@ pub struct Client {
     /// Attempts since the last response.
     attempt: u32,
     control_plane: String,
-    last_failure: Option<Broken>,
+    /// Whether this attempt got as far as a stream.
+    reached: bool,
 }
 
 enum Woken {
@@ -138,7 +144,7 @@ impl Client {
             outbox: VecDeque::new(),
             attempt: 0,
             control_plane: String::new(),
-            last_failure: None,
+            reached: false,
         };
         Ok((client, Handle::new(command_sender), event_receiver))
     }
@@ -219,12 +225,12 @@ impl Client {
             Step::Connected(connection) => {
                 self.link = Link::open(&self.server, connection, self.path, self.protocol);
                 self.mux.connected();
-                tracing::info!("{}: stream {} opened", self.server, self.path);
+                self.reached = true;
+                tracing::debug!("{}: stream {} opened", self.server, self.path);
                 self.outbox.push_back(Event::Connected);
             }
             Step::Received(response) => {
                 self.attempt = 0;
-                self.last_failure = None;
                 self.received(response);
             }
             Step::Broken(broken) => self.broken(broken),
@@ -246,21 +252,20 @@ impl Client {
     }
 
     fn broken(&mut self, broken: Broken) {
-        let retry_in = self.backoff.wait(self.attempt, random());
+        let backoff = match (self.server.target(), std::mem::take(&mut self.reached)) {
+            (Target::Unix(_), false) => self.backoff.at_most(LOCAL_WAIT),
+            _ => self.backoff,
+        };
+        let retry_in = backoff.wait(self.attempt, random());
         self.attempt = self.attempt.saturating_add(1);
         let (server, path, reason) = (&self.server, self.path, &broken.reason);
-        if self.last_failure.as_ref() == Some(&broken) {
-            tracing::debug!("{server}: still no stream {path}: {reason}; next attempt in {retry_in:?}");
-        } else {
-            tracing::warn!("{server}: no stream {path}: {reason}; next attempt in {retry_in:?}");
-        }
+        tracing::debug!("{server}: no stream {path}: {reason}; next attempt in {retry_in:?}");
         self.mux.disconnected();
         self.link = Link::wait(retry_in);
         self.outbox.push_back(Event::Disconnected {
-            reason: broken.reason.clone(),
+            reason: broken.reason,
             retry_in,
         });
-        self.last_failure = Some(broken);
     }
 
     fn notice(&mut self, notice: Notice) {

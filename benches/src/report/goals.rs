@@ -195,6 +195,10 @@ fn table(document: &Value) -> String {
     for row in LINES.iter().filter_map(|line| line.row(document)) {
         let _ = writeln!(text, "{row}");
     }
+    let void = document["skipped"].as_array().into_iter().flatten();
+    for line in void.filter_map(Value::as_str).filter(|line| line.contains(": void: ")) {
+        let _ = writeln!(text, "\nNot counted: {line}.");
+    }
     text
 }
 

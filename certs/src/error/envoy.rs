@@ -115,6 +115,7 @@ mod tests {
         let alert = |code| HandshakeError::PeerAlert {
             alert: Alert(code),
             our_certificate: None,
+            peer_certificate: None,
         };
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
         let verify = "268435581:SSL routines:OPENSSL_internal:CERTIFICATE_VERIFY_FAILED:verify cert failed: ";

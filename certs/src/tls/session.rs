@@ -125,7 +125,10 @@ impl Session {
         if self.tls.wants_write() {
             let _ = self.poll_send(io, cx)?;
         }
-        Poll::Ready(fed.map_err(|error| handshake::after(error, self.our_certificate.as_deref()).into_io()))
+        Poll::Ready(fed.map_err(|error| {
+            let peer = self.peer.as_ref().map(|peer| &*peer.certificate);
+            handshake::after(error, self.our_certificate.as_deref(), peer).into_io()
+        }))
     }
 
     fn feed_or_end(&mut self, bytes: &[u8]) -> Result<(), rustls::Error> {

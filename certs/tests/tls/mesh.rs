@@ -117,9 +117,14 @@ pub(crate) async fn handshake_with(
         match stream.read_exact(&mut byte).await {
             Ok(_) => Ok(stream),
             Err(error) => Err(match HandshakeError::behind(&error) {
-                Some(HandshakeError::PeerAlert { alert, our_certificate }) => HandshakeError::PeerAlert {
+                Some(HandshakeError::PeerAlert {
+                    alert,
+                    our_certificate,
+                    peer_certificate,
+                }) => HandshakeError::PeerAlert {
                     alert: *alert,
                     our_certificate: our_certificate.clone(),
+                    peer_certificate: peer_certificate.clone(),
                 },
                 _ => HandshakeError::Io(error),
             }),

@@ -59,10 +59,19 @@ impl Found {
         identities: &[certs::Identity],
         validation: Option<&Arc<certs::Validation>>,
     ) {
-        let ca_path = ca_path(config);
-        let trusted = validation.and_then(|v| v.trust.as_ref()).into_iter();
-        let authorities = trusted.flat_map(|t| t.bundles()).flat_map(|b| b.certificates());
-        let ca: Vec<Value> = authorities.map(|c| self.describe(c, &ca_path)).collect();
+        let mut ca = Vec::new();
+        let mut bundle = |bundle: &certs::TrustBundle, path: String| {
+            ca.extend(bundle.certificates().iter().map(|c| self.describe(c, &path)));
+        };
+        match validation.and_then(|v| v.trust.as_ref()) {
+            None => {}
+            Some(certs::Trust::Bundle(one)) => bundle(one, ca_path(config, None)),
+            Some(certs::Trust::TrustDomains(domains)) => {
+                for (domain, own) in domains {
+                    bundle(own, format!("{domain}: {}", ca_path(config, Some(domain))));
+                }
+            }
+        }
         let mut paths = config.certificates.iter().map(chain_path);
         for identity in identities {
             let path = paths.next().unwrap_or_else(|| INLINE.to_owned());
@@ -101,14 +110,21 @@ fn chain_path(certificate: &CertificateSource) -> String {
     }
 }
 
-fn ca_path(config: &TlsContextConfig) -> String {
-    match &config.validation {
-        Validation::Given(context) | Validation::Combined { default: context, .. } => match &context.trust {
-            Some(Trust::Pem(source)) => path(source),
-            _ => INLINE.to_owned(),
-        },
-        Validation::None | Validation::Secret(_) => INLINE.to_owned(),
-    }
+/// Where a trust bundle stands: the only one, or that of a domain.
+fn ca_path(config: &TlsContextConfig, domain: Option<&certs::TrustDomain>) -> String {
+    let trust = match &config.validation {
+        Validation::Given(context) | Validation::Combined { default: context, .. } => context.trust.as_ref(),
+        Validation::None | Validation::Secret(_) => None,
+    };
+    let source = match (trust, domain) {
+        (Some(Trust::Pem(source)), None) | (Some(Trust::TrustBundles(source)), Some(_)) => Some(source),
+        (Some(Trust::TrustDomains(domains)), Some(domain)) => {
+            let own = domains.iter().find(|known| known.name == *domain);
+            own.map(|own| &own.bundle)
+        }
+        _ => None,
+    };
+    source.map_or_else(|| INLINE.to_owned(), path)
 }
 
 fn path(source: &DataSource) -> String {

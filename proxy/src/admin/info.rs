@@ -1,10 +1,16 @@
-//! What the process says of itself: `/server_info`, `/memory`, `/runtime`.
+//! What the process says of itself: `/server_info`, `/memory`, `/runtime`, and `/runtime_modify`.
 
+use std::rc::Rc;
+
+use http::StatusCode;
 use serde::Serialize as _;
 use serde_json::{Value, json};
 
-use super::Admin;
-use crate::{cli, config::runtime::RuntimeLayerKind};
+use super::{
+    Admin, Request,
+    respond::{Answer, Parameters},
+};
+use crate::cli;
 
 /// Bytes, as the allocator and the kernel count them.
 pub(super) struct Memory {
@@ -65,21 +71,27 @@ pub(super) fn server_info(admin: &Admin) -> String {
     }))
 }
 
-/// Every key with its value in each layer; the last that has one wins.
 pub(super) fn runtime(admin: &Admin) -> String {
-    let layers = &admin.runtime.layers;
-    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let mut entries = serde_json::Map::new();
-    for (key, value) in admin.runtime.merged() {
-        let values = layers.iter().map(|layer| match &layer.kind {
-            RuntimeLayerKind::Static(values) => values.get(&key).map(text).unwrap_or_default(),
-            RuntimeLayerKind::Admin | RuntimeLayerKind::Disk | RuntimeLayerKind::Rtds(_) => String::new(),
-        });
-        let values: Vec<String> = values.collect();
-        entries.insert(key, json!({"final_value": text(&value), "layer_values": values}));
+    pretty(&admin.runtime.borrow().shown())
+}
+
+const MODIFY_USAGE: &str = "usage: /runtime_modify?key1=value1&key2=value2&keyN=valueN\n       or send the parameters as form values\n\
+       use an empty value to remove a previously added override";
+
+/// Sets keys of the admin layer.
+pub(super) fn runtime_modify(admin: &Rc<Admin>, parameters: &Parameters<'_>) -> Answer {
+    let changes = parameters.all();
+    if changes.is_empty() {
+        return Answer::error(StatusCode::BAD_REQUEST, MODIFY_USAGE);
     }
-    let names: Vec<&str> = layers.iter().map(|layer| &*layer.name).collect();
-    pretty(&json!({"entries": entries, "layers": names}))
+    match admin.runtime.borrow_mut().modify(changes) {
+        Ok(()) => {
+            // The control thread serves the channel as long as it serves this request.
+            let _ = admin.requests.send(Request::RuntimeChanged);
+            Answer::text("OK\n")
+        }
+        Err(why) => Answer::error(StatusCode::SERVICE_UNAVAILABLE, why.to_string()),
+    }
 }
 
 /// As Envoy's admin prints JSON: one member a line, indented by one space a level.

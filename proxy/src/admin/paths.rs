@@ -147,6 +147,12 @@ const PATHS: &[Path] = &[
         Answer::text("OK\n")
     }),
     reads("/runtime", "runtime values", &[], |a, _| Answer::json(info::runtime(a))),
+    changes(
+        "/runtime_modify",
+        "set runtime keys as in /runtime_modify?key1=value1&key2=value2; an empty value takes one back",
+        &[],
+        info::runtime_modify,
+    ),
     reads("/server_info", "version, state and command line", &[], |a, _| {
         Answer::json(info::server_info(a))
     }),
@@ -195,6 +201,8 @@ fn log_levels(_: &Rc<Admin>, parameters: &Parameters<'_>) -> Answer {
         [(name, level)] => match name.as_str() {
             "level" => logging::set_level(level),
             "paths" => logging::set_paths(level),
+            // One logger a file is what `group` would set several of.
+            "group" => Err("group parameter requires fine-grain logging to be enabled"),
             component => logging::set_component(component, level),
         },
         _ => Err("invalid number of parameters"),

@@ -61,8 +61,8 @@ impl Answer {
     }
 }
 
-/// Answers one request.
-pub(super) fn respond(admin: &Rc<Admin>, head: &Parts) -> Response<Body> {
+/// Answers one request. `form`: parameters that came in its body.
+pub(super) fn respond(admin: &Rc<Admin>, head: &Parts, form: &str) -> Response<Body> {
     let path = head.uri.path();
     let query = head.uri.query().unwrap_or("");
     let allowed = &admin.options.allow_paths;
@@ -87,7 +87,8 @@ pub(super) fn respond(admin: &Rc<Admin>, head: &Parts) -> Response<Body> {
         let why = "this request changes state and was sent by a page of another origin: refused\n";
         return full(Answer::error(StatusCode::FORBIDDEN, why));
     }
-    full((entry.answer)(admin, &Parameters(query)))
+    let parameters = format!("{query}&{form}");
+    full((entry.answer)(admin, &Parameters(&parameters)))
 }
 
 /// A browser sent this for a page that is not ours (there is none of ours).
@@ -135,6 +136,8 @@ fn stats(admin: &Rc<Admin>, query: &str, prometheus: bool) -> Response<Body> {
         Err(why) => return full(Answer::error(StatusCode::BAD_REQUEST, why)),
     };
     admin.refresh_gauges();
+    // The scrape holds them from here on.
+    let _certificates = crate::server::gauges::certificates(&admin.shared);
     let mut render = admin.shared.stats.render(query);
     let content_type = render.content_type();
     let pieces = futures_lite(move || {

@@ -3,7 +3,7 @@
 use std::{convert::Infallible, io, path::Path, pin::Pin, rc::Rc, time::Duration};
 
 use bytes::Bytes;
-use http::{Request as HttpRequest, Response};
+use http::{Request as HttpRequest, Response, header};
 use http_body_util::BodyExt;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -77,9 +77,14 @@ pub(super) type Body = Pin<Box<dyn http_body::Body<Data = Bytes, Error = Infalli
 
 async fn answer(admin: &Rc<Admin>, request: HttpRequest<Incoming>) -> Response<Body> {
     let (head, body) = request.into_parts();
-    // POST bodies carry nothing that is read; reading them keeps the connection usable.
-    let _ = http_body_util::Limited::new(body, MAX_BODY_BYTES).collect().await;
-    respond::respond(admin, &head)
+    admin.answered.set(admin.answered.get() + 1);
+    // Read in any case: that keeps the connection usable.
+    let body = http_body_util::Limited::new(body, MAX_BODY_BYTES).collect().await;
+    let is_form = head.headers.get(header::CONTENT_TYPE).is_some_and(|t| t == FORM);
+    let form = body.ok().filter(|_| is_form).map(|body| body.to_bytes());
+    respond::respond(admin, &head, &String::from_utf8_lossy(&form.unwrap_or_default()))
 }
 
+/// Parameters in the body.
+const FORM: &str = "application/x-www-form-urlencoded";
 const MAX_BODY_BYTES: usize = 64 * 1024;

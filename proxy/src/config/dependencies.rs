@@ -7,6 +7,7 @@ use super::{
     secret::SecretType,
     source::{ConfigSource, SecretReference},
 };
+use crate::http::filter::discovered::Discovered;
 
 /// Names that one listener or cluster refers to.
 #[derive(Debug, Clone, Default)]
@@ -17,6 +18,8 @@ pub struct Dependencies {
     pub secrets: Vec<SecretReference>,
     /// The `ClusterLoadAssignment` (EDS) of a cluster.
     pub endpoints: Option<Reference>,
+    /// Configs of filters (ECDS) of a listener.
+    pub extensions: Vec<ExtensionReference>,
     /// Secrets that must stand in the bootstrap, because no source was given for them.
     pub static_secrets: Vec<RequiredSecret>,
     /// Clusters over which config comes: static ones, and not of type EDS.
@@ -32,6 +35,15 @@ pub struct Reference {
     pub source: Arc<ConfigSource>,
     /// Whose statistics count it: the connection manager's `stat_prefix`; empty for endpoints.
     pub stat_prefix: Arc<str>,
+}
+
+/// The config of a filter, and where it goes.
+#[derive(Debug, Clone)]
+pub struct ExtensionReference {
+    pub reference: Reference,
+    pub place: Arc<Discovered>,
+    /// The listener is not warm before it comes.
+    pub waits: bool,
 }
 
 /// A cluster that a resource names in a place where Envoy checks that it exists.

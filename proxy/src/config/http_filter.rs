@@ -1,4 +1,5 @@
 //! HTTP filters of connection managers and clusters. [`FILTERS`] is the one place where a filter becomes known.
+//! `discovered` is for those whose config comes by itself.
 
 use xds_api::envoy::extensions::filters::network::http_connection_manager::v3 as pb;
 
@@ -13,6 +14,10 @@ use crate::http::filter::{
     grpc_stats::{GrpcStats, Methods},
     router::Router,
 };
+
+mod discovered;
+
+pub use discovered::{ExtensionConfig, parse_extension};
 
 /// Every filter that is known; adding one is adding a line here.
 const FILTERS: &[Kind<FilterKind>] = &[
@@ -66,13 +71,13 @@ pub(crate) fn parse(pbs: &[pb::HttpFilter], at: &At) -> Result<Vec<HttpFilter>, 
         let last = i + 1 == pbs.len();
         let at = at.item("http_filters", i);
         let name = at.non_empty("name", &filter.name)?;
-        let parsed = extension::dispatch(
-            Category::HttpFilter,
-            config(filter, &at)?,
-            filter.is_optional,
-            FILTERS,
-            &at.field("typed_config"),
-        )?;
+        let parsed = match &filter.config_type {
+            Some(pb::http_filter::ConfigType::ConfigDiscovery(source)) => {
+                let at = at.field("config_discovery");
+                Some(discovered::parse(name, source, last, &at)?)
+            }
+            _ => parse_kind(config(filter, &at)?, filter.is_optional, &at.field("typed_config"))?,
+        };
         let Some(kind) = parsed else { continue };
         if kind.is_terminal() && !last {
             return Err(at.reject(format_args!(
@@ -101,6 +106,14 @@ pub(crate) fn parse(pbs: &[pb::HttpFilter], at: &At) -> Result<Vec<HttpFilter>, 
     Ok(filters)
 }
 
+fn parse_kind(any: Option<&xds_api::pb::Any>, optional: bool, at: &At) -> Result<Option<FilterKind>, Rejection> {
+    extension::dispatch(Category::HttpFilter, any, optional, FILTERS, at)
+}
+
+fn is_known(type_name: &str) -> bool {
+    FILTERS.iter().any(|kind| kind.type_name == type_name)
+}
+
 /// Filters that a cluster runs on its side. Only the codec that ends them does nothing but what happens anyway.
 pub(crate) fn upstream(pbs: &[pb::HttpFilter], at: &At) -> Result<(), Rejection> {
     const UPSTREAM_FILTERS: &[Kind<()>] = &[Kind {
@@ -122,7 +135,7 @@ fn config<'p>(filter: &'p pb::HttpFilter, at: &At) -> Result<Option<&'p xds_api:
         None => Ok(None),
         Some(C::TypedConfig(any)) => Ok(Some(any)),
         Some(C::ConfigDiscovery(_)) => Err(at.field("config_discovery").reject(format_args!(
-            "the filter {:?} comes by discovery (ECDS), which Pillion does not support yet",
+            "the filter {:?} comes by discovery (ECDS), which Pillion does not support here",
             filter.name
         ))),
     }

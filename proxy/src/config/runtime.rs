@@ -1,11 +1,20 @@
 //! Runtime layers: flags and fractions by dotted key, the last layer that has a key winning.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
-use serde_json::{Map, Value};
 use xds_api::{envoy::config::bootstrap::v3 as pb, json::from_struct};
 
-use super::{at::At, dependencies::Reference, rejection::Rejection, source};
+use super::{
+    Context,
+    at::{At, Scope},
+    dependencies::Reference,
+    rejection::Rejection,
+    source,
+};
+
+mod values;
+
+pub use values::{RuntimeValue, Values};
 
 /// `envoy.config.bootstrap.v3.LayeredRuntime`, parsed.
 #[derive(Debug, Clone, Default)]
@@ -21,27 +30,47 @@ pub struct RuntimeLayer {
 
 #[derive(Debug, Clone)]
 pub enum RuntimeLayerKind {
-    /// Flat: `a.b.c` is one key.
-    Static(Map<String, Value>),
+    Static(Values),
     /// What `/runtime_modify` sets.
     Admin,
-    /// Recognised; nothing is read.
-    Disk,
-    /// Served by a control plane (RTDS). Recognised; nothing is fetched.
+    /// One file a key, in a directory.
+    Disk {
+        /// Read again when it leads elsewhere.
+        symlink_root: PathBuf,
+        subdirectory: PathBuf,
+        /// The directory of this layer is the one in it that is named after the node's cluster.
+        append_service_cluster: bool,
+    },
+    /// Served by a control plane.
     Rtds(Reference),
 }
 
-impl Runtime {
-    /// All static layers, later ones over earlier ones.
-    pub fn merged(&self) -> Map<String, Value> {
-        let mut merged = Map::new();
-        for layer in &self.layers {
-            if let RuntimeLayerKind::Static(values) = &layer.kind {
-                merged.extend(values.clone());
-            }
-        }
-        merged
-    }
+/// `envoy.service.runtime.v3.Runtime`, parsed: a layer by name.
+#[derive(Debug)]
+pub struct RemoteLayer {
+    pub name: Arc<str>,
+    pub values: Values,
+}
+
+const KIND: &str = "runtime";
+/// The message of such a resource.
+const TYPE: &str = "envoy.service.runtime.v3.Runtime";
+
+/// # Errors
+/// A value that is none.
+pub fn parse_remote(bytes: &[u8], context: &mut Context) -> Result<RemoteLayer, Rejection> {
+    let pb = xds_api::decode_runtime(bytes).map_err(|e| Scope::new(KIND, "", context).root().reject(e))?;
+    let scope = Scope::new(KIND, &pb.name, context);
+    scope.root().conform(TYPE, bytes)?;
+    let values = match pb.layer.as_ref() {
+        Some(layer) => values::flat(&from_struct(layer), &scope.root().field("layer"))?,
+        None => Values::new(),
+    };
+    scope.finish(context);
+    Ok(RemoteLayer {
+        name: pb.name.as_str().into(),
+        values,
+    })
 }
 
 pub(crate) fn parse(pb: Option<&pb::LayeredRuntime>, at: &At) -> Result<Runtime, Rejection> {
@@ -55,7 +84,9 @@ pub(crate) fn parse(pb: Option<&pb::LayeredRuntime>, at: &At) -> Result<Runtime,
         }
         let kind = match &layer.layer_specifier {
             None => return Err(at.reject("is no layer: set static_layer, admin_layer, disk_layer or rtds_layer")),
-            Some(L::StaticLayer(values)) => RuntimeLayerKind::Static(flat(&from_struct(values))),
+            Some(L::StaticLayer(values)) => {
+                RuntimeLayerKind::Static(values::flat(&from_struct(values), &at.field("static_layer"))?)
+            }
             Some(L::AdminLayer(_)) => {
                 let admin = |layer: &RuntimeLayer| matches!(layer.kind, RuntimeLayerKind::Admin);
                 if runtime.layers.iter().any(admin) {
@@ -65,13 +96,13 @@ pub(crate) fn parse(pb: Option<&pb::LayeredRuntime>, at: &At) -> Result<Runtime,
                 }
                 RuntimeLayerKind::Admin
             }
-            Some(L::DiskLayer(_)) => {
-                at.field("disk_layer").note("is not read yet");
-                RuntimeLayerKind::Disk
-            }
+            Some(L::DiskLayer(disk)) => RuntimeLayerKind::Disk {
+                symlink_root: disk.symlink_root.as_str().into(),
+                subdirectory: disk.subdirectory.as_str().into(),
+                append_service_cluster: disk.append_service_cluster,
+            },
             Some(L::RtdsLayer(rtds)) => {
                 let at = at.field("rtds_layer");
-                at.note("is not fetched yet");
                 let config = at.required("rtds_config", rtds.rtds_config.as_deref())?;
                 RuntimeLayerKind::Rtds(Reference {
                     name: rtds.name.as_str().into(),
@@ -86,50 +117,4 @@ pub(crate) fn parse(pb: Option<&pb::LayeredRuntime>, at: &At) -> Result<Runtime,
         });
     }
     Ok(runtime)
-}
-
-/// Nested objects are nested keys, but a fraction is a value.
-fn flat(values: &Map<String, Value>) -> Map<String, Value> {
-    fn walk(prefix: &str, values: &Map<String, Value>, out: &mut Map<String, Value>) {
-        for (key, value) in values {
-            let key = if prefix.is_empty() {
-                key.clone()
-            } else {
-                format!("{prefix}.{key}")
-            };
-            match value {
-                Value::Object(inner) if !inner.contains_key("numerator") && !inner.contains_key("denominator") => {
-                    walk(&key, inner, out);
-                }
-                scalar => {
-                    out.insert(key, scalar.clone());
-                }
-            }
-        }
-    }
-    let mut out = Map::new();
-    walk("", values, &mut out);
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn keys_are_flat_and_later_layers_win() {
-        let layer = |name: &str, values: Value| RuntimeLayer {
-            name: name.into(),
-            kind: RuntimeLayerKind::Static(flat(values.as_object().unwrap())),
-        };
-        let runtime = Runtime {
-            layers: vec![
-                layer("a", json!({"x": {"y": 1, "f": {"numerator": 3}}, "z": true})),
-                layer("b", json!({"x.y": 2})),
-            ],
-        };
-        let merged = Value::Object(runtime.merged());
-        assert_eq!(merged, json!({"x.y": 2, "x.f": {"numerator": 3}, "z": true}));
-    }
 }

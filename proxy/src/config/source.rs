@@ -9,6 +9,8 @@ use super::{at::At, rejection::Rejection};
 
 /// Envoy's default for `initial_fetch_timeout`.
 const INITIAL_FETCH_TIMEOUT: Duration = Duration::from_secs(15);
+/// Envoy's default for `request_timeout` of a REST source.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// `envoy.config.core.v3.ConfigSource`, parsed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -24,8 +26,8 @@ pub enum SourceSpecifier {
     Ads,
     /// A stream of its own.
     Grpc(GrpcApi),
-    /// Recognised; nothing is fetched.
-    Rest { clusters: Vec<Arc<str>> },
+    /// Polled over HTTP.
+    Rest(RestApi),
     /// A file that holds a `DiscoveryResponse`, read again when it is replaced.
     File {
         path: Arc<str>,
@@ -41,6 +43,16 @@ pub struct GrpcApi {
     pub delta: bool,
     pub service: GrpcService,
     pub set_node_on_first_message_only: bool,
+}
+
+/// `ApiConfigSource` over HTTP with JSON.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct RestApi {
+    pub cluster: Arc<str>,
+    /// Between two requests; up to as much again is added at random.
+    pub refresh_delay: Duration,
+    /// Envoy's default: 1 s.
+    pub request_timeout: Duration,
 }
 
 /// `envoy.config.core.v3.GrpcService`, parsed.
@@ -87,8 +99,11 @@ pub struct SecretReference {
 /// A source that is asked as soon as it is known, so that the cluster behind it must be there.
 pub(crate) fn parse(source: &core::ConfigSource, at: &At) -> Result<ConfigSource, Rejection> {
     let source = parse_lazy(source, at)?;
-    if let SourceSpecifier::Grpc(grpc) = &source.specifier {
-        require_backing(grpc, &at.field("api_config_source"));
+    let at = at.field("api_config_source");
+    match &source.specifier {
+        SourceSpecifier::Grpc(grpc) => require_backing(grpc, &at),
+        SourceSpecifier::Rest(rest) => require_cluster(&rest.cluster, &at.item("cluster_names", 0)),
+        SourceSpecifier::Ads | SourceSpecifier::File { .. } => {}
     }
     Ok(source)
 }
@@ -109,7 +124,7 @@ pub(crate) fn parse_lazy(source: &core::ConfigSource, at: &At) -> Result<ConfigS
         Some(S::ApiConfigSource(api)) => match api_source(api, &at.field("api_config_source"))? {
             Api::Ads => SourceSpecifier::Ads,
             Api::Grpc(grpc) => SourceSpecifier::Grpc(grpc),
-            Api::Rest(clusters) => SourceSpecifier::Rest { clusters },
+            Api::Rest(rest) => SourceSpecifier::Rest(rest),
         },
         Some(S::Self_(_)) => return Err(at.field("self").reject("is not supported; use ads: {}")),
     };
@@ -138,7 +153,7 @@ pub(crate) enum Api {
     /// `AGGREGATED_GRPC` and `AGGREGATED_DELTA_GRPC`.
     Ads,
     Grpc(GrpcApi),
-    Rest(Vec<Arc<str>>),
+    Rest(RestApi),
 }
 
 pub(crate) fn api_source(api: &core::ApiConfigSource, at: &At) -> Result<Api, Rejection> {
@@ -154,21 +169,27 @@ pub(crate) fn api_source(api: &core::ApiConfigSource, at: &At) -> Result<Api, Re
                 .reject("must be V3: V2 exists no more"));
         }
     }
-    at.duration("request_timeout", api.request_timeout.as_ref())?;
+    let request_timeout = at.duration("request_timeout", api.request_timeout.as_ref())?;
     let delta = match at.enumeration("api_type", api.api_type)? {
         T::Grpc => false,
         T::DeltaGrpc => true,
         T::AggregatedGrpc | T::AggregatedDeltaGrpc => return Ok(Api::Ads),
         T::Rest => {
-            if api.cluster_names.is_empty() {
+            let [cluster] = api.cluster_names.as_slice() else {
                 return Err(at
                     .field("cluster_names")
-                    .reject("a REST source needs the cluster that serves it"));
+                    .reject("a REST source names the one cluster that serves it"));
+            };
+            if !api.grpc_services.is_empty() {
+                return Err(at.field("grpc_services").reject("belongs to gRPC sources"));
             }
-            at.note("REST sources are not served yet; nothing will be fetched from here");
-            return Ok(Api::Rest(
-                api.cluster_names.iter().map(|name| name.as_str().into()).collect(),
-            ));
+            let refresh_delay = at.duration("refresh_delay", api.refresh_delay.as_ref())?;
+            return Ok(Api::Rest(RestApi {
+                cluster: cluster.as_str().into(),
+                refresh_delay: refresh_delay
+                    .ok_or_else(|| at.field("refresh_delay").reject("a REST source needs it"))?,
+                request_timeout: request_timeout.unwrap_or(REQUEST_TIMEOUT),
+            }));
         }
         T::DeprecatedAndUnavailableDoNotUse => {
             return Err(at.field("api_type").reject("is required: GRPC, DELTA_GRPC or REST"));
@@ -231,7 +252,10 @@ pub(crate) fn require_backing(grpc: &GrpcApi, at: &At) {
         return;
     };
     let at = at.item("grpc_services", 0);
-    let at = at.field("envoy_grpc.cluster_name");
+    require_cluster(name, &at.field("envoy_grpc.cluster_name"));
+}
+
+fn require_cluster(name: &Arc<str>, at: &At) {
     at.depend(|dependencies| {
         dependencies.require_backing(name, || {
             at.reject(format_args!(

@@ -18,7 +18,7 @@ pub struct Document {
     pub resources: Vec<(String, Resource)>,
 }
 
-const RESPONSE: &str = "envoy.service.discovery.v3.DiscoveryResponse";
+pub(super) const RESPONSE: &str = "envoy.service.discovery.v3.DiscoveryResponse";
 const WRAPPER: &str = "type.googleapis.com/envoy.service.discovery.v3.Resource";
 /// Numbers of fields: of `DiscoveryResponse`, `Any`, `Resource`, and of the name in every kind of resource.
 const VERSION_INFO: u32 = 1;
@@ -52,26 +52,33 @@ pub async fn follow(
 
 fn read(path: &Path, bytes: &[u8]) -> Result<Document, String> {
     let response = bootstrap::message(RESPONSE, path, bytes)?;
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let version: Arc<str> = wire::repeated(&response, VERSION_INFO)
-        .last()
-        .map_or_else(Default::default, |v| text(v).into());
-    let mut resources = Vec::new();
-    for any in wire::repeated(&response, RESOURCES) {
-        let (type_url, body) = unwrapped(any);
-        let name = wire::repeated(body, NAME).last().map(text).unwrap_or_default();
-        resources.push((
-            text(type_url),
-            Resource {
-                name: name.into(),
-                aliases: Vec::new(),
-                version: version.clone(),
-                body: Bytes::copy_from_slice(body),
-                ttl: None,
-            },
-        ));
+    Ok(Document::of_response(&response))
+}
+
+impl Document {
+    /// Of the bytes of a `DiscoveryResponse`.
+    pub fn of_response(response: &[u8]) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let version: Arc<str> = wire::repeated(response, VERSION_INFO)
+            .last()
+            .map_or_else(Default::default, |v| text(v).into());
+        let mut resources = Vec::new();
+        for any in wire::repeated(response, RESOURCES) {
+            let (type_url, body) = unwrapped(any);
+            let name = wire::repeated(body, NAME).last().map(text).unwrap_or_default();
+            resources.push((
+                text(type_url),
+                Resource {
+                    name: name.into(),
+                    aliases: Vec::new(),
+                    version: version.clone(),
+                    body: Bytes::copy_from_slice(body),
+                    ttl: None,
+                },
+            ));
+        }
+        Self { version, resources }
     }
-    Ok(Document { version, resources })
 }
 
 /// Type URL and bytes of an Any, or of the one inside a `Resource`.

@@ -12,8 +12,11 @@ use super::origin::OriginId;
 pub enum Kind {
     Cluster,
     Endpoints,
+    /// The config of a filter.
+    Extension,
     Listener,
     Routes,
+    Runtime,
     Secret,
 }
 
@@ -60,11 +63,13 @@ pub struct Changes {
 }
 
 impl Kind {
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::Cluster,
         Self::Endpoints,
+        Self::Extension,
         Self::Listener,
         Self::Routes,
+        Self::Runtime,
         Self::Secret,
     ];
 
@@ -72,8 +77,10 @@ impl Kind {
         match self {
             Self::Cluster => resource_type::CLUSTER,
             Self::Endpoints => resource_type::ENDPOINT,
+            Self::Extension => resource_type::EXTENSION_CONFIG,
             Self::Listener => resource_type::LISTENER,
             Self::Routes => resource_type::ROUTE,
+            Self::Runtime => resource_type::RUNTIME,
             Self::Secret => resource_type::SECRET,
         }
     }

@@ -18,6 +18,9 @@ pub struct Ledger {
     pub listeners: BTreeMap<Arc<str>, Record>,
     pub routes: BTreeMap<Arc<str>, Record>,
     pub secrets: BTreeMap<Arc<str>, Record>,
+    pub extensions: BTreeMap<Arc<str>, Record>,
+    /// Shown as they are by `/runtime`; this holds rejections.
+    pub runtime: BTreeMap<Arc<str>, Record>,
     /// Endpoints are shown as they are; this holds versions and rejections.
     pub endpoints: BTreeMap<Arc<str>, Record>,
     /// Of the last accepted update; empty: none was.
@@ -85,7 +88,7 @@ impl Ledger {
         match kind {
             Kind::Cluster => self.cluster_version = version.clone(),
             Kind::Listener => self.listener_version = version.clone(),
-            Kind::Endpoints | Kind::Routes | Kind::Secret => {}
+            Kind::Endpoints | Kind::Extension | Kind::Routes | Kind::Runtime | Kind::Secret => {}
         }
     }
 
@@ -100,8 +103,10 @@ impl Ledger {
         match kind {
             Kind::Cluster => &mut self.clusters,
             Kind::Endpoints => &mut self.endpoints,
+            Kind::Extension => &mut self.extensions,
             Kind::Listener => &mut self.listeners,
             Kind::Routes => &mut self.routes,
+            Kind::Runtime => &mut self.runtime,
             Kind::Secret => &mut self.secrets,
         }
     }

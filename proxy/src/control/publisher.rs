@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use arc_swap::ArcSwap;
 use hashbrown::HashMap;
 use tokio::sync::{mpsc, watch};
 
@@ -36,6 +37,8 @@ pub struct DrainSettings {
 pub struct Publisher {
     shared: Arc<Shared>,
     workers: Vec<mpsc::UnboundedSender<Command>>,
+    /// The control thread's requests: they hold snapshots and pools as workers do.
+    caller: Option<mpsc::UnboundedSender<Command>>,
     next: Snapshot,
     changed: bool,
     /// Listeners changed: their addresses must be looked through again.
@@ -72,6 +75,7 @@ impl Publisher {
             listener_stats: shared.stats.group(Prefix::root("listener_manager.")),
             shared,
             workers,
+            caller: None,
             changed: false,
             readdressed: false,
             opened: Vec::new(),
@@ -84,9 +88,19 @@ impl Publisher {
         }
     }
 
+    /// Tells the control thread's own worker of snapshots too, from now on.
+    pub fn set_caller(&mut self, caller: mpsc::UnboundedSender<Command>) {
+        self.caller = Some(caller);
+    }
+
     /// What will be public after the next [`Self::publish`].
     pub fn next(&self) -> &Snapshot {
         &self.next
+    }
+
+    /// What is public at any time.
+    pub fn snapshot(&self) -> Arc<ArcSwap<Snapshot>> {
+        self.shared.snapshot.clone()
     }
 
     /// How long a drain takes at most.
@@ -102,10 +116,7 @@ impl Publisher {
     pub fn set_listener(&mut self, mut listener: Listener) -> Result<(), BindError> {
         let name = listener.name.clone();
         let old = self.next.listeners.get(&name).cloned();
-        let keeps_sockets = self
-            .sockets
-            .get(&name)
-            .is_some_and(|s| s.socket_hash == listener.socket_hash);
+        let keeps_sockets = self.keeps_sockets(&listener);
         if listener.bind_to_port && !keeps_sockets && !self.ending {
             if let Err(e) = self.open(&listener) {
                 self.listener_stats.inc(ListenerManagerStat::ListenerCreateFailure);
@@ -144,6 +155,24 @@ impl Publisher {
         self.readdressed = true;
         self.changed = true;
         Ok(())
+    }
+
+    /// Whether [`Self::set_listener`] could bind what it has to.
+    ///
+    /// # Errors
+    /// The address that it could not.
+    pub fn probe(&self, listener: &Listener) -> Result<(), BindError> {
+        if !listener.bind_to_port || self.keeps_sockets(listener) || self.ending {
+            return Ok(());
+        }
+        socket::probe(listener).inspect_err(|_| {
+            self.listener_stats.inc(ListenerManagerStat::ListenerCreateFailure);
+        })
+    }
+
+    fn keeps_sockets(&self, listener: &Listener) -> bool {
+        let open = self.sockets.get(&listener.name);
+        open.is_some_and(|open| open.socket_hash == listener.socket_hash)
     }
 
     fn open(&mut self, listener: &Listener) -> Result<(), BindError> {
@@ -235,7 +264,7 @@ impl Publisher {
             .set(ListenerManagerStat::TotalListenersActive, listeners.len() as u64);
         let old = self.shared.snapshot.swap(Arc::new(self.next.clone()));
         self.retired.push(old);
-        for worker in &self.workers {
+        for worker in self.workers.iter().chain(&self.caller) {
             // A worker ends only with the process.
             let _ = worker.send(Command::Swapped);
         }
@@ -325,7 +354,7 @@ impl Publisher {
 
     /// Tells the workers to end.
     pub fn stop(&self) {
-        for worker in &self.workers {
+        for worker in self.workers.iter().chain(&self.caller) {
             // A worker that is gone has stopped already.
             let _ = worker.send(Command::Stop);
         }

@@ -8,32 +8,39 @@ use std::{
     hash::{BuildHasher, Hasher, RandomState},
     rc::Rc,
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Instant, SystemTime},
 };
 
 use bytes::Bytes;
 use hashbrown::{HashMap, HashSet};
 use tokio::sync::Notify;
 
+mod extensions;
+mod runtime;
 mod secrets;
+mod subscriptions;
 mod warming;
 
+use extensions::Extension;
+
 use super::{
+    expiry::Expiry,
     interest::{Interest, Kind, Need, User},
     key_files::{Owner, Watches},
     ledger::{Entry, Ledger, Refusal},
     origin::{OriginId, Origins},
     publisher::Publisher,
-    subscription_stats::{Outcome, SubscriptionStats},
+    runtime::RuntimeLayers,
+    subscription_stats::SubscriptionStats,
 };
 use crate::{
     bootstrap::Received,
     cluster::{Cluster, Discovery, dns, endpoint_set, outlier},
     config::{
-        self, Context, Rejection, cluster::ParsedCluster, endpoint::LoadAssignment, secret::Secret,
-        source::ConfigSource, tls::Material,
+        self, Context, Rejection, cluster::ParsedCluster, endpoint::LoadAssignment, secret::Secret, tls::Material,
     },
     listener::Listener,
+    worker::Worker,
 };
 
 /// Resources by kind and name, and the publisher that makes warm ones public.
@@ -45,15 +52,25 @@ pub struct Resources {
     pub ledger: Rc<RefCell<Ledger>>,
     pub stats: SubscriptionStats,
     pub watches: Watches,
+    expiry: Expiry,
+    /// Shared with the admin interface, which shows and changes them.
+    pub runtime: Rc<RefCell<RuntimeLayers>>,
+    /// Layers that control planes serve: each by its need, until [`Resources::complete_runtime`] found them all met.
+    awaited_layers: Vec<Need>,
+    runtime_complete: bool,
+    held_layers: HashSet<Need>,
+    /// By which the control thread sends requests of its own.
+    pub caller: Rc<Worker>,
     clusters: HashMap<Arc<str>, KnownCluster>,
     listeners: HashMap<Arc<str>, KnownListener>,
     /// Names of those that are not public yet: of 10,000 that are known, few.
     warming_clusters: HashSet<Arc<str>>,
     warming_listeners: HashSet<Arc<str>>,
     routes: HashSet<Need>,
+    extensions: HashMap<Need, Extension>,
     assignments: HashMap<Need, Arc<LoadAssignment>>,
     /// A certificate and a validation context may share a name.
-    secrets: HashMap<Need, Vec<(Secret, Material)>>,
+    secrets: HashMap<Need, Vec<HeldSecret>>,
     /// For these nobody waits any more: their fetch timed out, or the server said that they do not exist.
     given_up: HashSet<Need>,
     /// Needs of listeners that drain, which routes serve to their end.
@@ -77,9 +94,18 @@ struct KnownListener {
     dynamic: bool,
     /// Until it is public.
     warming: Option<Listener>,
-    /// Routes and secrets.
+    /// Routes, secrets and configs of filters.
     needs: Vec<Need>,
+    /// What it does not wait for.
+    others: Vec<Need>,
     former: Vec<Need>,
+}
+
+struct HeldSecret {
+    secret: Secret,
+    material: Material,
+    /// Hash of the files that the material was read from.
+    files: u64,
 }
 
 /// A resource as it came, and from where.
@@ -91,20 +117,33 @@ pub struct Arrival<'a> {
 }
 
 impl Resources {
-    pub fn new(publisher: Publisher, context: Context, ledger: Rc<RefCell<Ledger>>) -> Self {
+    pub fn new(
+        publisher: Publisher,
+        context: Context,
+        ledger: Rc<RefCell<Ledger>>,
+        runtime: Rc<RefCell<RuntimeLayers>>,
+        caller: Rc<Worker>,
+    ) -> Self {
         Self {
             stats: SubscriptionStats::new(&context.stats),
+            expiry: Expiry::new(&context.stats),
             publisher,
             context,
             interest: Interest::default(),
             origins: Origins::default(),
             ledger,
             watches: Watches::default(),
+            caller,
+            runtime,
+            awaited_layers: Vec::new(),
+            runtime_complete: false,
+            held_layers: HashSet::new(),
             clusters: HashMap::new(),
             listeners: HashMap::new(),
             warming_clusters: HashSet::new(),
             warming_listeners: HashSet::new(),
             routes: HashSet::new(),
+            extensions: HashMap::new(),
             assignments: HashMap::new(),
             secrets: HashMap::new(),
             given_up: HashSet::new(),
@@ -121,8 +160,10 @@ impl Resources {
         let taken = match kind {
             Kind::Cluster => self.take_cluster(arrival),
             Kind::Endpoints => self.take_assignment(arrival),
+            Kind::Extension => self.take_extension(arrival),
             Kind::Listener => self.take_listener(arrival),
             Kind::Routes => self.take_routes(arrival),
+            Kind::Runtime => self.take_runtime(arrival),
             Kind::Secret => self.take_secret(arrival),
         };
         if let Err(rejection) = &taken {
@@ -202,6 +243,12 @@ impl Resources {
         match kind {
             Kind::Cluster => self.remove_cluster(name),
             Kind::Listener => self.remove_listener(name),
+            Kind::Runtime => self.remove_runtime(origin, name),
+            Kind::Extension => self.remove_extension(Need {
+                kind,
+                origin,
+                name: name.clone(),
+            }),
             // It does not exist, or no longer: what was held stays, as in Envoy, and nobody waits for it.
             Kind::Endpoints | Kind::Routes | Kind::Secret => self.give_up(Need {
                 kind,
@@ -254,6 +301,16 @@ impl Resources {
         let listener = config::listener::parse(arrival.body, &mut self.context)?;
         let known = |name: &str| self.clusters.contains_key(name);
         listener.dependencies.check_clusters(known)?;
+        // As in Envoy: whoever sent it hears at once that it cannot work.
+        self.publisher.probe(&listener).map_err(|e| {
+            let problem = format!("cannot bind '{}': {}", e.address, crate::sys::error_text(&e.source));
+            Rejection {
+                kind: config::listener::KIND,
+                name: (*listener.name).into(),
+                path: "address".into(),
+                problem: problem.into(),
+            }
+        })?;
         let received = Received::new(listener.name.clone(), Bytes::copy_from_slice(arrival.body));
         self.add_listener(received, listener, Some(arrival.version));
         Ok(())
@@ -275,6 +332,8 @@ impl Resources {
             self.stats.name_routes(reference);
             needs.push(self.want(Kind::Routes, &reference.name, &reference.source, &user));
         }
+        let (awaited, others) = self.want_extensions(&listener.dependencies, &user);
+        needs.extend(awaited);
         let entry = Entry::now(received.bytes.clone(), version);
         self.ledger
             .borrow_mut()
@@ -287,12 +346,14 @@ impl Resources {
             dynamic: version.is_some(),
             warming: Some(listener),
             needs,
+            others,
             former: Vec::new(),
         };
         self.warming_listeners.insert(name.clone());
         if let Some(old) = self.listeners.insert(name.clone(), new) {
             let mut former = old.former;
             former.extend(old.needs);
+            former.extend(old.others);
             if let Some(known) = self.listeners.get_mut(&name) {
                 known.former = former;
             }
@@ -307,6 +368,7 @@ impl Resources {
         if let Some(mut known) = self.listeners.remove(name) {
             self.publisher.remove_listener(name);
             self.watches.set(&Owner::Listener(name.clone()), Vec::new());
+            known.needs.append(&mut known.others);
             known.needs.append(&mut known.former);
             self.retire(name.clone(), known.needs);
         }
@@ -338,6 +400,9 @@ impl Resources {
 
     /// Nobody waits for this any more (`initial_fetch_timeout`).
     pub fn give_up(&mut self, need: Need) {
+        if need.kind == Kind::Extension {
+            self.give_up_extension(&need);
+        }
         self.given_up.insert(need);
     }
 
@@ -352,10 +417,12 @@ impl Resources {
         match need.kind {
             Kind::Cluster | Kind::Listener => return,
             Kind::Endpoints => _ = self.assignments.remove(need),
+            Kind::Extension => _ = self.extensions.remove(need),
             Kind::Secret => {
                 self.secrets.remove(need);
                 self.watches.set(&Owner::Secret(need.clone()), Vec::new());
             }
+            Kind::Runtime => {}
             Kind::Routes => {
                 if self.routes.remove(need) {
                     self.publisher.remove_routes(&need.name);
@@ -376,9 +443,14 @@ impl Resources {
         [&known.cluster].into_iter().chain(former)
     }
 
-    /// What is due every second: replaced snapshots go, ejected hosts come back, routes of drained listeners are let go.
+    /// What is due every second: replaced snapshots go, ejected hosts come back, routes of drained listeners are let go, and
+    /// certificates that nobody renewed are told of.
     pub fn housekeep(&mut self) {
         self.publisher.drop_retired();
+        self.expiry.check(self.publisher.next(), SystemTime::now());
+        if self.runtime.borrow_mut().follow_links() {
+            self.publish_runtime();
+        }
         for cluster in self.publisher.next().clusters.values() {
             outlier::tick(cluster, RandomState::new().build_hasher().finish());
         }
@@ -400,45 +472,8 @@ impl Resources {
         match kind {
             Kind::Cluster => clusters.cloned().collect(),
             Kind::Listener => listeners.cloned().collect(),
-            Kind::Endpoints | Kind::Routes | Kind::Secret => Vec::new(),
+            Kind::Endpoints | Kind::Extension | Kind::Routes | Kind::Runtime | Kind::Secret => Vec::new(),
         }
-    }
-
-    /// Counts what became of a subscription.
-    pub fn count(&mut self, need: &Need, outcome: Outcome<'_>) {
-        let users = self.interest.users(need).iter();
-        let clusters = users.filter_map(|user| match user {
-            User::Cluster(name) => self.clusters.get(name).map(|known| &*known.cluster),
-            User::Bootstrap | User::Listener(_) => None,
-        });
-        self.stats.count(need, outcome, clusters);
-    }
-
-    /// Counts a new subscription.
-    pub fn count_start(&mut self, need: &Need) {
-        let users = self.interest.users(need).iter();
-        let clusters = users.filter_map(|user| match user {
-            User::Cluster(name) => self.clusters.get(name).map(|known| &*known.cluster),
-            User::Bootstrap | User::Listener(_) => None,
-        });
-        self.stats.start(need, clusters);
-    }
-
-    fn want(&mut self, kind: Kind, name: &Arc<str>, source: &ConfigSource, user: &User) -> Need {
-        let origin = self.origins.id(source);
-        let need = Need {
-            kind,
-            origin,
-            name: name.clone(),
-        };
-        if kind == Kind::Secret {
-            let mut ledger = self.ledger.borrow_mut();
-            let record = ledger.secrets.entry(name.clone()).or_default();
-            record.wanted_since.get_or_insert_with(SystemTime::now);
-        }
-        let timeout = source.initial_fetch_timeout.unwrap_or(Duration::ZERO);
-        self.interest.want(need.clone(), user.clone(), timeout);
-        need
     }
 }
 

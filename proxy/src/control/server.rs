@@ -8,6 +8,7 @@ use std::{
     },
 };
 
+use arc_swap::ArcSwap;
 use xds_client::{Connecting, Connector, Io, ManagementServer, ServerOptions, Target};
 
 use super::resources::Resources;
@@ -15,6 +16,7 @@ use crate::{
     address::Address,
     cluster::{Cluster, Discovery},
     config::source::{GoogleTls, GrpcApi, GrpcTarget},
+    snapshot::Snapshot,
     tls::UpstreamTransport,
 };
 
@@ -41,19 +43,23 @@ const ALPN_H2: &[u8] = b"h2";
 pub fn management_server(api: &GrpcApi, resources: &Resources) -> Result<ManagementServer, ServerError> {
     let mut options = match &api.service.target {
         GrpcTarget::Cluster { name, authority } => {
-            let cluster = resources
-                .cluster(name)
-                .ok_or_else(|| ServerError::UnknownCluster(name.clone()))?;
-            // A cluster without endpoints may have some at the next attempt to connect.
-            let nowhere = || (Target::Unix("".into()), cluster.transport.default.clone());
-            let (target, transport) = targets(&cluster).into_iter().next().unwrap_or_else(nowhere);
+            // A cluster that is not there yet, or has no endpoints, may be or have some at the next attempt to connect.
+            let cluster = resources.cluster(name);
+            let first = cluster.as_ref().and_then(|cluster| targets(cluster).into_iter().next());
+            let default = || cluster.as_ref().map(|cluster| cluster.transport.default.clone());
+            let (target, transport) = match first {
+                Some((target, transport)) => (target, Some(transport)),
+                None => (Target::Unix("".into()), default()),
+            };
             let mut options = ServerOptions::new(name.to_string(), target);
-            options.connect_timeout = cluster.connect_timeout;
-            options.https = matches!(transport, UpstreamTransport::Tls(_));
+            if let Some(cluster) = &cluster {
+                options.connect_timeout = cluster.connect_timeout;
+            }
+            options.https = matches!(transport, Some(UpstreamTransport::Tls(_)));
             if !authority.is_empty() {
                 options.authority = Some(authority.to_string());
             }
-            options.connector = Some(connector(cluster));
+            options.connector = Some(connector(name.clone(), cluster, resources.publisher.snapshot()));
             options
         }
         GrpcTarget::Uri { uri, tls } => {
@@ -94,12 +100,17 @@ fn options_to_server(mut options: ServerOptions) -> Result<ManagementServer, xds
     ManagementServer::new(options)
 }
 
-/// Connects to the cluster's endpoints in turn, as they are at that time, with their transport socket.
-fn connector(cluster: Arc<Cluster>) -> Connector {
+/// Connects to the cluster's endpoints in turn, as they are at that time, with their transport socket. `warming`: the cluster
+/// before it is public, since what it waits for may come over it.
+fn connector(name: Arc<str>, warming: Option<Arc<Cluster>>, snapshot: Arc<ArcSwap<Snapshot>>) -> Connector {
     let next = AtomicUsize::new(0);
     Arc::new(move |_| -> Connecting {
+        let name = name.clone();
+        let public = snapshot.load().clusters.get(&name).cloned();
+        let Some(cluster) = public.or_else(|| warming.clone()) else {
+            return Box::pin(async move { Err(io::Error::other(ServerError::UnknownCluster(name))) });
+        };
         let mut known = targets(&cluster);
-        let name = cluster.name.clone();
         if known.is_empty() {
             return Box::pin(async move { Err(io::Error::other(ServerError::NoEndpoint(name))) });
         }

@@ -1,25 +1,27 @@
 //! Where config comes from: one stream per source and kind, one per secret as Envoy has it, the aggregated one for all that
-//! say `ads`, and files. Updates become resources; every update is answered resource by resource.
+//! say `ads`, files, and polls. Updates become resources; every update is answered resource by resource.
 
-use std::{sync::Arc, time::Instant};
+use std::{cell::RefCell, fmt, rc::Rc, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use hashbrown::HashMap;
 use tokio::{sync::mpsc, task::AbortHandle};
-use xds_client::{
-    Ack, Client, Event, Handle, Name, Options, Protocol, Rejection, Resource, Service, Source, Update, WILDCARD,
-};
+use xds_client::{Client, Event, Handle, Options, Protocol, Service, Source};
+
+mod hear;
 
 use super::{
     file,
     interest::{Changes, Kind, Need},
+    lost::Lost,
     origin::OriginId,
-    resources::{Arrival, Resources},
+    resources::Resources,
+    rest::{self, Poll, Polled},
     server::{ServerError, management_server},
     subscription_stats::Outcome,
 };
 use crate::{
-    config::source::{GrpcApi, SourceSpecifier},
+    config::source::{GrpcApi, RestApi, SourceSpecifier},
     stats::{ControlPlaneStat, Group, Prefix},
 };
 
@@ -46,7 +48,7 @@ pub struct StreamId {
 enum Carries {
     Everything,
     Kind(Kind),
-    Secret(Arc<str>),
+    One(Kind, Arc<str>),
 }
 
 struct Stream {
@@ -54,14 +56,24 @@ struct Stream {
     name: String,
     /// Subscriptions; the stream ends with the last.
     needs: usize,
-    /// Said to be gone: further attempts that fail are no news.
+    /// Of a stream: why its server is said to be gone.
+    lost: Lost,
+    /// A poll's server is said to be gone: further attempts that fail are no news.
     gone: bool,
-    control_plane: Group<ControlPlaneStat>,
+    /// Of gRPC.
+    control_plane: Option<Group<ControlPlaneStat>>,
 }
 
 enum Link {
     Grpc(Handle),
     File(AbortHandle),
+    Rest {
+        polling: AbortHandle,
+        /// Of the last answer.
+        accepted: Rc<RefCell<Arc<str>>>,
+        /// There was one.
+        answered: bool,
+    },
 }
 
 /// What a stream or a file says.
@@ -69,6 +81,7 @@ enum Link {
 pub enum Heard {
     Stream(Event),
     File(Result<file::Document, String>),
+    Poll(Polled),
 }
 
 /// Events of all streams that may wait for the control thread.
@@ -97,7 +110,7 @@ impl Sources {
         match kind {
             Kind::Cluster => self.clusters_known,
             Kind::Listener => self.listeners_known,
-            Kind::Endpoints | Kind::Routes | Kind::Secret => true,
+            Kind::Endpoints | Kind::Extension | Kind::Routes | Kind::Runtime | Kind::Secret => true,
         }
     }
 
@@ -127,7 +140,7 @@ impl Sources {
             };
             resources.count_start(&need);
             if !self.streams.contains_key(&id) {
-                match self.open(&id, &need, resources) {
+                match self.open(&id, &need, timeout, resources) {
                     Ok(stream) => _ = self.streams.insert(id.clone(), stream),
                     Err(why) => {
                         let (kind, name) = (need.kind, &need.name);
@@ -167,7 +180,9 @@ impl Sources {
     fn stream_of(&self, need: &Need, resources: &Resources) -> Option<StreamId> {
         let carries = match (resources.origins.get(need.origin)?, need.kind) {
             (SourceSpecifier::Ads, _) => Carries::Everything,
-            (SourceSpecifier::Grpc(_), Kind::Secret) => Carries::Secret(need.name.clone()),
+            (SourceSpecifier::Grpc(_), Kind::Secret) | (SourceSpecifier::Rest(_), _) => {
+                Carries::One(need.kind, need.name.clone())
+            }
             (_, kind) => Carries::Kind(kind),
         };
         Some(StreamId {
@@ -176,12 +191,12 @@ impl Sources {
         })
     }
 
-    fn open(&self, id: &StreamId, need: &Need, resources: &Resources) -> Result<Stream, OpenError> {
+    fn open(&self, id: &StreamId, need: &Need, timeout: Duration, resources: &Resources) -> Result<Stream, OpenError> {
         let specifier = resources.origins.get(id.origin).ok_or(OpenError::NoAds)?;
         let (api, service) = match specifier {
             SourceSpecifier::Ads => (self.ads.as_ref().ok_or(OpenError::NoAds)?, Service::Aggregated),
             SourceSpecifier::Grpc(api) => (api, Service::Own(need.kind.type_url().into())),
-            SourceSpecifier::Rest { .. } => return Err(OpenError::Rest),
+            SourceSpecifier::Rest(api) => return Ok(self.poll(id, need, timeout, api, resources)),
             SourceSpecifier::File {
                 path,
                 watched_directory,
@@ -191,8 +206,9 @@ impl Sources {
                     link: Link::File(tokio::task::spawn_local(watch).abort_handle()),
                     name: path.to_string(),
                     needs: 0,
+                    lost: Lost::default(),
                     gone: false,
-                    control_plane: self.control_plane(id, resources),
+                    control_plane: None,
                 });
             }
         };
@@ -228,9 +244,34 @@ impl Sources {
             link: Link::Grpc(handle),
             name,
             needs: 0,
+            lost: Lost::default(),
             gone: false,
-            control_plane,
+            control_plane: Some(control_plane),
         })
+    }
+
+    fn poll(&self, id: &StreamId, need: &Need, timeout: Duration, api: &RestApi, resources: &Resources) -> Stream {
+        let accepted = Rc::<RefCell<Arc<str>>>::default();
+        let poll = Poll {
+            api: api.clone(),
+            need: need.clone(),
+            node: self.node.clone(),
+            accepted: accepted.clone(),
+            initial_fetch_timeout: timeout,
+        };
+        let polling = rest::run(poll, resources.caller.clone(), id.clone(), self.outbox.clone());
+        Stream {
+            link: Link::Rest {
+                polling: tokio::task::spawn_local(polling).abort_handle(),
+                accepted,
+                answered: false,
+            },
+            name: api.cluster.to_string(),
+            needs: 0,
+            lost: Lost::default(),
+            gone: false,
+            control_plane: None,
+        }
     }
 
     /// Each stream's state stands where its subscription's statistics stand, as in Envoy.
@@ -238,180 +279,11 @@ impl Sources {
         let prefix = match &id.carries {
             Carries::Kind(Kind::Cluster) => Prefix::root("cluster_manager.cds.control_plane."),
             Carries::Kind(Kind::Listener) => Prefix::root("listener_manager.lds.control_plane."),
-            Carries::Secret(name) => Prefix::new("sds.", name.clone(), ".control_plane."),
-            Carries::Everything | Carries::Kind(_) => Prefix::root("control_plane."),
+            Carries::Kind(Kind::Runtime) => Prefix::root("runtime.control_plane."),
+            Carries::One(Kind::Secret, name) => Prefix::new("sds.", name.clone(), ".control_plane."),
+            Carries::Everything | Carries::Kind(_) | Carries::One(..) => Prefix::root("control_plane."),
         };
         resources.context.stats.group(prefix)
-    }
-
-    /// Deals with news. The caller publishes afterwards.
-    pub fn hear(&mut self, id: &StreamId, heard: Heard, resources: &mut Resources) {
-        let Some(stream) = self.streams.get_mut(id) else {
-            // Let go of in the meantime.
-            return;
-        };
-        match heard {
-            Heard::File(Ok(document)) => self.document(id, document, resources),
-            Heard::File(Err(why)) => {
-                tracing::warn!("{why}");
-                self.for_each_need(id, resources, |need, resources| {
-                    resources.count(need, Outcome::Rejected)
-                });
-            }
-            Heard::Stream(event) => match event {
-                Event::Connected => {
-                    tracing::info!(server = stream.name, "connected to the control plane");
-                    stream.gone = false;
-                    stream.control_plane.set(ControlPlaneStat::ConnectedState, 1);
-                }
-                Event::Disconnected { reason, retry_in } => {
-                    if !std::mem::replace(&mut stream.gone, true) {
-                        tracing::warn!(
-                            server = stream.name,
-                            "the control plane is gone ({reason}); the last config stays, next attempt in {retry_in:?}"
-                        );
-                    }
-                    stream.control_plane.set(ControlPlaneStat::ConnectedState, 0);
-                    self.for_each_need(id, resources, |need, resources| resources.count(need, Outcome::Failed));
-                }
-                Event::ControlPlane { identifier } => {
-                    stream.control_plane.set_text(ControlPlaneStat::Identifier, identifier);
-                }
-                Event::Update(update, ack) => self.update(id, &update, ack, resources),
-                Event::FetchTimeout { type_url, names } => {
-                    tracing::warn!("no answer to {type_url} {names:?} within initial_fetch_timeout: going on without");
-                    for need in needs(id, &type_url, &names) {
-                        resources.count(&need, Outcome::TimedOut);
-                        self.give_up(need, resources);
-                    }
-                }
-                Event::Expired { type_url, names } => {
-                    for need in needs(id, &type_url, &names) {
-                        resources.remove(need.kind, need.origin, &need.name);
-                    }
-                }
-                Event::Refused(refused) => {
-                    tracing::warn!("a response was unreadable: {refused:?}");
-                    if let Some(kind) = Kind::of(&refused.type_url) {
-                        self.for_each_need(id, resources, |need, resources| {
-                            if need.kind == kind {
-                                resources.count(need, Outcome::Rejected);
-                            }
-                        });
-                    }
-                }
-                _ => {}
-            },
-        }
-    }
-
-    fn update(&mut self, id: &StreamId, update: &Update, ack: Ack, resources: &mut Resources) {
-        let Some(kind) = Kind::of(&update.type_url) else {
-            return ack.accept();
-        };
-        let rejections = self.take(id.origin, kind, &update.version, &update.resources, resources);
-        for name in &update.removed {
-            resources.remove(kind, id.origin, name);
-        }
-        self.know(kind, true);
-        // Before the ACK, as Envoy does: the server then knows what the update made us want.
-        let changes = resources.interest.changes();
-        self.apply(changes, resources);
-        ack.reject(rejections);
-    }
-
-    /// A file holds what it holds of any kind; what nobody needs is read over.
-    fn document(&mut self, id: &StreamId, document: file::Document, resources: &mut Resources) {
-        let Carries::Kind(kind) = id.carries else { return };
-        let (version, all) = (document.version, document.resources);
-        let mut of_kind: Vec<Resource> = all
-            .into_iter()
-            .filter(|(type_url, _)| Kind::of(type_url) == Some(kind))
-            .map(|(_, resource)| resource)
-            .collect();
-        if matches!(kind, Kind::Cluster | Kind::Listener) {
-            let named = |name: &Arc<str>| of_kind.iter().any(|r| r.name == *name);
-            for name in resources.names_from(kind) {
-                if !named(&name) {
-                    resources.remove(kind, id.origin, &name);
-                }
-            }
-        } else {
-            of_kind.retain(|resource| {
-                let need = Need {
-                    kind,
-                    origin: id.origin,
-                    name: resource.name.clone(),
-                };
-                !resources.interest.users(&need).is_empty()
-            });
-        }
-        self.take(id.origin, kind, &version, &of_kind, resources);
-        self.know(kind, true);
-        let changes = resources.interest.changes();
-        self.apply(changes, resources);
-    }
-
-    fn take(
-        &mut self,
-        origin: OriginId,
-        kind: Kind,
-        version: &Arc<str>,
-        arrived: &[Resource],
-        resources: &mut Resources,
-    ) -> Vec<Rejection> {
-        let started = Instant::now();
-        let mut rejections = Vec::new();
-        let whole = matches!(kind, Kind::Cluster | Kind::Listener);
-        for resource in arrived {
-            let arrival = Arrival {
-                body: &resource.body,
-                version: &resource.version,
-                origin,
-            };
-            let taken = resources.take(kind, &resource.name, arrival);
-            let need = Need {
-                kind,
-                origin,
-                name: resource.name.clone(),
-            };
-            if !whole {
-                let version = &resource.version;
-                let took = (kind != Kind::Endpoints).then(|| started.elapsed());
-                let outcome = taken
-                    .as_ref()
-                    .map_or(Outcome::Rejected, |()| Outcome::Accepted { version, took });
-                resources.count(&need, outcome);
-            }
-            if let Err(rejection) = taken {
-                tracing::warn!("rejected: {rejection}");
-                rejections.push(Rejection {
-                    name: resource.name.clone(),
-                    reason: rejection.to_string(),
-                });
-            }
-        }
-        let accepted = rejections.is_empty();
-        if whole {
-            let took = Some(started.elapsed());
-            let all = Need {
-                kind,
-                origin,
-                name: WILDCARD.into(),
-            };
-            let outcome = match accepted {
-                true => Outcome::Accepted { version, took },
-                false => Outcome::Rejected,
-            };
-            resources.count(&all, outcome);
-            if accepted {
-                resources.ledger.borrow_mut().accept(kind, version);
-            }
-        }
-        if accepted {
-            resources.ledger.borrow_mut().accepted = Some(started);
-        }
-        rejections
     }
 
     fn give_up(&mut self, need: Need, resources: &mut Resources) {
@@ -423,7 +295,7 @@ impl Sources {
         match kind {
             Kind::Cluster => self.clusters_known = known,
             Kind::Listener => self.listeners_known = known,
-            Kind::Endpoints | Kind::Routes | Kind::Secret => {}
+            Kind::Endpoints | Kind::Extension | Kind::Routes | Kind::Runtime | Kind::Secret => {}
         }
     }
 
@@ -435,33 +307,40 @@ impl Sources {
     }
 }
 
+/// For people.
+impl fmt::Display for Carries {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Everything => f.write_str("all that it serves"),
+            Self::Kind(kind) => write!(f, "everything of kind {kind:?}"),
+            Self::One(Kind::Secret, name) => write!(f, "the secret {name:?}"),
+            Self::One(kind, name) => write!(f, "{kind:?} {name:?}"),
+        }
+    }
+}
+
+impl Stream {
+    fn set_connected(&self, connected: bool) {
+        if let Some(stats) = &self.control_plane {
+            stats.set(ControlPlaneStat::ConnectedState, u64::from(connected));
+        }
+    }
+}
+
 /// Why nothing will come from a source.
 #[derive(Debug, thiserror::Error)]
 enum OpenError {
     #[error("its source is ADS, and the bootstrap has no ads_config")]
     NoAds,
-    #[error("REST sources are not served yet")]
-    Rest,
     #[error(transparent)]
     Server(#[from] ServerError),
 }
 
-fn needs(id: &StreamId, type_url: &str, names: &[Name]) -> Vec<Need> {
-    let Some(kind) = Kind::of(type_url) else {
-        return Vec::new();
-    };
-    let need = |name: &Name| Need {
-        kind,
-        origin: id.origin,
-        name: name.clone(),
-    };
-    names.iter().map(need).collect()
-}
-
 impl Drop for Link {
     fn drop(&mut self) {
-        if let Self::File(watch) = self {
-            watch.abort();
+        match self {
+            Self::Grpc(_) => {}
+            Self::File(task) | Self::Rest { polling: task, .. } => task.abort(),
         }
     }
 }

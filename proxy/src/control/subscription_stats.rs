@@ -1,5 +1,5 @@
 //! Statistics of subscriptions, under Envoy's names: `cluster_manager.cds.`, `listener_manager.lds.`, `cluster.<name>.`,
-//! `http.<stat_prefix>.rds.<route>.`, `sds.<secret>.`
+//! `http.<stat_prefix>.rds.<route>.`, `sds.<secret>.`, `runtime.`, `extension_config_discovery.http_filter.<filter>.`
 
 use std::{
     sync::Arc,
@@ -12,7 +12,7 @@ use super::interest::{Kind, Need};
 use crate::{
     cluster::Cluster,
     config::Reference,
-    stats::{CdsStat, ClusterStat, EdsStat, Group, Prefix, RdsStat, SdsStat, Store, SubscriptionStat},
+    stats::{CdsStat, ClusterStat, EcdsStat, EdsStat, Group, Prefix, RdsStat, SdsStat, Store, SubscriptionStat},
 };
 
 /// The groups of all subscriptions, each made when something is first asked or heard.
@@ -20,8 +20,10 @@ pub struct SubscriptionStats {
     store: Store,
     cds: Option<Group<CdsStat>>,
     lds: Option<Group<SubscriptionStat>>,
+    rtds: Option<Group<SubscriptionStat>>,
     rds: HashMap<Arc<str>, Group<RdsStat>>,
     sds: HashMap<Arc<str>, Group<SdsStat>>,
+    ecds: HashMap<Arc<str>, Group<EcdsStat>>,
     /// By the cluster's stat name.
     eds: HashMap<Arc<str>, Group<EdsStat>>,
 }
@@ -43,10 +45,10 @@ pub enum Outcome<'a> {
 
 /// Every subscription counts alike; each kind has a schema of its own.
 macro_rules! count {
-    ($group:expr, $stat:ident, $outcome:expr) => {
-        count!($group, $stat, $group, $stat, $outcome)
+    ($group:expr, $stat:ident, $outcome:expr, $polled:expr) => {
+        count!($group, $stat, $group, $stat, $outcome, $polled)
     };
-    ($group:expr, $stat:ident, $rare:expr, $rare_stat:ident, $outcome:expr) => {{
+    ($group:expr, $stat:ident, $rare:expr, $rare_stat:ident, $outcome:expr, $polled:expr) => {{
         match $outcome {
             Outcome::Accepted { version, took } => {
                 $group.inc($stat::UpdateSuccess);
@@ -61,8 +63,10 @@ macro_rules! count {
             Outcome::Failed => $group.inc($stat::UpdateFailure),
             Outcome::TimedOut => $rare.inc($rare_stat::InitFetchTimeout),
         }
-        // Envoy counts the attempt that an outcome is followed by; the first is counted at the subscription.
-        $group.inc($stat::UpdateAttempt);
+        // On a stream every outcome is followed by an attempt; the first is counted at the subscription.
+        if !$polled {
+            $group.inc($stat::UpdateAttempt);
+        }
     }};
 }
 
@@ -72,8 +76,10 @@ impl SubscriptionStats {
             store: store.clone(),
             cds: None,
             lds: None,
+            rtds: None,
             rds: HashMap::new(),
             sds: HashMap::new(),
+            ecds: HashMap::new(),
             eds: HashMap::new(),
         }
     }
@@ -88,6 +94,11 @@ impl SubscriptionStats {
         self.lds.get_or_insert_with(make)
     }
 
+    fn rtds(&mut self) -> &Group<SubscriptionStat> {
+        let make = || self.store.group(Prefix::root("runtime."));
+        self.rtds.get_or_insert_with(make)
+    }
+
     /// The statistics of a route configuration stand under the connection manager that named it first.
     pub fn name_routes(&mut self, reference: &Reference) {
         let Self { store, rds, .. } = self;
@@ -97,7 +108,7 @@ impl SubscriptionStats {
         });
     }
 
-    /// Counts the first attempt. `clusters`: those whose endpoints are needed.
+    /// Counts an attempt: the first of a stream, each of a poll. `clusters`: those whose endpoints are needed.
     pub fn start<'a>(&mut self, need: &Need, clusters: impl Iterator<Item = &'a Cluster>) {
         match need.kind {
             Kind::Cluster => self.cds().inc(CdsStat::UpdateAttempt),
@@ -108,22 +119,39 @@ impl SubscriptionStats {
                     group.inc(RdsStat::UpdateAttempt);
                 }
             }
+            Kind::Extension => self.extension(&need.name).inc(EcdsStat::UpdateAttempt),
+            Kind::Runtime => self.rtds().inc(SubscriptionStat::UpdateAttempt),
             Kind::Secret => self.secret(&need.name).inc(SdsStat::UpdateAttempt),
         }
     }
 
-    pub fn count<'a>(&mut self, need: &Need, outcome: Outcome<'_>, clusters: impl Iterator<Item = &'a Cluster>) {
+    /// `polled`: attempts are counted by [`Self::start`] each.
+    pub fn count<'a>(
+        &mut self,
+        need: &Need,
+        outcome: Outcome<'_>,
+        polled: bool,
+        clusters: impl Iterator<Item = &'a Cluster>,
+    ) {
         match need.kind {
-            Kind::Cluster => count!(self.cds(), CdsStat, outcome),
-            Kind::Listener => count!(self.lds(), SubscriptionStat, outcome),
+            Kind::Cluster => count!(self.cds(), CdsStat, outcome, polled),
+            Kind::Listener => count!(self.lds(), SubscriptionStat, outcome, polled),
+            Kind::Extension => {
+                let group = self.extension(&need.name);
+                if matches!(outcome, Outcome::Rejected | Outcome::TimedOut) {
+                    group.inc(EcdsStat::ConfigFail);
+                }
+                count!(group, EcdsStat, outcome, polled);
+            }
+            Kind::Runtime => count!(self.rtds(), SubscriptionStat, outcome, polled),
             Kind::Routes => {
                 if let Some(group) = self.rds.get(&need.name) {
-                    count!(group, RdsStat, outcome);
+                    count!(group, RdsStat, outcome, polled);
                 }
             }
             Kind::Secret => {
                 let group = self.secret(&need.name);
-                count!(group, SdsStat, outcome);
+                count!(group, SdsStat, outcome, polled);
             }
             Kind::Endpoints => {
                 for cluster in clusters {
@@ -133,7 +161,7 @@ impl SubscriptionStats {
                     let rare = eds
                         .entry_ref(name)
                         .or_insert_with(|| store.group(Prefix::cluster(name.clone())));
-                    count!(group, ClusterStat, rare, EdsStat, outcome);
+                    count!(group, ClusterStat, rare, EdsStat, outcome, polled);
                 }
             }
         }
@@ -153,8 +181,21 @@ impl SubscriptionStats {
         match need.kind {
             Kind::Routes => _ = self.rds.remove(&need.name),
             Kind::Secret => _ = self.sds.remove(&need.name),
-            Kind::Cluster | Kind::Listener | Kind::Endpoints => {}
+            Kind::Extension => _ = self.ecds.remove(&need.name),
+            Kind::Cluster | Kind::Listener | Kind::Endpoints | Kind::Runtime => {}
         }
+    }
+
+    /// Of the config of a filter.
+    pub fn extension(&mut self, name: &Arc<str>) -> &Group<EcdsStat> {
+        let Self { store, ecds, .. } = self;
+        ecds.entry_ref(name).or_insert_with(|| {
+            store.group(Prefix::new(
+                "extension_config_discovery.http_filter.",
+                name.clone(),
+                ".",
+            ))
+        })
     }
 
     fn secret(&mut self, name: &Arc<str>) -> &Group<SdsStat> {

@@ -253,7 +253,9 @@ impl Operator {
                     Some(details) if !blanks && details.contains(char::is_whitespace) => {
                         put(out, details.replace(char::is_whitespace, "_"))
                     }
-                    details => put_text(out, details),
+                    // Empty details are details, too.
+                    Some(details) => put(out, details),
+                    None => false,
                 }
             }
             // As in Envoy, a variable that is not set is a dash of its own.

@@ -140,6 +140,14 @@ impl ServerStream<'_> {
         }
     }
 
+    /// Bytes on the wire; of HTTP/2 they are not known.
+    pub fn wire_bytes(&self) -> h1::WireBytes {
+        match self {
+            Self::Http1(c) => c.wire_bytes(),
+            Self::Http2(_) => h1::WireBytes::default(),
+        }
+    }
+
     /// The connection takes no further request after this response. HTTP/2 connections are told by GOAWAY instead.
     pub fn close_after_response(&mut self) {
         if let Self::Http1(c) = self {

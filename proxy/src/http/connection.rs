@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     cluster::Http2Keepalive,
-    drain::{DrainOrder, DrainWatch},
+    drain::{DrainOrder, DrainOrders, DrainWatch},
     io,
     stats::{Group, HttpStat},
     stream_info::ConnectionInfo,
@@ -59,7 +59,7 @@ pub fn serve(
         info,
         counted,
     };
-    let begun = Box::pin(connection.begin(stream, drain));
+    let begun = Box::pin(connection.begin(stream, drain.orders()));
     async move {
         if let Some(streams) = begun.await {
             streams.await;
@@ -79,13 +79,12 @@ enum Waited<T> {
 /// Waits for the next request, the drain's next order, idleness or the connection's end.
 async fn wait<T>(
     request: impl FnMut(&mut std::task::Context<'_>) -> Poll<T>,
-    drain: &mut DrainWatch,
+    drain: &mut DrainOrders,
     idle: Option<Duration>,
     close_at: Option<Instant>,
     kept: &Cell<Timer>,
 ) -> Waited<T> {
     let mut request = pin!(poll_fn(request));
-    let mut ordered = pin!(drain.ordered());
     let now = Instant::now();
     let idle_at = idle.map(|d| now + d);
     let wake_at = [idle_at, close_at].into_iter().flatten().min();
@@ -94,7 +93,7 @@ async fn wait<T>(
         if let Poll::Ready(request) = request.as_mut().poll(cx) {
             return Poll::Ready(Waited::Request(request));
         }
-        if let Poll::Ready(order) = ordered.as_mut().poll(cx) {
+        if let Poll::Ready(order) = drain.poll_next(cx) {
             return Poll::Ready(Waited::Drain(order));
         }
         match wake_at.map(|at| timer.poll(at, cx)) {
@@ -110,7 +109,7 @@ async fn wait<T>(
 
 impl Connection {
     /// The connection's streams, once it is known which codec they speak; `None` where the client said nothing, in time.
-    async fn begin(self, mut stream: io::Stream, mut drain: DrainWatch) -> Option<Pin<Box<dyn Future<Output = ()>>>> {
+    async fn begin(self, mut stream: io::Stream, mut drain: DrainOrders) -> Option<Pin<Box<dyn Future<Output = ()>>>> {
         let chosen = self.hear(self.choose_codec(&mut stream), &mut drain).await;
         Some(if chosen.flatten()? {
             Box::pin(self.serve_http2(stream, drain))
@@ -120,7 +119,7 @@ impl Connection {
     }
 
     /// Waits for what the client says first; `None` where it does not, in time.
-    async fn hear<F: Future>(&self, first: F, drain: &mut DrainWatch) -> Option<F::Output> {
+    async fn hear<F: Future>(&self, first: F, drain: &mut DrainOrders) -> Option<F::Output> {
         let mut first = pin!(first);
         let mut order = None;
         let timer = Cell::new(Timer::default());

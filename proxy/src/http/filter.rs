@@ -12,12 +12,16 @@ use super::{
     message::ResponseHead,
     stream::{Stream, StreamEnd},
 };
-use crate::route::per_filter::PerRoute;
+use crate::{failure::ResponseFlags, route::per_filter::PerRoute};
 
+<<<<<<< HEAD
 pub mod alpn;
 pub mod grpc_stats;
 pub mod istio_stats;
 pub mod peer_metadata;
+=======
+pub mod discovered;
+>>>>>>> main
 pub mod router;
 
 /// One filter of a connection manager, parsed.
@@ -39,12 +43,18 @@ pub enum FilterKind {
     IstioStats(crate::istio::stats::IstioStats),
     PeerMetadata(peer_metadata::PeerMetadata),
     Router(router::Router),
+    /// Whatever its config says that it is.
+    Discovered(Arc<discovered::Discovered>),
 }
 
 impl FilterKind {
     /// Whether nothing may come after the filter, because no request passes it.
     pub fn is_terminal(&self) -> bool {
-        matches!(self, Self::Router(_))
+        match self {
+            Self::Router(_) => true,
+            Self::Discovered(place) => place.last,
+            Self::Inert => false,
+        }
     }
 }
 
@@ -60,6 +70,7 @@ pub enum Step {
 /// What filters keep of a request until its response or its end.
 #[derive(Debug, Default)]
 pub struct Kept {
+<<<<<<< HEAD
     /// The request came to the filters, whichever of them answered it.
     pub begun: bool,
     /// ALPN to offer upstream instead of the context's.
@@ -68,6 +79,10 @@ pub struct Kept {
     pub asked: peer_metadata::Asked,
     /// Where the request is a gRPC call that is watched.
     pub grpc: Option<grpc_stats::Grpc>,
+=======
+    /// What discovered filters were when the stream came to them, by their place among the filters.
+    discovered: Vec<(usize, Arc<FilterKind>)>,
+>>>>>>> main
 }
 
 /// Hands the request to one filter after the other; the router answers it if none did before.
@@ -77,12 +92,25 @@ pub async fn run(stream: &mut Stream<'_>) -> StreamEnd {
         return stream.reply(*reply).await;
     }
     let manager = stream.manager;
-    for filter in &manager.filters {
+    for (i, filter) in manager.filters.iter().enumerate() {
         if !filter.is_enabled(stream) {
             continue;
         }
-        let step = match &filter.kind {
+        let discovered;
+        let kind = match &filter.kind {
+            FilterKind::Discovered(place) => {
+                let Some(current) = place.current() else {
+                    return stream.reply(no_config()).await;
+                };
+                stream.kept.discovered.push((i, current.clone()));
+                discovered = current;
+                &*discovered
+            }
+            kind => kind,
+        };
+        let step = match kind {
             FilterKind::Router(router) => return router::run(router, stream).await,
+<<<<<<< HEAD
             FilterKind::Inert => Step::Continue,
             FilterKind::Alpn(filter) => {
                 alpn::run(filter, stream);
@@ -100,6 +128,10 @@ pub async fn run(stream: &mut Stream<'_>) -> StreamEnd {
                 peer_metadata::run(filter, stream);
                 Step::Continue
             }
+=======
+            // A config that is found makes no place that is to be filled.
+            FilterKind::Inert | FilterKind::Discovered(_) => Step::Continue,
+>>>>>>> main
         };
         match step {
             Step::Continue => {}
@@ -112,9 +144,18 @@ pub async fn run(stream: &mut Stream<'_>) -> StreamEnd {
     stream.reply(reply).await
 }
 
+/// A filter waits for a config that has not come: what it guards stays closed.
+fn no_config() -> LocalReply {
+    let mut reply = LocalReply::new(http::StatusCode::INTERNAL_SERVER_ERROR, "", "")
+        .with_flags(ResponseFlags::NO_FILTER_CONFIG_FOUND);
+    reply.sentence = Some("the config of a filter has not come from its control plane (ECDS)".into());
+    reply
+}
+
 /// Hands the head of a response to the filters, the last one first.
 pub fn encode(stream: &mut Stream<'_>, head: &mut ResponseHead) {
     let manager = stream.manager;
+<<<<<<< HEAD
     for filter in manager.filters.iter().rev() {
         match &filter.kind {
             FilterKind::GrpcStats(_) => grpc_stats::encode(stream, head),
@@ -126,13 +167,29 @@ pub fn encode(stream: &mut Stream<'_>, head: &mut ResponseHead) {
     for filter in &manager.filters {
         if let FilterKind::IstioStats(filter) = &filter.kind {
             istio_stats::answered(filter, stream, head);
+=======
+    for (i, filter) in manager.filters.iter().enumerate().rev() {
+        let discovered = found(stream, i, filter);
+        match discovered.as_deref().unwrap_or(&filter.kind) {
+            FilterKind::Router(_) | FilterKind::Inert | FilterKind::Discovered(_) => continue,
+>>>>>>> main
         }
     }
+}
+
+/// What a discovered filter was for this stream.
+fn found(stream: &Stream<'_>, place: usize, filter: &HttpFilter) -> Option<Arc<FilterKind>> {
+    let FilterKind::Discovered(_) = &filter.kind else {
+        return None;
+    };
+    let known = stream.kept.discovered.iter().find(|(i, _)| *i == place);
+    known.map(|(_, kind)| kind.clone())
 }
 
 /// The stream is over: what filters count of it.
 pub fn ended(stream: &mut Stream<'_>) {
     let manager = stream.manager;
+<<<<<<< HEAD
     for filter in &manager.filters {
         match &filter.kind {
             FilterKind::GrpcStats(_) => grpc_stats::ended(stream),
@@ -141,6 +198,12 @@ pub fn ended(stream: &mut Stream<'_>) {
             }
             FilterKind::IstioStats(_) => {}
             FilterKind::Alpn(_) | FilterKind::PeerMetadata(_) | FilterKind::Router(_) | FilterKind::Inert => {}
+=======
+    for (i, filter) in manager.filters.iter().enumerate() {
+        let discovered = found(stream, i, filter);
+        match discovered.as_deref().unwrap_or(&filter.kind) {
+            FilterKind::Router(_) | FilterKind::Inert | FilterKind::Discovered(_) => {}
+>>>>>>> main
         }
     }
 }

@@ -34,6 +34,8 @@ pub enum StreamEnd {
     Answered,
     /// The codec must not be used further.
     Broken,
+    /// So, and because the client is gone.
+    Left,
 }
 
 /// Counts a request as active, also where its connection is cut.
@@ -221,28 +223,44 @@ impl<'a> Stream<'a> {
             && self.request.protocol != Protocol::Http2
         {
             let reply = LocalReply::unparsable(*status, details, sentence);
-            self.reply(reply).await;
+            // Rare, and large: not a part of every request's future.
+            Box::pin(self.reply(reply)).await;
             return StreamEnd::Answered;
         }
         self.cut(error)
     }
 
     fn cut(&mut self, error: &CodecError) -> StreamEnd {
-        let (flag, details) = match error {
-            CodecError::Protocol { details, .. } => (violation_flag(details), *details),
-            CodecError::Reset(_) => (ResponseFlags::DOWNSTREAM_REMOTE_RESET, "http2.remote_reset"),
-            _ => (
-                ResponseFlags::DOWNSTREAM_CONNECTION_TERMINATION,
-                "downstream_remote_disconnect",
-            ),
-        };
+        match error {
+            CodecError::Protocol { details, .. } => self.reset(violation_flag(details), details),
+            CodecError::Reset(_) => self.reset(ResponseFlags::DOWNSTREAM_REMOTE_RESET, "http2.remote_reset"),
+            _ => {
+                self.disconnected("downstream_remote_disconnect");
+                return StreamEnd::Left;
+            }
+        }
+        StreamEnd::Broken
+    }
+
+    /// The connection ended under the request.
+    fn disconnected(&mut self, details: &'static str) {
+        self.reset(ResponseFlags::DOWNSTREAM_CONNECTION_TERMINATION, details);
+        // An HTTP/2 connection counts once, however many streams it had.
+        if self.request.protocol != Protocol::Http2 {
+            let stats = &self.manager.stats;
+            stats.inc(HttpStat::DownstreamCxDestroyActiveRq);
+            // Envoy calls it remote whoever did it.
+            stats.inc(HttpStat::DownstreamCxDestroyRemoteActiveRq);
+        }
+    }
+
+    fn reset(&mut self, flag: ResponseFlags, details: &'static str) {
         self.info.flags.insert(flag);
         self.info.response_code_details = Some(details.into());
         if self.response.is_none() {
             self.info.response_code = Some(0);
         }
         self.manager.stats.inc(HttpStat::DownstreamRqRxReset);
-        StreamEnd::Broken
     }
 
     fn finish(&mut self, end: StreamEnd) -> StreamEnd {
@@ -256,6 +274,9 @@ impl<'a> Stream<'a> {
         }
         stats.record(HttpStat::DownstreamRqTime, (now - self.info.start).as_millis() as u64);
         if !self.manager.access_log.is_empty() {
+            let wire = self.down.wire_bytes();
+            self.info.bytes.downstream_wire_received = wire.received;
+            self.info.bytes.downstream_wire_sent = wire.sent;
             let facts = Facts {
                 info: &self.info,
                 node: Some(&self.worker.shared.node),
@@ -271,6 +292,19 @@ impl<'a> Stream<'a> {
         end
     }
 }
+
+/// A stream that is dropped before its end was cut: a drain's time was over, or the process ends. That is logged too.
+impl Drop for Stream<'_> {
+    fn drop(&mut self) {
+        if self.active.is_some() {
+            self.disconnected(LOCAL_DISCONNECT);
+            self.finish(StreamEnd::Broken);
+        }
+    }
+}
+
+/// Envoy's `response_code_details` of a request whose connection the proxy closed.
+const LOCAL_DISCONNECT: &str = "downstream_local_disconnect(purging_socket_that_have_not_progressed_to_connections)";
 
 /// The HTTP/2 codec refused a request by itself: there is only a line to log.
 pub fn dismissed(

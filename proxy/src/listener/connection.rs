@@ -328,6 +328,7 @@ async fn terminate(
         );
         return None;
     };
+    let remote = raw.socket().peer_address();
     let handshake = context.accept(raw);
     let outcome = match chain.transport_socket_connect_timeout {
         Some(limit) => match tokio::time::timeout(limit, handshake).await {
@@ -353,6 +354,10 @@ async fn terminate(
                 own.stats.inc(tls::failure_stat(stat));
             }
             tracing::debug!(listener = &*listener.name, "downstream TLS handshake failed: {e}");
+            tls::refused::say(&e, context.identities().first(), || {
+                let peer = remote.map_or_else(String::new, |address| format!(" with {address}"));
+                format!("listener {:?}: TLS{peer}", listener.name)
+            });
             None
         }
     }

@@ -6,7 +6,7 @@ use std::{io, net::TcpListener, os::unix::net::UnixListener};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::{ListenAddress, Listener, SocketState};
-use crate::address::Address;
+use crate::{address::Address, sys};
 
 /// One bound and listening socket.
 #[derive(Debug)]
@@ -17,7 +17,7 @@ pub enum Listening {
 
 /// Why a listener could not bind.
 #[derive(Debug, thiserror::Error)]
-#[error("listener {listener}: cannot listen on {address}: {source}")]
+#[error("listener {listener}: cannot bind '{address}': {}", sys::error_text(.source))]
 pub struct BindError {
     pub listener: String,
     pub address: String,
@@ -55,6 +55,22 @@ pub fn bind(listener: &Listener, workers: usize) -> Result<Vec<Vec<Listening>>, 
         }
     }
     Ok(by_worker)
+}
+
+/// Whether a listener's addresses can be bound at all. Nothing stays bound, and nobody is listened to.
+///
+/// # Errors
+/// The first address that the kernel refuses.
+pub fn probe(listener: &Listener) -> Result<(), BindError> {
+    for address in &listener.addresses {
+        let Address::Ip(ip) = address.address else { continue };
+        bound_tcp(listener, address, ip).map_err(|source| BindError {
+            listener: listener.name.to_string(),
+            address: address.address.to_string(),
+            source,
+        })?;
+    }
+    Ok(())
 }
 
 /// Binds the admin address.
@@ -129,7 +145,7 @@ fn bind_one(listener: &Listener, address: &ListenAddress) -> io::Result<Listenin
     }
 }
 
-fn bind_tcp(listener: &Listener, address: &ListenAddress, to: std::net::SocketAddr) -> io::Result<TcpListener> {
+fn bound_tcp(listener: &Listener, address: &ListenAddress, to: std::net::SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(
         Domain::for_address(to),
         Type::STREAM.nonblocking().cloexec(),
@@ -156,23 +172,29 @@ fn bind_tcp(listener: &Listener, address: &ListenAddress, to: std::net::SocketAd
             socket.set_freebind_v4(true)?
         }
     }
-    let set = |state: SocketState| {
-        let mut due = listener.socket_options.iter().filter(|option| option.state == state);
-        due.try_for_each(|option| crate::sys::set_socket_option(&socket, option))
-    };
     if let Some(keepalive) = &listener.tcp_keepalive {
         // Accepted sockets inherit it.
         socket.set_tcp_keepalive(&keepalive.for_socket())?;
     }
-    set(SocketState::Prebind)?;
+    set_options(&socket, listener, SocketState::Prebind)?;
     socket.bind(&to.into())?;
-    set(SocketState::Bound)?;
+    set_options(&socket, listener, SocketState::Bound)?;
+    Ok(socket)
+}
+
+fn bind_tcp(listener: &Listener, address: &ListenAddress, to: std::net::SocketAddr) -> io::Result<TcpListener> {
+    let socket = bound_tcp(listener, address, to)?;
     if let Some(queue) = listener.tcp_fast_open_queue {
-        crate::sys::set_tcp_fast_open(&socket, queue)?;
+        sys::set_tcp_fast_open(&socket, queue)?;
     }
     socket.listen(listener.backlog.min(i32::MAX as u32) as i32)?;
-    set(SocketState::Listening)?;
+    set_options(&socket, listener, SocketState::Listening)?;
     Ok(socket.into())
+}
+
+fn set_options(socket: &Socket, listener: &Listener, state: SocketState) -> io::Result<()> {
+    let mut due = listener.socket_options.iter().filter(|option| option.state == state);
+    due.try_for_each(|option| sys::set_socket_option(socket, option))
 }
 
 fn bind_unix(path: &str, mode: Option<u32>) -> io::Result<UnixListener> {

@@ -297,13 +297,26 @@ const MILLION: u64 = 1_000_000;
 impl RuntimeFraction {
     /// Whether this request falls into the fraction. A runtime key is a percentage, as in Envoy.
     pub fn holds(&self, facts: &RouteFacts<'_>) -> bool {
+        facts.random % MILLION < self.millionths(facts.runtime)
+    }
+
+    /// What the runtime says now, else the default.
+    pub fn millionths(&self, runtime: &serde_json::Map<String, serde_json::Value>) -> u64 {
         /// Millionths in one percent.
         const PERCENT: f64 = 10_000.0;
-        let configured = facts
-            .runtime
-            .get(&*self.runtime_key)
-            .and_then(serde_json::Value::as_f64);
-        let millionths = configured.map_or(u64::from(self.default_millionths), |percent| (percent * PERCENT) as u64);
-        facts.random % MILLION < millionths
+        let configured = runtime.get(&*self.runtime_key).and_then(|value| match value {
+            serde_json::Value::Object(fraction) => {
+                let numerator = fraction.get("numerator").map_or(Some(0), serde_json::Value::as_u64)?;
+                let denominator = match fraction.get("denominator").and_then(serde_json::Value::as_str) {
+                    None | Some("HUNDRED") => 100,
+                    Some("TEN_THOUSAND") => 10_000,
+                    Some("MILLION") => MILLION,
+                    Some(_) => return None,
+                };
+                Some(numerator.saturating_mul(MILLION / denominator))
+            }
+            percent => percent.as_f64().map(|percent| (percent * PERCENT) as u64),
+        });
+        configured.unwrap_or(u64::from(self.default_millionths))
     }
 }

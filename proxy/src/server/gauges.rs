@@ -4,13 +4,16 @@ use std::time::SystemTime;
 
 use crate::{
     cluster::endpoint_set,
-    stats::{ClusterStat, Group, ListenerStat, ServerStat},
+    stats::{CertificateStat, ClusterStat, Group, ListenerStat, Prefix, ServerStat, Store},
+    tls::held,
     worker::Shared,
 };
 
 const DAY_SECONDS: u64 = 24 * 60 * 60;
+/// The name of [`CertificateStat::ExpirationUnixTimeSeconds`], to ask whether it is wanted before it is made.
+const EXPIRATION: &str = "expiration_unix_time_seconds";
 
-/// Of clusters, and of the certificates that are in use.
+/// Of clusters, and when the first certificate in use expires.
 pub fn refresh(shared: &Shared, server: &Group<ServerStat>) {
     let snapshot = shared.snapshot.load();
     let mut connections = 0;
@@ -54,4 +57,26 @@ fn expiry(server: &Group<ServerStat>, first: Option<SystemTime>) {
     let left = first.duration_since(SystemTime::now()).unwrap_or_default().as_secs();
     server.set(ServerStat::DaysUntilFirstCertExpiring, left / DAY_SECONDS);
     server.set(ServerStat::SecondsUntilFirstCertExpiring, left);
+}
+
+/// When each certificate in use expires, under Envoy's names. They exist for as long as they are held: ten thousand clusters
+/// have tens of thousands, which nobody reads between two scrapes.
+#[must_use]
+pub fn certificates(shared: &Shared) -> Vec<Group<CertificateStat>> {
+    let mut groups = Vec::new();
+    held::each(&shared.snapshot.load(), |held| {
+        let scope = (held.stat_prefix)();
+        held.expirations(|name, at| groups.extend(expiration(&shared.stats, &scope, name, at)));
+    });
+    groups
+}
+
+fn expiration(stats: &Store, scope: &str, name: &str, at: SystemTime) -> Option<Group<CertificateStat>> {
+    let admitted = stats.admits(&format!("{scope}certificate.{name}.{EXPIRATION}"));
+    let group = admitted.then(|| stats.group(Prefix::certificate(scope, name)))?;
+    let seconds = at
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs());
+    group.set(CertificateStat::ExpirationUnixTimeSeconds, seconds);
+    Some(group)
 }

@@ -7,13 +7,13 @@ use crate::sys;
 /// Gives the code back that start or a load mapped, once both are over.
 #[derive(Debug)]
 pub struct Resident {
-    /// Connections so far, at the last look.
+    /// Connections and admin requests so far, at the last look.
     seen: u64,
     released: bool,
 }
 
 impl Resident {
-    /// How long no connection must have been made.
+    /// How long no connection must have been made, and nothing been asked of the admin interface.
     pub const QUIET: Duration = Duration::from_secs(5);
 
     /// The start counts as a load.
@@ -24,10 +24,10 @@ impl Resident {
         }
     }
 
-    /// Looks every [`Self::QUIET`] how many connections there have been.
-    pub fn look(&mut self, connections: u64) {
-        if connections != self.seen {
-            self.seen = connections;
+    /// Looks every [`Self::QUIET`] how much there has been.
+    pub fn look(&mut self, so_far: u64) {
+        if so_far != self.seen {
+            self.seen = so_far;
             self.released = false;
         } else if !self.released {
             self.released = true;

@@ -106,9 +106,13 @@ impl Prefix {
         Self::new("sds.", secret, ".")
     }
 
-    /// `<scope>certificate.<name>.`, under a `…ssl.` scope.
-    pub fn certificate(ssl: &Self, name: &str) -> Self {
-        Self::new("", format!("{ssl}certificate.{name}"), ".")
+    /// `<scope>certificate.<name>.`, under a `…ssl.` scope. Envoy leaves this name as it is.
+    pub fn certificate(ssl: &str, name: &str) -> Self {
+        Self {
+            root: "",
+            name: format!("{ssl}certificate.{name}").into(),
+            tail: ".",
+        }
     }
 
     pub(super) fn push_to(&self, out: &mut String) {

@@ -68,6 +68,11 @@ impl Store {
         Group::new(core)
     }
 
+    /// Whether a stat of this full name exists (`stats_matcher`).
+    pub fn admits(&self, name: &str) -> bool {
+        self.0.settings.admits(name)
+    }
+
     /// Takes every counter back to zero (`POST /reset_counters`).
     pub fn reset_counters(&self) {
         self.groups().iter().for_each(|core| core.reset_counters());

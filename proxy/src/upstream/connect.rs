@@ -17,7 +17,7 @@ use crate::{
     failure::ResetReason,
     io::{Raw, Socket, Stream},
     istio::exchange::Learned,
-    stats::ClusterStat,
+    stats::{ClusterStat, SslSocketFactoryStat},
     stream_info::TlsInfo,
     tls::{self, UpstreamTransport},
     worker::Node,
@@ -126,7 +126,7 @@ async fn open(cluster: &Cluster, endpoint: &Endpoint) -> Result<Raw, ConnectFail
     let (address, e) = last.unwrap_or_else(|| (&endpoint.address, io::ErrorKind::AddrNotAvailable.into()));
     Err(ConnectFailure {
         reason: ResetReason::ConnectFailure,
-        transport: Some(format!("delayed connect error: {}", errno_text(&e)).into()),
+        transport: Some(format!("delayed connect error: {}", crate::sys::error_text(&e)).into()),
         sentence: format!("cluster {}: connection to {address} failed: {e}", cluster.name),
     })
 }
@@ -198,6 +198,7 @@ async fn secure(
         return Ok((Stream::plain(raw), None));
     };
     let Some(context) = own.context.load_full() else {
+        own.factory.inc(SslSocketFactoryStat::UpstreamContextSecretsNotReady);
         return Err(ConnectFailure {
             reason: ResetReason::ConnectFailure,
             transport: Some("TLS_error:_Secret_is_not_supplied_by_SDS".into()),
@@ -220,6 +221,9 @@ async fn secure(
             if let Some(stat) = e.stat() {
                 own.stats.inc(tls::failure_stat(stat));
             }
+            tls::refused::say(&e, context.identity(), || {
+                format!("cluster {:?}: TLS with {}", cluster.name, endpoint.address)
+            });
             Err(ConnectFailure {
                 reason: ResetReason::ConnectFailure,
                 transport: Some(e.envoy_reason().into()),
@@ -242,14 +246,5 @@ fn local_address(raw: &Raw) -> Option<Address> {
     match raw.socket() {
         Socket::Tcp(s) => s.local_addr().ok().map(Address::from),
         Socket::Unix(_) => None,
-    }
-}
-
-/// The kernel's text without Rust's `(os error N)`.
-fn errno_text(e: &io::Error) -> String {
-    let text = e.to_string();
-    match text.find(" (os error") {
-        Some(i) => text[..i].to_owned(),
-        None => text,
     }
 }

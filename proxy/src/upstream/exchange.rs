@@ -1,6 +1,7 @@
 //! One request and its response over an upstream connection of either protocol, or of none where a CONNECT ends here.
 
 use std::{
+    future::poll_fn,
     rc::Rc,
     sync::Arc,
     task::{Context, Poll},
@@ -103,6 +104,14 @@ impl Exchange {
         }
     }
 
+    /// Bytes on the wire; of HTTP/2 they are not known.
+    pub fn wire_bytes(&self) -> h1::WireBytes {
+        match &self.side {
+            Side::Http1(c) => c.as_ref().map_or_else(h1::WireBytes::default, |c| c.codec.wire_bytes()),
+            Side::Http2 { .. } | Side::Tunnel(_) => h1::WireBytes::default(),
+        }
+    }
+
     /// Bytes queued and not written.
     pub fn queued(&self) -> usize {
         match &self.side {
@@ -110,6 +119,24 @@ impl Exchange {
             Side::Http2 { stream, .. } => stream.queued(),
             Side::Tunnel(c) => c.codec.queued(),
         }
+    }
+
+    /// Before the first write of a request over HTTP/1: every task that is ready now goes first, so that the requests of one
+    /// round of the scheduler go out together. An upstream that hears of one at a time sleeps between them, and waking it
+    /// each time is work of the writer's. Where nothing else is ready, this waits for nothing.
+    pub async fn round_over(&self) {
+        let Side::Http1(_) = self.side else {
+            return;
+        };
+        let mut again = false;
+        poll_fn(|cx| {
+            if std::mem::replace(&mut again, true) {
+                return Poll::Ready(());
+            }
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
     }
 
     /// Writes what is queued; ready when all of it is written.
@@ -192,21 +219,21 @@ impl Drop for Exchange {
 }
 
 /// Codec settings of a cluster's HTTP/1 connections.
-pub fn http1_settings(cluster: &Cluster) -> Arc<h1::ClientSettings> {
+pub fn http1_settings(cluster: &Cluster) -> h1::ClientSettings {
     let default = Http1Options::default();
     let options = match &cluster.protocol {
         UpstreamProtocol::Http1(o) => o,
         UpstreamProtocol::UseDownstream { http1, .. } | UpstreamProtocol::Auto { http1, .. } => http1,
         UpstreamProtocol::Http2(_) => &default,
     };
-    Arc::new(h1::ClientSettings {
+    h1::ClientSettings {
         max_headers_kb: cluster.max_response_headers_kb,
         max_headers_count: cluster.max_headers_count,
         header_case: options.header_case,
         enable_trailers: options.enable_trailers,
         allow_chunked_length: options.allow_chunked_length,
         send_fully_qualified_url: false,
-    })
+    }
 }
 
 /// Codec settings of a cluster's HTTP/2 connections.

@@ -14,6 +14,7 @@ use std::{
 use tokio::sync::oneshot;
 
 mod key;
+mod parked;
 mod tunnel;
 
 pub use self::{
@@ -21,6 +22,7 @@ pub use self::{
     tunnel::TunnelConnection,
 };
 
+use self::parked::Parked;
 use super::{
     codec_stats::CodecStats,
     connect::{self, ConnectFailure, Connected},
@@ -106,6 +108,8 @@ pub struct Pool {
     // Boxed once when the connection is made: leases and waiters pass it on by pointer.
     #[allow(clippy::vec_box)]
     idle: RefCell<Vec<Box<Http1Connection>>>,
+    /// Idle for longer, the longest first.
+    parked: RefCell<Vec<Parked>>,
     shared: RefCell<Vec<Rc<Http2Connection>>>,
     waiters: RefCell<VecDeque<oneshot::Sender<Wake>>>,
     /// HTTP/1 connections that carry a request.
@@ -122,6 +126,7 @@ impl Pool {
             codecs,
             endpoint,
             idle: RefCell::default(),
+            parked: RefCell::default(),
             shared: RefCell::default(),
             waiters: RefCell::default(),
             busy: Cell::new(0),
@@ -181,7 +186,7 @@ impl Pool {
 
     /// A usable pooled connection, the most recently used first. Dead ones are dropped on the way.
     fn pooled(&self, cluster: &Cluster) -> Option<Lease> {
-        while let Some(mut connection) = self.next_idle() {
+        while let Some(mut connection) = self.next_idle(cluster) {
             if connection.codec.is_stale() {
                 connection.open.ended_by_peer();
                 continue;
@@ -202,8 +207,9 @@ impl Pool {
         Some(Lease::Http2(lease))
     }
 
-    fn next_idle(&self) -> Option<Box<Http1Connection>> {
-        self.idle.borrow_mut().pop()
+    fn next_idle(&self, cluster: &Cluster) -> Option<Box<Http1Connection>> {
+        let idle = self.idle.borrow_mut().pop();
+        idle.or_else(|| self.parked.borrow_mut().pop()?.wake(cluster))
     }
 
     fn connection_permit(&self, cluster: &Cluster, priority: Priority) -> Option<Permit> {
@@ -410,6 +416,8 @@ impl Pool {
             }
             !stale
         });
+        parked::sweep(&mut self.parked.borrow_mut(), expired, all);
+        parked::park(&mut self.idle.borrow_mut(), &mut self.parked.borrow_mut(), now);
         self.shared
             .borrow_mut()
             .retain(|c| c.handle.is_open() && (c.handle.active() > 0 || !expired(c.idle_since.get())));
@@ -424,6 +432,7 @@ impl Pool {
     pub fn drain(&self) {
         self.draining.set(true);
         self.idle.borrow_mut().clear();
+        self.parked.borrow_mut().clear();
         self.shared.borrow_mut().clear();
         self.wake_all(|| Wake::Retry);
     }
@@ -431,6 +440,7 @@ impl Pool {
     pub fn is_unused(&self) -> bool {
         self.busy.get() + self.connecting.get() == 0
             && self.idle.borrow().is_empty()
+            && self.parked.borrow().is_empty()
             && self.shared.borrow().is_empty()
             && self.waiters.borrow().is_empty()
     }

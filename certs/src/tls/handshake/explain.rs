@@ -112,7 +112,7 @@ impl<'a> Facts<'a> {
                 }
             }
             Error::PeerIncompatible(what) => self.incompatible(&what),
-            error => after(error, self.our_certificate.as_deref()),
+            error => after(error, self.our_certificate.as_deref(), self.peer_certificate.as_deref()),
         }
     }
 
@@ -148,11 +148,16 @@ const CONTENT_TYPES: std::ops::RangeInclusive<u8> = 20..=24;
 const MAJOR_VERSION: u8 = 3;
 
 /// Names an error that can come at any time, also after the handshake.
-pub(in crate::tls) fn after(error: Error, our_certificate: Option<&str>) -> HandshakeError {
+pub(in crate::tls) fn after(
+    error: Error,
+    our_certificate: Option<&str>,
+    peer_certificate: Option<&CertificateInfo>,
+) -> HandshakeError {
     match error {
         Error::AlertReceived(alert) => HandshakeError::PeerAlert {
             alert: Alert(u8::from(alert)),
             our_certificate: our_certificate.map(str::to_owned),
+            peer_certificate: peer_certificate.map(|info| info.display_name().into()),
         },
         other => HandshakeError::Protocol(other.to_string()),
     }

@@ -49,11 +49,13 @@ pub(super) fn type_url(type_name: &str) -> String {
 const CLUSTER: &str = "envoy.config.cluster.v3.Cluster";
 const LISTENER: &str = "envoy.config.listener.v3.Listener";
 const ROUTE: &str = "envoy.config.route.v3.RouteConfiguration";
+const EXTENSION: &str = "envoy.config.core.v3.TypedExtensionConfig";
 const SECRET: &str = "envoy.extensions.transport_sockets.tls.v3.Secret";
 
 /// In Envoy's order.
 pub(super) fn all(admin: &Rc<Admin>, filter: &Filter, include_eds: bool) -> Vec<Section> {
     let mut sections = vec![bootstrap(admin), clusters(admin, filter)];
+    sections.extend(extensions(admin, filter));
     if include_eds {
         sections.push(all_endpoints(admin, filter));
     }
@@ -289,6 +291,25 @@ fn secrets(admin: &Admin, filter: &Filter) -> Section {
             list("dynamic_warming_secrets", "SecretsConfigDump.DynamicSecret", warming),
         ],
     }
+}
+
+/// Configs of filters; there is such a section where a listener ever asked for one.
+fn extensions(admin: &Admin, filter: &Filter) -> Option<Section> {
+    let ledger = admin.ledger.borrow();
+    let known = !ledger.extensions.is_empty();
+    known.then(|| Section {
+        type_name: "EcdsConfigDump",
+        scalars: Vec::new(),
+        lists: vec![List {
+            field: "ecds_filters",
+            element: "EcdsConfigDump.EcdsFilterConfig",
+            items: gather(&ledger.extensions, filter, |_, record| {
+                let entry = record.active.as_ref()?.clone();
+                let error = record.error.as_deref().cloned();
+                Some(one(move || state("ecds_filter", EXTENSION, &entry, error.as_ref())))
+            }),
+        }],
+    })
 }
 
 fn all_endpoints(admin: &Admin, filter: &Filter) -> Section {

@@ -145,7 +145,7 @@ fn filters_end_with_the_one_that_answers() {
         ),
         (
             json!([{"name": "d", "config_discovery": {"config_source": {"ads": {}}, "type_urls": ["x"]}}, router]),
-            "[0].config_discovery: the filter \"d\" comes by discovery",
+            "[0].config_discovery.type_urls[0]: the HTTP filter x is not known",
         ),
     ] {
         let refusal = refused(&http(&json!({"http_filters": filters})));

@@ -10,6 +10,7 @@ use super::{
     super::{
         DataSource,
         secret::{Secret, SecretKind},
+        wire,
     },
     Certificate, CertificateSource, DownstreamTlsConfig, SessionTickets, TlsContextConfig, Trust, Validation,
     ValidationContext,
@@ -33,6 +34,17 @@ impl Secret {
             SecretKind::Generic(source) => watched([source].into_iter(), None),
         };
         watched.filter(|w| over_sds || w.directory.is_some())
+    }
+
+    /// Hash of all that its files hold now. Taken before they are loaded, it tells whether to load them again.
+    pub fn file_contents(&self) -> u64 {
+        let files = self.watched(true).map_or_else(Vec::new, |watched| watched.files);
+        let read = |path: &PathBuf| std::fs::read(path).unwrap_or_default();
+        let each: Vec<u8> = files
+            .iter()
+            .flat_map(|path| wire::hash(&read(path)).to_ne_bytes())
+            .collect();
+        wire::hash(&each)
     }
 }
 

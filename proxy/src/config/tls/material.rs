@@ -114,23 +114,17 @@ impl Trust {
         /// Where the SPIFFE validator's config stands.
         const SPIFFE: &str = "custom_validator_config.typed_config";
         match self {
-            Self::Pem(source) => {
-                let bundle = TrustBundle::from_pem(&read(source, "trusted_ca")?);
-                let bundle = bundle.map_err(|e| Unusable::at("trusted_ca", e))?;
-                Ok(certs::Trust::Bundle(Arc::new(bundle)))
-            }
+            Self::Pem(source) => Ok(certs::Trust::Bundle(bundle(source, "trusted_ca")?)),
             Self::System => {
                 let bundle = TrustBundle::from_system().map_err(|e| Unusable::at("system_root_certs", e))?;
                 Ok(certs::Trust::Bundle(Arc::new(bundle)))
             }
             Self::TrustDomains(domains) => {
-                let bundle = |(i, domain): (usize, &super::SpiffeTrustDomain)| {
+                let of_domain = |(i, domain): (usize, &super::SpiffeTrustDomain)| {
                     let field = format!("{SPIFFE}.trust_domains[{i}].trust_bundle");
-                    let bundle = TrustBundle::from_pem(&read(&domain.bundle, &field)?);
-                    let bundle = bundle.map_err(|e| Unusable::at(field, e))?;
-                    Ok((domain.name.clone(), Arc::new(bundle)))
+                    Ok((domain.name.clone(), bundle(&domain.bundle, &field)?))
                 };
-                let bundles = domains.iter().enumerate().map(bundle);
+                let bundles = domains.iter().enumerate().map(of_domain);
                 Ok(certs::Trust::TrustDomains(bundles.collect::<Result<_, _>>()?))
             }
             Self::TrustBundles(source) => {
@@ -156,6 +150,19 @@ impl SessionTicketKeys {
         };
         self.0.iter().enumerate().map(key).collect()
     }
+}
+
+/// What of a bundle cannot be used is left out, so that one bad certificate does not cost all the others, and said.
+fn bundle(source: &DataSource, field: &str) -> Result<Arc<TrustBundle>, Unusable> {
+    let bundle = TrustBundle::from_pem(&read(source, field)?).map_err(|e| Unusable::at(field, e))?;
+    for skipped in bundle.skipped() {
+        let place = match source {
+            DataSource::File { path, .. } => path,
+            DataSource::Inline(_) | DataSource::Environment(_) => field,
+        };
+        tracing::warn!("{place}: a trusted CA is left out: {skipped}");
+    }
+    Ok(Arc::new(bundle))
 }
 
 fn read(source: &DataSource, field: &str) -> Result<Bytes, Unusable> {

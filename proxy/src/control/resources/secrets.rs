@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use hashbrown::HashSet;
 
-use super::{Arrival, Resources};
+use super::{Arrival, HeldSecret, Resources};
 use crate::{
     bootstrap::Received,
     cluster::Cluster,
@@ -22,7 +22,7 @@ use crate::{
         origin::OriginId,
     },
     listener::Listener,
-    tls::UpstreamTransport,
+    stats::{Group, SslSocketFactoryStat},
 };
 
 impl Resources {
@@ -47,6 +47,7 @@ impl Resources {
             origin: from.map_or(OriginId::STATIC, |(_, origin)| origin),
             name: secret.name.clone(),
         };
+        let files = secret.file_contents();
         let material = secret.load()?;
         let entry = Entry::now(received.bytes.clone(), from.map(|(version, _)| version));
         self.ledger
@@ -56,26 +57,35 @@ impl Resources {
             .or_default()
             .replace(entry);
         let held = self.secrets.entry(need.clone()).or_default();
-        match held.iter_mut().find(|(s, _)| s.secret_type() == secret.secret_type()) {
-            Some((known, _)) if known.hash == secret.hash => return Ok(()),
-            Some(known) => *known = (secret, material),
-            None => held.push((secret, material)),
+        let (kind, hash) = (secret.secret_type(), secret.hash);
+        let new = HeldSecret {
+            secret,
+            material,
+            files,
+        };
+        match held.iter_mut().find(|known| known.secret.secret_type() == kind) {
+            Some(known) if known.secret.hash == hash => return Ok(()),
+            Some(known) => *known = new,
+            None => held.push(new),
         }
-        let watched = held.iter().filter_map(|(secret, _)| secret.watched(from.is_some()));
+        let watched = held.iter().filter_map(|known| known.secret.watched(from.is_some()));
         self.watches.set(&Owner::Secret(need.clone()), watched.collect());
+        self.expiry.changed();
         self.rebuild(&need)
     }
 
     /// Reads the material again whose files changed. What cannot be used is said, and what was read before stays.
     pub fn reload(&mut self, owners: Vec<Owner>) {
+        self.expiry.changed();
         for owner in owners {
             let reloaded = match &owner {
                 Owner::Secret(need) => self.reload_secret(need),
-                Owner::Cluster(name) => self.rebuild_cluster(name),
-                Owner::Listener(name) => self.rebuild_listener(name),
+                Owner::Cluster(name) => self.rebuild_cluster(name, None).map(|()| true),
+                Owner::Listener(name) => self.rebuild_listener(name, None).map(|()| true),
             };
             match reloaded {
-                Ok(()) => tracing::info!("key material was read from its files again ({owner:?})"),
+                Ok(false) => {}
+                Ok(true) => tracing::info!("key material was read from its files again ({owner:?})"),
                 Err(rejection) => {
                     tracing::warn!("key material in files cannot be used, what was read before stays: {rejection}");
                     if let Owner::Secret(need) = &owner {
@@ -86,40 +96,50 @@ impl Resources {
         }
     }
 
-    fn reload_secret(&mut self, need: &Need) -> Result<(), Rejection> {
-        for (secret, material) in self.secrets.get_mut(need).into_iter().flatten() {
-            *material = secret.load()?;
+    /// False: the files hold what they held.
+    fn reload_secret(&mut self, need: &Need) -> Result<bool, Rejection> {
+        let mut changed = false;
+        for known in self.secrets.get_mut(need).into_iter().flatten() {
+            let files = known.secret.file_contents();
+            if files != known.files {
+                known.material = known.secret.load()?;
+                known.files = files;
+                changed = true;
+            }
         }
-        self.rebuild(need)
+        if changed {
+            self.rebuild(need)?;
+        }
+        Ok(changed)
     }
 
-    /// Builds the TLS contexts of everyone who uses a secret.
+    /// Builds the TLS contexts that a secret belongs to.
     fn rebuild(&self, need: &Need) -> Result<(), Rejection> {
         let mut done = HashSet::new();
         for user in self.interest.users(need).iter().filter(|user| done.insert(*user)) {
             match user {
                 User::Bootstrap => {}
-                User::Cluster(name) => self.rebuild_cluster(name)?,
-                User::Listener(name) => self.rebuild_listener(name)?,
+                User::Cluster(name) => self.rebuild_cluster(name, Some(need))?,
+                User::Listener(name) => self.rebuild_listener(name, Some(need))?,
             }
         }
         Ok(())
     }
 
-    fn rebuild_cluster(&self, name: &str) -> Result<(), Rejection> {
+    fn rebuild_cluster(&self, name: &str, secret: Option<&Need>) -> Result<(), Rejection> {
         let known = self.clusters.get(name).into_iter();
         known
             .flat_map(|known| self.versions(known))
-            .try_for_each(|version| self.build_upstream(version))
+            .try_for_each(|version| self.build_upstream(version, secret))
     }
 
-    fn rebuild_listener(&self, name: &str) -> Result<(), Rejection> {
+    fn rebuild_listener(&self, name: &str, secret: Option<&Need>) -> Result<(), Rejection> {
         let warming = self.listeners.get(name).and_then(|known| known.warming.as_ref());
         let public = self.publisher.next().listeners.get(name).map(|l| &**l);
         warming
             .into_iter()
             .chain(public)
-            .try_for_each(|listener| self.build_downstream(listener))
+            .try_for_each(|listener| self.build_downstream(listener, secret))
     }
 
     pub(super) fn want_secrets(&mut self, secrets: &[SecretReference], user: &User) -> Vec<Need> {
@@ -137,27 +157,39 @@ impl Resources {
         needs
     }
 
-    pub(super) fn build_upstream(&self, cluster: &Cluster) -> Result<(), Rejection> {
-        let transports = cluster
-            .transport
-            .matches
-            .iter()
-            .map(|m| &m.transport)
-            .chain([&cluster.transport.default]);
-        for transport in transports {
-            let UpstreamTransport::Tls(tls) = transport else {
-                continue;
-            };
-            tls.build(&|reference, kind| self.material(reference, kind))?;
+    /// Builds a cluster's TLS contexts: all of them, or those that use a secret that has changed.
+    pub(super) fn build_upstream(&self, cluster: &Cluster, secret: Option<&Need>) -> Result<(), Rejection> {
+        for tls in cluster.transport.tls_contexts() {
+            if self.concerns(secret, tls.config.context.secrets(), &tls.factory) {
+                tls.build(&|reference, kind| self.material(reference, kind))?;
+            }
         }
         Ok(())
     }
 
-    pub(super) fn build_downstream(&self, listener: &Listener) -> Result<(), Rejection> {
+    /// As [`Self::build_upstream`].
+    pub(super) fn build_downstream(&self, listener: &Listener, secret: Option<&Need>) -> Result<(), Rejection> {
         for tls in listener.chains().filter_map(|chain| chain.tls.as_ref()) {
-            tls.build(&|reference, kind| self.material(reference, kind))?;
+            if self.concerns(secret, tls.config.secrets(), &tls.factory) {
+                tls.build(&|reference, kind| self.material(reference, kind))?;
+            }
         }
         Ok(())
+    }
+
+    /// Whether a context uses the secret; that it changed is then counted.
+    fn concerns<'a>(
+        &self,
+        secret: Option<&Need>,
+        mut uses: impl Iterator<Item = &'a SecretReference>,
+        stats: &Group<SslSocketFactoryStat>,
+    ) -> bool {
+        let Some(secret) = secret else { return true };
+        let concerned = uses.any(|reference| self.secret_need(reference) == *secret);
+        if concerned {
+            stats.inc(SslSocketFactoryStat::SslContextUpdateBySds);
+        }
+        concerned
     }
 
     fn secret_need(&self, reference: &SecretReference) -> Need {
@@ -171,7 +203,7 @@ impl Resources {
 
     fn material(&self, reference: &SecretReference, kind: SecretType) -> Option<Material> {
         let held = self.secrets.get(&self.secret_need(reference))?;
-        let (_, material) = held.iter().find(|(secret, _)| secret.secret_type() == kind)?;
-        Some(material.clone())
+        let known = held.iter().find(|known| known.secret.secret_type() == kind)?;
+        Some(known.material.clone())
     }
 }

@@ -21,10 +21,11 @@ impl Resources {
             // The last secret to arrive has built what waited for it.
             let missing = |tls: &Arc<UpstreamTls>| tls.context.load().is_none();
             if cluster.transport.tls_contexts().any(missing)
-                && let Err(rejection) = self.build_upstream(&cluster)
+                && let Err(rejection) = self.build_upstream(&cluster, None)
             {
                 tracing::error!("{rejection}");
             }
+            self.expiry.changed();
             self.warming_clusters.remove(&cluster.name);
             if let Some(known) = self.clusters.get_mut(&cluster.name) {
                 let user = User::Cluster(cluster.name.clone());
@@ -45,9 +46,10 @@ impl Resources {
             let Some(known) = self.listeners.get_mut(&name) else {
                 continue;
             };
+            self.expiry.changed();
             let former = std::mem::take(&mut known.former);
             let Some(listener) = known.warming.take() else { continue };
-            if let Err(rejection) = self.build_downstream(&listener) {
+            if let Err(rejection) = self.build_downstream(&listener, None) {
                 tracing::error!("{rejection}");
             }
             if let Err(e) = self.publisher.set_listener(listener) {
@@ -80,11 +82,13 @@ impl Resources {
         known.is_some_and(|known| known.needs.iter().all(|need| self.is_met(need)))
     }
 
-    fn is_met(&self, need: &Need) -> bool {
+    pub(super) fn is_met(&self, need: &Need) -> bool {
         let held = match need.kind {
             Kind::Endpoints => self.assignments.contains_key(need),
             Kind::Routes => self.routes.contains(need),
             Kind::Secret => self.secrets.contains_key(need),
+            Kind::Extension => self.holds_extension(need),
+            Kind::Runtime => self.held_layers.contains(need),
             Kind::Cluster | Kind::Listener => true,
         };
         held || self.given_up.contains(need)

@@ -52,7 +52,7 @@ pub(super) fn identify(
     info: &mut StreamInfo,
     own_address: Option<IpAddr>,
 ) -> bool {
-    join(request, &XFF);
+    let told = join(request, &XFF);
     let connection = info.connection.clone();
     let peer = connection.remote_address.ip().map(|a| a.ip());
     let scheme = if connection.tls.is_some() { "https" } else { "http" };
@@ -60,8 +60,8 @@ pub(super) fn identify(
     let mut client = None;
     let single;
     if manager.use_remote_address {
-        single = !request.headers.contains_key(XFF);
-        if trusted > 0 {
+        single = !told;
+        if told && trusted > 0 {
             client = nth_from_right(request, trusted - 1).map(|(ip, _)| ip);
         }
         if !manager.skip_xff_append {
@@ -77,26 +77,21 @@ pub(super) fn identify(
                 append(request, known_as(peer));
             }
         }
-        if trusted == 0 || !request.headers.contains_key(XFP) {
-            request.headers.insert(XFP, HeaderValue::from_static(scheme));
-        }
     } else {
-        let found = nth_from_right(request, trusted);
+        let found = if told { nth_from_right(request, trusted) } else { None };
         single = found.is_some_and(|(_, single)| single);
         client = found.map(|(ip, _)| ip);
-        if !request.headers.contains_key(XFP) {
-            request.headers.insert(XFP, HeaderValue::from_static(scheme));
-        }
     }
     if let Some(ip) = client {
         info.remote_address = Address::Ip(SocketAddr::new(ip, 0));
     }
+    let is_first = manager.use_remote_address && trusted == 0;
+    set_scheme(request, scheme, is_first, manager.scheme_to_overwrite.as_ref());
     if manager.append_x_forwarded_port && !request.headers.contains_key(X_FORWARDED_PORT) {
         request
             .headers
             .insert(X_FORWARDED_PORT, HeaderValue::from(connection.local_address.port()));
     }
-    set_scheme(manager, request, scheme);
     let internal = single
         && match &info.remote_address {
             Address::Ip(a) => manager.internal_address.contains(a.ip()),
@@ -114,18 +109,18 @@ pub(super) fn identify(
     edge
 }
 
-/// `:scheme` is what the connection is, or what a trusted `x-forwarded-proto` says.
-fn set_scheme(manager: &HttpConnectionManager, request: &mut RequestHead, scheme: &'static str) {
-    if let Some(overwrite) = &manager.scheme_to_overwrite {
-        request.scheme = overwrite.clone();
-        request.headers.insert(XFP, overwrite.clone());
+/// `:scheme` is what the connection is, or what a trusted `x-forwarded-proto` says; the header tells the same, unless it was
+/// trusted. Nothing is trusted where the proxy `is_first`.
+fn set_scheme(request: &mut RequestHead, scheme: &'static str, is_first: bool, overwrite: Option<&HeaderValue>) {
+    let scheme = HeaderValue::from_static(scheme);
+    if let Some(scheme) = overwrite.or(is_first.then_some(&scheme)) {
+        request.headers.insert(XFP, scheme.clone());
+        request.scheme = scheme.clone();
         return;
     }
-    let forwarded = request
-        .headers
-        .get(XFP)
-        .filter(|v| v.as_bytes() == b"http" || v.as_bytes() == b"https");
-    request.scheme = forwarded.cloned().unwrap_or(HeaderValue::from_static(scheme));
+    let forwarded = request.headers.entry(XFP).or_insert_with(|| scheme.clone());
+    let known = matches!(forwarded.as_bytes(), b"http" | b"https");
+    request.scheme = if known { forwarded.clone() } else { scheme };
 }
 
 fn sanitize(request: &mut RequestHead, internal: bool, edge: bool) {
@@ -167,14 +162,17 @@ fn nth_from_right(request: &RequestHead, skip: usize) -> Option<(IpAddr, bool)> 
     text.parse().ok().map(|ip| (ip, single))
 }
 
-/// Several lines of one of these headers become one, joined as Envoy joins them.
-fn join(request: &mut RequestHead, name: &HeaderName) {
-    if request.headers.get_all(name).iter().nth(1).is_some() {
+/// Several lines of one of these headers become one, joined as Envoy joins them. Whether there is any.
+fn join(request: &mut RequestHead, name: &HeaderName) -> bool {
+    let mut lines = request.headers.get_all(name).iter();
+    let (first, second) = (lines.next().is_some(), lines.next().is_some());
+    if second {
         let joined = crate::route::matcher::joined(&request.headers, name).map(std::borrow::Cow::into_owned);
         if let Some(value) = joined.and_then(|joined| HeaderValue::try_from(joined).ok()) {
             request.headers.insert(name, value);
         }
     }
+    first
 }
 
 fn append(request: &mut RequestHead, peer: IpAddr) {

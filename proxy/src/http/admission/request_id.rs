@@ -1,5 +1,7 @@
 //! `x-request-id`: a UUID whose 15th character carries the trace decision, as Envoy's `UuidRequestIdConfig`.
 
+use std::ops::Range;
+
 use http::{HeaderName, HeaderValue};
 
 use crate::{
@@ -19,18 +21,21 @@ pub(super) fn set(
     if manager.generate_request_id {
         // An id from outside is replaced at the edge, so that nobody can collide with another's traces.
         let replace = edge && !manager.preserve_external_request_id;
-        if replace || !request.headers.contains_key(REQUEST_ID) {
-            request.headers.insert(REQUEST_ID, uuid(random(), random()));
+        let make = || uuid(random(), random());
+        if replace {
+            request.headers.insert(REQUEST_ID, make());
         }
+        info.request_id = Some(request.headers.entry(REQUEST_ID).or_insert_with(make).clone());
+    } else {
+        info.request_id = request.headers.get(REQUEST_ID).cloned();
     }
-    info.request_id = request.headers.get(REQUEST_ID).cloned();
 }
 
 /// A version 4 UUID (RFC 9562, 5.4) of 122 random bits.
 pub fn uuid(a: u64, b: u64) -> HeaderValue {
     const HEX: &[u8; 16] = b"0123456789abcdef";
-    /// Places of the dashes in the text form.
-    const DASHES: [usize; 4] = [8, 13, 18, 23];
+    /// Where the groups begin in the text form, and their bytes.
+    const GROUPS: [(usize, Range<usize>); 5] = [(0, 0..4), (9, 4..6), (14, 6..8), (19, 8..10), (24, 10..16)];
     const LEN: usize = 36;
     let mut bytes = [0; 16];
     bytes[..8].copy_from_slice(&a.to_le_bytes());
@@ -38,12 +43,9 @@ pub fn uuid(a: u64, b: u64) -> HeaderValue {
     bytes[6] = bytes[6] & 0x0f | 0x40;
     bytes[8] = bytes[8] & 0x3f | 0x80;
     let mut text = [b'-'; LEN];
-    let mut digits = bytes
-        .iter()
-        .flat_map(|b| [HEX[usize::from(b >> 4)], HEX[usize::from(b & 0xf)]]);
-    for (i, slot) in text.iter_mut().enumerate() {
-        if !DASHES.contains(&i) {
-            *slot = digits.next().unwrap_or(b'0');
+    for (at, group) in GROUPS {
+        for (digits, b) in text[at..].chunks_exact_mut(2).zip(&bytes[group]) {
+            digits.copy_from_slice(&[HEX[usize::from(b >> 4)], HEX[usize::from(b & 0xf)]]);
         }
     }
     HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static(""))

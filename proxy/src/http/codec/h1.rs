@@ -33,6 +33,13 @@ pub use client::ClientConnection;
 pub use server::ServerConnection;
 pub use tunnel::Tunnel;
 
+/// Bytes of one exchange on the wire, framing and all.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct WireBytes {
+    pub received: u64,
+    pub sent: u64,
+}
+
 /// What a listener's HTTP connection manager says of HTTP/1. Defaults are Envoy's.
 #[derive(Debug, Clone)]
 pub struct ServerSettings {

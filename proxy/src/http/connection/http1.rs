@@ -3,7 +3,7 @@
 use std::{
     cell::Cell,
     future::{Future, poll_fn},
-    pin::{Pin, pin},
+    pin::Pin,
     task::{Context, Poll},
     time::{Duration, Instant},
 };
@@ -12,7 +12,7 @@ use tokio::time::Sleep;
 
 use super::{Connection, Waited, wait};
 use crate::{
-    drain::DrainWatch,
+    drain::DrainOrders,
     http::{
         codec::{CodecError, ServerStream, h1},
         local_reply::LocalReply,
@@ -29,7 +29,7 @@ const HEADER_TIMEOUT: &str = "request_header_timeout";
 
 impl Connection {
     /// Its size is what an idle connection costs: nothing that only a request needs lives across a wait.
-    pub(super) fn serve_http1(self, stream: io::Stream, mut drain: DrainWatch) -> impl Future<Output = ()> {
+    pub(super) fn serve_http1(self, stream: io::Stream, mut drain: DrainOrders) -> impl Future<Output = ()> {
         self.worker.http1_stats();
         let settings = self.manager.http1_settings(self.info.tls.is_some());
         let mut codec = h1::ServerConnection::new(stream, settings);
@@ -47,7 +47,7 @@ impl Connection {
     async fn http1_streams(
         &self,
         codec: &mut h1::ServerConnection<io::Stream>,
-        drain: &mut DrainWatch,
+        drain: &mut DrainOrders,
     ) -> Option<CodecError> {
         let manager = &self.manager;
         let mut longest = manager.max_connection_duration.map(|d| self.info.start + d);
@@ -120,13 +120,22 @@ impl Connection {
                     stream.closing_at = closing_at;
                     stream.serve().await
                 });
-                let mut cut = pin!(drain.cut(&order));
-                poll_fn(|cx| match cut.as_mut().poll(cx) {
-                    Poll::Ready(()) => Poll::Ready(StreamEnd::Broken),
-                    Poll::Pending => serving.as_mut().poll(cx),
+                let mut cut = Timer::default();
+                poll_fn(|cx| {
+                    while let Poll::Ready(new) = drain.poll_next(cx) {
+                        order.set(Some(new));
+                    }
+                    let over = order.get().and_then(|o| o.deadline());
+                    if over.is_some_and(|at| cut.poll(at, cx).is_ready()) {
+                        return Poll::Ready(StreamEnd::Broken);
+                    }
+                    serving.as_mut().poll(cx)
                 })
                 .await
             };
+            if end == StreamEnd::Left {
+                self.counted.ended_by_peer();
+            }
             if end != StreamEnd::Complete || !codec.finish_request() {
                 return None;
             }

@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use super::{Connection, Waited, drains, wait};
 use crate::{
-    drain::DrainWatch,
+    drain::DrainOrders,
     http::{
         codec::{CodecError, ServerStream, h2},
         stream::{self, Stream},
@@ -15,7 +15,7 @@ use crate::{
 };
 
 impl Connection {
-    pub(super) async fn serve_http2(self, socket: io::Stream, drain: DrainWatch) {
+    pub(super) async fn serve_http2(self, socket: io::Stream, drain: DrainOrders) {
         let stats = &self.manager.stats;
         stats.inc(HttpStat::DownstreamCxHttp2Total);
         stats.gauge_add(HttpStat::DownstreamCxHttp2Active, 1);
@@ -23,7 +23,7 @@ impl Connection {
         stats.gauge_add(HttpStat::DownstreamCxHttp2Active, -1);
     }
 
-    async fn http2_streams(&self, socket: io::Stream, mut drain: DrainWatch) {
+    async fn http2_streams(&self, socket: io::Stream, mut drain: DrainOrders) {
         let manager = &self.manager;
         let codec_stats = self.worker.http2_stats();
         let settings = manager.http2_settings();

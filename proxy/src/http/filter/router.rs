@@ -215,8 +215,9 @@ async fn forward(router: &Router, stream: &mut Stream<'_>, plan: Plan) -> Stream
             RetryDecision::Retry(back_off) => {
                 plan.cluster.state.stats.inc(ClusterStat::UpstreamRqRetry);
                 plan.count(RouteStat::UpstreamRqRetry);
-                if let Outcome::Head(head, ..) = &outcome {
+                if let Outcome::Head(head, _, exchange) = &outcome {
                     count::retried(&plan, head.status);
+                    stream.info.bytes.add_upstream(exchange.wire_bytes());
                 }
                 if plan.virtual_host.include_is_timeout_retry_header {
                     let timed_out = matches!(outcome.for_retry(), AttemptResult::PerTryTimeout);
@@ -243,12 +244,12 @@ async fn forward(router: &Router, stream: &mut Stream<'_>, plan: Plan) -> Stream
             RetryDecision::No => {}
         }
         return match outcome {
-            Outcome::Head(head, end, exchange) => {
+            Outcome::Head(head, end, mut exchange) => {
                 if retry.is_some() && stream.info.upstream.attempts > 1 && !head.status.is_server_error() {
                     plan.cluster.state.stats.inc(ClusterStat::UpstreamRqRetrySuccess);
                     plan.count(RouteStat::UpstreamRqRetrySuccess);
                 }
-                respond(router, stream, &plan, head, end, *exchange, deadlines).await
+                respond(router, stream, &plan, head, end, &mut exchange, deadlines).await
             }
             Outcome::Failed(failure) => {
                 // What our own limits end is not the upstream's answer.
@@ -319,7 +320,7 @@ async fn respond(
     plan: &Plan,
     mut head: ResponseHead,
     end: bool,
-    exchange: crate::upstream::Exchange,
+    exchange: &mut crate::upstream::Exchange,
     deadlines: &mut Deadlines<'_>,
 ) -> StreamEnd {
     if stream.request.is_websocket() && reply::is_no_handshake(head.status) {

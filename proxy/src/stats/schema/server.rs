@@ -4,6 +4,8 @@ schema! {
     /// `server.`
     ServerStat {
         shared {
+            // Ours: how many certificates in use should have been renewed, or are expired.
+            lazy_gauge CertificatesOverdue "certificates_overdue",
             gauge CompilationSettingsFipsMode "compilation_settings.fips_mode",
             gauge Concurrency "concurrency",
             gauge DaysUntilFirstCertExpiring "days_until_first_cert_expiring",

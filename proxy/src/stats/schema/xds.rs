@@ -69,6 +69,30 @@ schema! {
 }
 
 schema! {
+    /// `extension_config_discovery.http_filter.<filter>.`
+    EcdsStat {
+        shared {
+            counter InitFetchTimeout "init_fetch_timeout",
+            counter UpdateAttempt "update_attempt",
+            counter UpdateFailure "update_failure",
+            counter UpdateRejected "update_rejected",
+            counter UpdateSuccess "update_success",
+            gauge UpdateTime "update_time",
+            gauge Version "version",
+            counter ConfigConflict "config_conflict",
+            counter ConfigFail "config_fail",
+            counter ConfigReload "config_reload",
+        }
+        histograms {
+            histogram UpdateDuration "update_duration",
+        }
+        texts {
+            text VersionText "version_text",
+        }
+    }
+}
+
+schema! {
     /// `sds.<secret>.`
     SdsStat {
         shared {

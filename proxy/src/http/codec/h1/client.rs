@@ -3,7 +3,6 @@
 use std::{
     io,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll, Waker, ready},
 };
 
@@ -16,7 +15,7 @@ use super::{
         super::message::{Frame, Incoming, RequestHead, ResponseHead},
         CodecError,
     },
-    ClientSettings,
+    ClientSettings, WireBytes,
     body::{Body, Trailers},
     encode::{self, CRLF, Encoder, FrameFormat, Framing, put_header, put_headers},
     fields::{Bounds, CODEC_ERROR, bad},
@@ -30,7 +29,7 @@ use super::{
 #[derive(Debug)]
 pub struct ClientConnection<IO> {
     io: IO,
-    settings: Arc<ClientSettings>,
+    settings: ClientSettings,
     input: Input,
     encoder: Encoder,
     body: Body,
@@ -38,6 +37,8 @@ pub struct ClientConnection<IO> {
     state: State,
     /// Of the current exchange, heads included.
     received: u64,
+    /// What was sent before the current exchange.
+    sent_before: u64,
     /// Exchanges started.
     requests: u32,
     keep_alive: bool,
@@ -54,7 +55,7 @@ enum State {
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> ClientConnection<IO> {
-    pub fn new(io: IO, settings: Arc<ClientSettings>) -> Self {
+    pub fn new(io: IO, settings: ClientSettings) -> Self {
         Self {
             io,
             settings,
@@ -64,6 +65,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ClientConnection<IO> {
             asked: Asked::Plain,
             state: State::Idle,
             received: 0,
+            sent_before: 0,
             requests: 0,
             keep_alive: true,
             hung_up: false,
@@ -79,6 +81,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ClientConnection<IO> {
     pub fn send_head(&mut self, head: &RequestHead, end: bool) {
         self.state = State::AwaitingHead;
         self.received = 0;
+        self.sent_before = self.encoder.output.total();
         self.requests = self.requests.saturating_add(1);
         let connect = head.method == Method::CONNECT;
         self.asked = match head.method {
@@ -255,6 +258,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ClientConnection<IO> {
     /// Bytes of the current exchange's response that came. 0: the request may be sent again if the connection was reused.
     pub fn received(&self) -> u64 {
         self.received
+    }
+
+    /// Of the current exchange, framing and all.
+    pub fn wire_bytes(&self) -> WireBytes {
+        WireBytes {
+            received: self.received,
+            sent: self.encoder.output.total() - self.sent_before,
+        }
     }
 
     /// Exchanges started on this connection, for `max_requests_per_connection`; 2 or more: it was reused.

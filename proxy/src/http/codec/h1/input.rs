@@ -23,6 +23,8 @@ pub(super) struct Input {
     /// Where the search for the end of a head goes on, so that a head that trickles in is not searched from its start each
     /// time.
     searched: usize,
+    /// Bytes that were ever decoded.
+    decoded: u64,
 }
 
 impl Input {
@@ -60,6 +62,7 @@ impl Input {
     /// The next `n` bytes, without copying them.
     pub(super) fn take(&mut self, n: usize) -> Bytes {
         self.searched = 0;
+        self.decoded += n as u64;
         if n == self.bytes.len() {
             std::mem::take(&mut self.bytes).freeze()
         } else {
@@ -69,11 +72,17 @@ impl Input {
 
     pub(super) fn skip(&mut self, n: usize) {
         self.searched = 0;
+        self.decoded += n as u64;
         self.bytes.advance(n);
         if self.bytes.is_empty() {
             // An idle connection must not hold the buffer of its last message.
             self.bytes = BytesMut::new();
         }
+    }
+
+    /// Bytes that were ever decoded.
+    pub(super) fn decoded(&self) -> u64 {
+        self.decoded
     }
 
     pub(super) fn into_inner(self) -> BytesMut {

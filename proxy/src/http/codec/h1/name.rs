@@ -21,7 +21,7 @@ pub(super) fn intern(raw: &str) -> Option<HeaderName> {
     NAMES.with_borrow_mut(|names| {
         let slot = &mut names[slot_of(raw.as_bytes())];
         if let Some(name) = slot
-            && name.as_str().eq_ignore_ascii_case(raw)
+            && (name.as_str() == raw || name.as_str().eq_ignore_ascii_case(raw))
         {
             return Some(name.clone());
         }

@@ -21,9 +21,13 @@ thread_local! {
     static POOL: RefCell<Vec<Box<Queue>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// What one connection has to write; eight bytes while it has nothing.
+/// What one connection has to write; sixteen bytes while it has nothing.
 #[derive(Debug, Default)]
-pub(super) struct Output(Option<Box<Queue>>);
+pub(super) struct Output {
+    queue: Option<Box<Queue>>,
+    /// Bytes that were ever queued.
+    total: u64,
+}
 
 #[derive(Debug, Default)]
 struct Queue {
@@ -48,11 +52,16 @@ struct Large {
 impl Output {
     /// Bytes queued.
     pub(super) fn len(&self) -> usize {
-        self.0.as_ref().map_or(0, |q| q.left)
+        self.queue.as_ref().map_or(0, |q| q.left)
+    }
+
+    /// Bytes that were ever queued.
+    pub(super) fn total(&self) -> u64 {
+        self.total
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_none()
+        self.queue.is_none()
     }
 
     /// Lets `write` append to the buffer. `vectored`: whether the stream writes vectored.
@@ -60,10 +69,13 @@ impl Output {
         let queue = self.queue(vectored);
         let before = queue.small.len();
         write(&mut queue.small);
-        queue.left += queue.small.len() - before;
+        let added = queue.small.len() - before;
+        queue.left += added;
+        self.total += added as u64;
     }
 
     pub(super) fn push(&mut self, vectored: bool, data: Bytes) {
+        self.total += data.len() as u64;
         let queue = self.queue(vectored);
         queue.left += data.len();
         if data.len() < if queue.flat { COPY_BELOW_FLAT } else { COPY_BELOW } {
@@ -82,7 +94,7 @@ impl Output {
         io: &mut (impl AsyncWrite + Unpin),
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
-        let Some(queue) = &mut self.0 else {
+        let Some(queue) = &mut self.queue else {
             return Poll::Ready(Ok(()));
         };
         while queue.left > 0 {
@@ -93,14 +105,14 @@ impl Output {
             queue.advance(n);
         }
         ready!(Pin::new(io).poll_flush(cx))?;
-        if let Some(queue) = self.0.take() {
+        if let Some(queue) = self.queue.take() {
             queue.give_back();
         }
         Poll::Ready(Ok(()))
     }
 
     fn queue(&mut self, vectored: bool) -> &mut Queue {
-        self.0.get_or_insert_with(|| {
+        self.queue.get_or_insert_with(|| {
             let mut queue = POOL.with_borrow_mut(Vec::pop).unwrap_or_default();
             queue.flat = !vectored;
             queue
@@ -175,7 +187,7 @@ impl Queue {
 
 impl Drop for Output {
     fn drop(&mut self) {
-        if let Some(mut queue) = self.0.take() {
+        if let Some(mut queue) = self.queue.take() {
             queue.large.clear();
             queue.left = 0;
             queue.give_back();

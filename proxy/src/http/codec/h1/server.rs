@@ -17,7 +17,7 @@ use super::{
         CodecError,
         limits::MAX_PIPELINED,
     },
-    ServerSettings,
+    ServerSettings, WireBytes,
     body::{Body, Trailers},
     encode::{self, CRLF, Encoder, FrameFormat, Framing, put_header, put_headers, put_status_line},
     fields::Bounds,
@@ -46,6 +46,8 @@ pub struct ServerConnection<IO> {
     closing: bool,
     /// The final head was sent.
     answered: bool,
+    /// What was received and sent before the current request.
+    before: WireBytes,
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> ServerConnection<IO> {
@@ -61,6 +63,15 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ServerConnection<IO> {
             http10: false,
             closing: false,
             answered: false,
+            before: WireBytes::default(),
+        }
+    }
+
+    /// Of the current request and its response, framing and all.
+    pub fn wire_bytes(&self) -> WireBytes {
+        WireBytes {
+            received: self.input.decoded() - self.before.received,
+            sent: self.encoder.output.total() - self.before.sent,
         }
     }
 
@@ -98,6 +109,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ServerConnection<IO> {
     }
 
     fn decode_request(&mut self) -> Result<Option<RequestHead>, CodecError> {
+        self.before = WireBytes {
+            received: self.input.decoded(),
+            sent: self.encoder.output.total(),
+        };
         // RFC 9112 section 2.2: empty lines before a request line are ignored.
         let blank = self
             .input

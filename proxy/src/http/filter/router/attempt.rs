@@ -19,7 +19,7 @@ use crate::{
     cluster::{Endpoint, balance, outlier},
     failure::ResetReason,
     http::{
-        codec::{CodecError, h2},
+        codec::CodecError,
         message::{Frame, Incoming, ResponseHead},
         stream::Stream,
     },
@@ -30,7 +30,8 @@ use crate::{
         Exchange,
         connect::ConnectOptions,
         permit::{Permit, Resource},
-        pool::{AcquireFailure, PoolKey},
+        pool::PoolKey,
+        reset::UpstreamReset,
     },
 };
 
@@ -164,7 +165,9 @@ impl Attempt<'_, '_> {
             let stream = &mut *self.stream;
             poll_fn(|cx| {
                 if let Poll::Ready(lease) = acquire.as_mut().poll(cx) {
-                    return Poll::Ready(lease.map_err(|failure| Outcome::Failed(acquire_failure(failure, cluster))));
+                    return Poll::Ready(
+                        lease.map_err(|failure| Outcome::Failed(UpstreamReset::of_acquire(failure, cluster).into())),
+                    );
                 }
                 if stream.request_done
                     && let Poll::Ready(error) = stream.down.poll_closed(cx)
@@ -180,7 +183,9 @@ impl Attempt<'_, '_> {
         let Some(permit) = Permit::take(&cluster.state, priority, Resource::Request) else {
             // Closing it would make an overload pay a handshake for every request that it refuses.
             pool.give_back_unused(lease, cluster);
-            return Err(Outcome::Failed(overflow(Resource::Request, &cluster.name)));
+            return Err(Outcome::Failed(
+                UpstreamReset::overflow(Resource::Request, cluster).into(),
+            ));
         };
         cluster.state.stats.inc(ClusterStat::UpstreamRqTotal);
         self.plan.count(RouteStat::UpstreamRqTotal);
@@ -248,6 +253,7 @@ impl Attempt<'_, '_> {
         // Envoy holds the first bytes of a WebSocket or CONNECT back until the upstream agrees: a server that refuses would take
         // them for another request.
         let held = stream.request.is_websocket() || stream.request.method == http::Method::CONNECT;
+        exchange.round_over().await;
         let event = poll_fn(|cx| {
             if !held
                 && let Poll::Ready(Err(error)) = poll_request_body(cx, stream, &mut exchange, Some(replay), deadlines)
@@ -291,6 +297,9 @@ impl Attempt<'_, '_> {
             deadlines.poll_expired(cx).map(Event::Expired)
         })
         .await;
+        if !matches!(event, Event::Head(..)) {
+            self.stream.info.bytes.add_upstream(exchange.wire_bytes());
+        }
         match event {
             Event::Head(head, end) => {
                 deadlines.attempt_answered();
@@ -394,42 +403,16 @@ pub(super) fn poll_request_body(
     Poll::Ready(Ok(()))
 }
 
-fn acquire_failure(failure: AcquireFailure, cluster: &crate::cluster::Cluster) -> AttemptFailure {
-    match failure {
-        AcquireFailure::Overflow(resource) => overflow(resource, &cluster.name),
-        AcquireFailure::Connect(f) => AttemptFailure::Reset {
-            reason: f.reason,
-            transport: f.transport,
-            sentence: f.sentence,
-        },
-    }
-}
-
-fn overflow(resource: Resource, cluster: &str) -> AttemptFailure {
-    let limit = match resource {
-        Resource::Connection => "max_connections",
-        Resource::Pending => "max_pending_requests",
-        Resource::Request => "max_requests",
-        Resource::Retry => "max_retries",
-    };
-    AttemptFailure::Reset {
-        reason: ResetReason::Overflow,
-        transport: None,
-        sentence: format!("cluster {cluster}: circuit breaker open: {limit} reached"),
+impl From<UpstreamReset> for AttemptFailure {
+    fn from(reset: UpstreamReset) -> Self {
+        Self::Reset {
+            reason: reset.reason,
+            transport: reset.transport,
+            sentence: reset.sentence,
+        }
     }
 }
 
 fn reset(error: &CodecError, endpoint: &Endpoint) -> AttemptFailure {
-    let reason = match error {
-        CodecError::Closed | CodecError::Io(_) => ResetReason::ConnectionTermination,
-        CodecError::Reset(_) => ResetReason::RemoteReset,
-        CodecError::Protocol { details, .. } if h2::is_limit(details) => ResetReason::RemoteReset,
-        CodecError::Refused => ResetReason::RemoteRefused,
-        CodecError::Protocol { .. } => ResetReason::ProtocolError,
-    };
-    AttemptFailure::Reset {
-        reason,
-        transport: None,
-        sentence: format!("endpoint {}: {error}", endpoint.address),
-    }
+    UpstreamReset::of_codec(error, endpoint).into()
 }

@@ -9,60 +9,11 @@ use super::Plan;
 use crate::{
     http::{message::ResponseHead, stream::Stream},
     stats::{ClusterStat, Group, RouteStat},
+    upstream::answers::{self, Origin},
 };
 
 const CANARY: HeaderName = HeaderName::from_static("x-envoy-upstream-canary");
 const INTERNAL: HeaderName = HeaderName::from_static("x-envoy-internal");
-
-/// The counters of one origin of requests: all, from inside, from outside, to a canary, or answers that were retried.
-struct Origin {
-    completed: ClusterStat,
-    /// 1xx to 5xx.
-    classes: [ClusterStat; 5],
-    code: ClusterStat,
-    time: Option<ClusterStat>,
-}
-
-macro_rules! origin {
-    ($completed:ident $one:ident $two:ident $three:ident $four:ident $five:ident $code:ident $time:expr) => {
-        Origin {
-            completed: ClusterStat::$completed,
-            classes: [
-                ClusterStat::$one,
-                ClusterStat::$two,
-                ClusterStat::$three,
-                ClusterStat::$four,
-                ClusterStat::$five,
-            ],
-            code: ClusterStat::$code,
-            time: $time,
-        }
-    };
-}
-
-static ALL: Origin = origin!(UpstreamRqCompleted UpstreamRq1xx UpstreamRq2xx UpstreamRq3xx UpstreamRq4xx UpstreamRq5xx
-    UpstreamRqCode Some(ClusterStat::UpstreamRqTime));
-static EXTERNAL: Origin = origin!(ExternalUpstreamRqCompleted ExternalUpstreamRq1xx ExternalUpstreamRq2xx
-    ExternalUpstreamRq3xx ExternalUpstreamRq4xx ExternalUpstreamRq5xx ExternalUpstreamRqCode
-    Some(ClusterStat::ExternalUpstreamRqTime));
-static INTERNAL_ORIGIN: Origin = origin!(InternalUpstreamRqCompleted InternalUpstreamRq1xx InternalUpstreamRq2xx
-    InternalUpstreamRq3xx InternalUpstreamRq4xx InternalUpstreamRq5xx InternalUpstreamRqCode
-    Some(ClusterStat::InternalUpstreamRqTime));
-static CANARY_ORIGIN: Origin = origin!(CanaryUpstreamRqCompleted CanaryUpstreamRq1xx CanaryUpstreamRq2xx
-    CanaryUpstreamRq3xx CanaryUpstreamRq4xx CanaryUpstreamRq5xx CanaryUpstreamRqCode
-    Some(ClusterStat::CanaryUpstreamRqTime));
-static RETRY: Origin = origin!(RetryUpstreamRqCompleted RetryUpstreamRq1xx RetryUpstreamRq2xx RetryUpstreamRq3xx
-    RetryUpstreamRq4xx RetryUpstreamRq5xx RetryUpstreamRqCode None);
-
-impl Origin {
-    fn count(&self, stats: &Group<ClusterStat>, code: u16) {
-        stats.inc(self.completed);
-        stats.inc_code(self.code, code);
-        if let Some(class) = self.classes.get(usize::from(code / 100).wrapping_sub(1)) {
-            stats.inc(*class);
-        }
-    }
-}
 
 impl Plan {
     /// The virtual cluster's statistics, then the route's.
@@ -102,15 +53,15 @@ pub(super) fn failed(stream: &Stream<'_>, plan: &Plan, status: StatusCode) {
 
 /// An answer that the client does not see, because it is asked again.
 pub(super) fn retried(plan: &Plan, status: StatusCode) {
-    RETRY.count(&plan.cluster.state.stats, status.as_u16());
+    answers::RETRY.count(&plan.cluster.state.stats, status.as_u16());
 }
 
 fn charge(stream: &Stream<'_>, plan: &Plan, status: StatusCode, canary: bool) {
     let (stats, code) = (&plan.cluster.state.stats, status.as_u16());
-    ALL.count(stats, code);
+    answers::ALL.count(stats, code);
     origin(stream).count(stats, code);
     if canary {
-        CANARY_ORIGIN.count(stats, code);
+        answers::CANARY.count(stats, code);
     }
     zones(stream, |zones| {
         const CLASSES: [&str; 6] = ["0xx", "1xx", "2xx", "3xx", "4xx", "5xx"];
@@ -136,8 +87,8 @@ fn charge(stream: &Stream<'_>, plan: &Plan, status: StatusCode, canary: bool) {
 /// How long the upstream took, from the end of the request to the end of the response.
 pub(super) fn time(stream: &Stream<'_>, plan: &Plan, canary: bool, taken: Duration) {
     let (stats, taken) = (&plan.cluster.state.stats, taken.as_millis() as u64);
-    let canary = canary.then_some(&CANARY_ORIGIN);
-    let times = [Some(&ALL), Some(origin(stream)), canary];
+    let canary = canary.then_some(&answers::CANARY);
+    let times = [Some(&answers::ALL), Some(origin(stream)), canary];
     times
         .into_iter()
         .flatten()
@@ -149,8 +100,8 @@ pub(super) fn time(stream: &Stream<'_>, plan: &Plan, canary: bool, taken: Durati
 
 fn origin(stream: &Stream<'_>) -> &'static Origin {
     match is_true(&stream.request.headers, &INTERNAL) {
-        true => &INTERNAL_ORIGIN,
-        false => &EXTERNAL,
+        true => &answers::INTERNAL,
+        false => &answers::EXTERNAL,
     }
 }
 

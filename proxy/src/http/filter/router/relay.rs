@@ -31,7 +31,7 @@ pub(super) async fn run(
     plan: &Plan,
     mut head: ResponseHead,
     end: bool,
-    mut exchange: Exchange,
+    exchange: &mut Exchange,
     deadlines: &mut Deadlines<'_>,
 ) -> StreamEnd {
     let accepted = match head.status {
@@ -57,7 +57,7 @@ pub(super) async fn run(
         // One reading a poll is exact enough for deadlines; the first poll follows at once.
         let mut clock = clock.take();
         loop {
-            let body = poll_request_body(cx, stream, &mut exchange, None, deadlines);
+            let body = poll_request_body(cx, stream, exchange, None, deadlines);
             match body {
                 Poll::Ready(Err(BodyError::Downstream(e))) => return Poll::Ready(Event::Downstream(e)),
                 // The upstream may answer in full without reading the whole request.
@@ -108,6 +108,7 @@ pub(super) async fn run(
     let now = Instant::now();
     stream.info.times.last_downstream_tx = Some(now);
     stream.info.times.last_upstream_rx = Some(now);
+    stream.info.bytes.add_upstream(exchange.wire_bytes());
     match event {
         Event::Done => StreamEnd::Complete,
         Event::Downstream(e) => {

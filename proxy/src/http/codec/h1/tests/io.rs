@@ -103,7 +103,7 @@ pub(super) fn server(script: Script, settings: ServerSettings) -> ServerConnecti
 }
 
 pub(super) fn client(script: Script, settings: ClientSettings) -> ClientConnection<Script> {
-    ClientConnection::new(script, Arc::new(settings))
+    ClientConnection::new(script, settings)
 }
 
 /// The result of something that must not wait.

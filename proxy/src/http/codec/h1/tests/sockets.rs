@@ -33,7 +33,7 @@ fn server(io: TcpStream) -> ServerConnection<TcpStream> {
 }
 
 fn client(io: TcpStream) -> ClientConnection<TcpStream> {
-    ClientConnection::new(io, Arc::new(ClientSettings::default()))
+    ClientConnection::new(io, ClientSettings::default())
 }
 
 fn pattern(n: usize) -> Vec<u8> {

@@ -1,0 +1,284 @@
+//! gRPC over calls of the proxy's own (`PROTOCOL-HTTP2.md` of gRPC): unary calls, and streams of messages to a server.
+
+use std::{
+    fmt,
+    future::poll_fn,
+    rc::Rc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+
+use super::{CallFailure, Cause, Streaming};
+use crate::{
+    config::source::{GrpcService, GrpcTarget},
+    http::message::{Frame, Protocol, ResponseHead},
+    worker::Worker,
+};
+
+/// Where a call goes, and what it says of itself. Parsed once.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Destination {
+    pub cluster: Box<str>,
+    authority: HeaderValue,
+    pub timeout: Option<Duration>,
+    metadata: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Destination {
+    /// `None`: the service is no cluster of ours (`google_grpc`).
+    pub fn new(service: &GrpcService) -> Option<Self> {
+        let GrpcTarget::Cluster { name, authority } = &service.target else {
+            return None;
+        };
+        let authority = if authority.is_empty() { name } else { &**authority };
+        Some(Self {
+            cluster: (&**name).into(),
+            authority: HeaderValue::try_from(authority).ok()?,
+            timeout: service.timeout,
+            metadata: service.initial_metadata.clone(),
+        })
+    }
+}
+
+/// How a call ended that was not OK.
+#[derive(Debug, Clone, thiserror::Error)]
+pub struct Status {
+    /// gRPC's code.
+    pub code: u32,
+    pub message: String,
+    /// Of a call that the server did not answer.
+    pub cause: Option<Cause>,
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "gRPC status {}: {}", self.code, self.message)
+    }
+}
+
+/// gRPC's codes that are said here.
+const UNKNOWN: u32 = 2;
+const RESOURCE_EXHAUSTED: u32 = 8;
+const UNIMPLEMENTED: u32 = 12;
+const INTERNAL: u32 = 13;
+const UNAVAILABLE: u32 = 14;
+
+/// One byte that says whether it is compressed, four of length.
+const FRAME_HEADER: usize = 5;
+
+const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+
+/// Sends one message and waits for the one that answers it. `path`: `/package.Service/Method`.
+///
+/// # Errors
+/// The server's status, or what stands for it where it gave none.
+pub async fn unary(
+    worker: &Rc<Worker>,
+    to: &Destination,
+    path: &'static str,
+    message: &[u8],
+    max_response_bytes: usize,
+) -> Result<Bytes, Status> {
+    let whole = async {
+        let mut stream = ClientStream::open(worker, to, path).await?;
+        stream.max_response_bytes = max_response_bytes;
+        stream.send(message, true)?;
+        stream.finish().await
+    };
+    match to.timeout {
+        None => whole.await,
+        Some(timeout) => tokio::time::timeout(timeout, whole)
+            .await
+            .unwrap_or_else(|_| Err(super::streaming::timed_out(worker, &to.cluster, None, timeout).into())),
+    }
+}
+
+/// A call that sends many messages and is answered by one, or by none before its end. Dropping it resets the stream.
+pub struct ClientStream {
+    stream: Streaming,
+    /// The answer's head came.
+    head: Option<ResponseHead>,
+    body: BytesMut,
+    /// An answer with more is a failure. Default: [`MAX_RESPONSE_BYTES`].
+    pub max_response_bytes: usize,
+}
+
+/// Answers to streams of ours say little.
+const MAX_RESPONSE_BYTES: usize = 64 * 1024;
+
+impl ClientStream {
+    /// Opens the stream: its head is on its way.
+    ///
+    /// # Errors
+    /// No endpoint could be reached.
+    pub async fn open(worker: &Rc<Worker>, to: &Destination, path: &'static str) -> Result<Self, Status> {
+        let mut headers = HeaderMap::with_capacity(to.metadata.len() + 6);
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        if let Some(timeout) = to.timeout {
+            headers.insert(GRPC_TIMEOUT, grpc_timeout(timeout));
+        }
+        headers.insert(header::CONTENT_TYPE, GRPC);
+        for (name, value) in &to.metadata {
+            headers.append(name, value.clone());
+        }
+        let path = HeaderValue::from_static(path);
+        let head = super::head(Method::POST, to.authority.clone(), path, headers, Protocol::Http2);
+        Ok(Self {
+            stream: Streaming::open(worker, &to.cluster, head, false).await?,
+            head: None,
+            body: BytesMut::new(),
+            max_response_bytes: MAX_RESPONSE_BYTES,
+        })
+    }
+
+    /// Queues a message; `end`: it is the last. [`Self::poll_status`] writes.
+    ///
+    /// # Errors
+    /// The stream is gone.
+    pub fn send(&mut self, message: &[u8], end: bool) -> Result<(), Status> {
+        let length = u32::try_from(message.len()).map_err(|_| Status {
+            code: RESOURCE_EXHAUSTED,
+            message: "a message of more than 4 GiB".into(),
+            cause: None,
+        })?;
+        let mut framed = BytesMut::with_capacity(FRAME_HEADER + message.len());
+        framed.put_u8(0);
+        framed.put_u32(length);
+        framed.put_slice(message);
+        Ok(self.stream.send(Frame::Data(framed.freeze()), end)?)
+    }
+
+    /// Nothing more is sent; the server may answer.
+    ///
+    /// # Errors
+    /// The stream is gone.
+    pub fn close(&mut self) -> Result<(), Status> {
+        Ok(self.stream.send(Frame::Data(Bytes::new()), true)?)
+    }
+
+    /// Bytes queued and not written.
+    pub fn queued(&self) -> usize {
+        self.stream.queued()
+    }
+
+    /// Writes what is queued and hears what the server says; ready once it ended the call.
+    pub fn poll_status(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        if self.head.is_none() {
+            let (head, end) = ready!(self.stream.poll_head(cx))?;
+            let known = head.headers.contains_key(GRPC_STATUS);
+            if end || known {
+                return Poll::Ready(status(&head, None));
+            }
+            if head.status != StatusCode::OK {
+                return Poll::Ready(status(&head, None));
+            }
+            self.head = Some(head);
+        }
+        let Some(head) = &self.head else {
+            return Poll::Pending;
+        };
+        loop {
+            match ready!(self.stream.poll_frame(cx))? {
+                Some(Frame::Data(data)) => {
+                    if self.body.len() + data.len() > self.max_response_bytes {
+                        return Poll::Ready(Err(self.stream.too_large(self.max_response_bytes).into()));
+                    }
+                    self.body.extend_from_slice(&data);
+                }
+                Some(Frame::Trailers(trailers)) => return Poll::Ready(status(head, Some(&trailers))),
+                None => return Poll::Ready(status(head, None)),
+            }
+        }
+    }
+
+    /// Waits for the end, and gives the message that was the answer.
+    ///
+    /// # Errors
+    /// The server's status, or that it said OK and sent no message.
+    pub async fn finish(mut self) -> Result<Bytes, Status> {
+        poll_fn(|cx| self.poll_status(cx)).await?;
+        let message = unframed(self.body.freeze());
+        message.ok_or_else(|| Status {
+            code: INTERNAL,
+            message: "the answer holds no whole, uncompressed message".into(),
+            cause: None,
+        })
+    }
+}
+
+/// The first message of a body.
+fn unframed(body: Bytes) -> Option<Bytes> {
+    let header = body.first_chunk::<FRAME_HEADER>()?;
+    let [compressed, length @ ..] = *header;
+    let end = FRAME_HEADER.checked_add(usize::try_from(u32::from_be_bytes(length)).ok()?)?;
+    (compressed == 0 && body.len() >= end).then(|| body.slice(FRAME_HEADER..end))
+}
+
+/// What the server said, by `grpc-status` in the trailers or, where there is no body, in the head; by the HTTP status
+/// where it spoke no gRPC.
+fn status(head: &ResponseHead, trailers: Option<&HeaderMap>) -> Result<(), Status> {
+    let text = |name: &HeaderName| {
+        let value = trailers.and_then(|t| t.get(name)).or_else(|| head.headers.get(name))?;
+        Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
+    };
+    let code = match text(&GRPC_STATUS).map(|code| code.parse()) {
+        Some(Ok(code)) => code,
+        Some(Err(_)) => UNKNOWN,
+        None => of_http(head.status),
+    };
+    if code == 0 {
+        return Ok(());
+    }
+    let message = text(&GRPC_MESSAGE).unwrap_or_else(|| format!("HTTP status {}", head.status.as_u16()));
+    Err(Status {
+        code,
+        message,
+        cause: None,
+    })
+}
+
+/// `http-grpc-status-mapping.md` of gRPC.
+fn of_http(status: StatusCode) -> u32 {
+    const UNAUTHENTICATED: u32 = 16;
+    const PERMISSION_DENIED: u32 = 7;
+    match status.as_u16() {
+        400 => INTERNAL,
+        401 => UNAUTHENTICATED,
+        403 => PERMISSION_DENIED,
+        404 => UNIMPLEMENTED,
+        429 | 502..=504 => UNAVAILABLE,
+        _ => UNKNOWN,
+    }
+}
+
+/// At most eight digits and a unit.
+fn grpc_timeout(timeout: Duration) -> HeaderValue {
+    const MOST: u128 = 99_999_999;
+    let (count, unit) = match timeout.as_millis() {
+        ms if ms <= MOST => (ms, 'm'),
+        ms if ms / 1000 <= MOST => (ms / 1000, 'S'),
+        ms => ((ms / 60_000).min(MOST), 'M'),
+    };
+    // Digits and a letter.
+    HeaderValue::try_from(format!("{count}{unit}")).unwrap_or_else(|_| HeaderValue::from_static("0m"))
+}
+
+impl From<CallFailure> for Status {
+    fn from(failure: CallFailure) -> Self {
+        let code = match failure.cause {
+            Cause::TooLarge => RESOURCE_EXHAUSTED,
+            _ => UNAVAILABLE,
+        };
+        Self {
+            code,
+            message: failure.sentence,
+            cause: Some(failure.cause),
+        }
+    }
+}
