@@ -14,11 +14,7 @@ use tokio::{
     net::{TcpStream, UnixStream},
 };
 
-<<<<<<< HEAD
-use crate::{istio::exchange::Exchange, network};
-=======
-use crate::{address::Address, network};
->>>>>>> main
+use crate::{address::Address, istio::exchange::Exchange, network};
 
 /// A connected socket.
 #[derive(Debug)]
@@ -270,15 +266,11 @@ impl AsyncRead for Stream {
         if self.filters.is_some() {
             return self.poll_filtered(cx, buf);
         }
-<<<<<<< HEAD
-        self.poll_own(cx, buf)
-=======
-        let read = either!(self, s => s.poll_read(cx, buf));
+        let read = self.poll_own(cx, buf);
         if let Poll::Ready(Err(error)) = &read {
             self.tell(error);
         }
         read
->>>>>>> main
     }
 }
 

@@ -12,14 +12,10 @@ use crate::{
     address::Address,
     cluster::{Cluster, Endpoint},
     failure::ResponseFlags,
-<<<<<<< HEAD
-    http::message::Protocol,
+    http::{codec::h1::WireBytes, message::Protocol},
     istio::{exchange::Learned, peer::Peer},
     listener::TrafficDirection,
     network::istio_stats::Reported,
-=======
-    http::{codec::h1::WireBytes, message::Protocol},
->>>>>>> main
     route::{Route, RouteConfiguration, VirtualHost},
 };
 

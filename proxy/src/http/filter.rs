@@ -14,14 +14,11 @@ use super::{
 };
 use crate::{failure::ResponseFlags, route::per_filter::PerRoute};
 
-<<<<<<< HEAD
 pub mod alpn;
+pub mod discovered;
 pub mod grpc_stats;
 pub mod istio_stats;
 pub mod peer_metadata;
-=======
-pub mod discovered;
->>>>>>> main
 pub mod router;
 
 /// One filter of a connection manager, parsed.
@@ -70,7 +67,6 @@ pub enum Step {
 /// What filters keep of a request until its response or its end.
 #[derive(Debug, Default)]
 pub struct Kept {
-<<<<<<< HEAD
     /// The request came to the filters, whichever of them answered it.
     pub begun: bool,
     /// ALPN to offer upstream instead of the context's.
@@ -79,10 +75,8 @@ pub struct Kept {
     pub asked: peer_metadata::Asked,
     /// Where the request is a gRPC call that is watched.
     pub grpc: Option<grpc_stats::Grpc>,
-=======
     /// What discovered filters were when the stream came to them, by their place among the filters.
     discovered: Vec<(usize, Arc<FilterKind>)>,
->>>>>>> main
 }
 
 /// Hands the request to one filter after the other; the router answers it if none did before.
@@ -110,8 +104,8 @@ pub async fn run(stream: &mut Stream<'_>) -> StreamEnd {
         };
         let step = match kind {
             FilterKind::Router(router) => return router::run(router, stream).await,
-<<<<<<< HEAD
-            FilterKind::Inert => Step::Continue,
+            // A config that is found makes no place that is to be filled.
+            FilterKind::Inert | FilterKind::Discovered(_) => Step::Continue,
             FilterKind::Alpn(filter) => {
                 alpn::run(filter, stream);
                 Step::Continue
@@ -128,10 +122,6 @@ pub async fn run(stream: &mut Stream<'_>) -> StreamEnd {
                 peer_metadata::run(filter, stream);
                 Step::Continue
             }
-=======
-            // A config that is found makes no place that is to be filled.
-            FilterKind::Inert | FilterKind::Discovered(_) => Step::Continue,
->>>>>>> main
         };
         match step {
             Step::Continue => {}
@@ -155,24 +145,23 @@ fn no_config() -> LocalReply {
 /// Hands the head of a response to the filters, the last one first.
 pub fn encode(stream: &mut Stream<'_>, head: &mut ResponseHead) {
     let manager = stream.manager;
-<<<<<<< HEAD
-    for filter in manager.filters.iter().rev() {
-        match &filter.kind {
-            FilterKind::GrpcStats(_) => grpc_stats::encode(stream, head),
-            FilterKind::PeerMetadata(filter) => peer_metadata::encode(filter, stream, &mut head.headers),
-            FilterKind::Alpn(_) | FilterKind::IstioStats(_) | FilterKind::Router(_) | FilterKind::Inert => {}
-        }
-    }
-    // Who answers is known now, and what the head weighs.
-    for filter in &manager.filters {
-        if let FilterKind::IstioStats(filter) = &filter.kind {
-            istio_stats::answered(filter, stream, head);
-=======
     for (i, filter) in manager.filters.iter().enumerate().rev() {
         let discovered = found(stream, i, filter);
         match discovered.as_deref().unwrap_or(&filter.kind) {
-            FilterKind::Router(_) | FilterKind::Inert | FilterKind::Discovered(_) => continue,
->>>>>>> main
+            FilterKind::GrpcStats(_) => grpc_stats::encode(stream, head),
+            FilterKind::PeerMetadata(filter) => peer_metadata::encode(filter, stream, &mut head.headers),
+            FilterKind::Alpn(_)
+            | FilterKind::IstioStats(_)
+            | FilterKind::Router(_)
+            | FilterKind::Inert
+            | FilterKind::Discovered(_) => {}
+        }
+    }
+    // Who answers is known now, and what the head weighs.
+    for (i, filter) in manager.filters.iter().enumerate() {
+        let discovered = found(stream, i, filter);
+        if let FilterKind::IstioStats(filter) = discovered.as_deref().unwrap_or(&filter.kind) {
+            istio_stats::answered(filter, stream, head);
         }
     }
 }
@@ -189,21 +178,19 @@ fn found(stream: &Stream<'_>, place: usize, filter: &HttpFilter) -> Option<Arc<F
 /// The stream is over: what filters count of it.
 pub fn ended(stream: &mut Stream<'_>) {
     let manager = stream.manager;
-<<<<<<< HEAD
-    for filter in &manager.filters {
-        match &filter.kind {
+    for (i, filter) in manager.filters.iter().enumerate() {
+        let discovered = found(stream, i, filter);
+        match discovered.as_deref().unwrap_or(&filter.kind) {
             FilterKind::GrpcStats(_) => grpc_stats::ended(stream),
             FilterKind::IstioStats(counted) if stream.kept.begun && filter.is_enabled(stream) => {
                 istio_stats::ended(counted, stream);
             }
-            FilterKind::IstioStats(_) => {}
-            FilterKind::Alpn(_) | FilterKind::PeerMetadata(_) | FilterKind::Router(_) | FilterKind::Inert => {}
-=======
-    for (i, filter) in manager.filters.iter().enumerate() {
-        let discovered = found(stream, i, filter);
-        match discovered.as_deref().unwrap_or(&filter.kind) {
-            FilterKind::Router(_) | FilterKind::Inert | FilterKind::Discovered(_) => {}
->>>>>>> main
+            FilterKind::Alpn(_)
+            | FilterKind::IstioStats(_)
+            | FilterKind::PeerMetadata(_)
+            | FilterKind::Router(_)
+            | FilterKind::Inert
+            | FilterKind::Discovered(_) => {}
         }
     }
 }

@@ -168,8 +168,17 @@ impl IstioStats {
         if let Some(end) = info.times.end {
             record(&series.duration, (end - info.start).as_millis() as u64);
         }
-        record(&series.request_bytes, info.bytes.request_headers + info.bytes.received);
-        record(&series.response_bytes, info.bytes.response_headers + info.bytes.sent);
+        // HTTP/2 counts no bytes of the wire: as HTTP/1 would have written it.
+        let (wire, bytes) = (stream.down.wire_bytes(), &info.bytes);
+        let weighed = |wire: u64, head: u64, body: u64| if wire > 0 { wire } else { head + body };
+        record(
+            &series.request_bytes,
+            weighed(wire.received, bytes.request_headers, bytes.received),
+        );
+        record(
+            &series.response_bytes,
+            weighed(wire.sent, bytes.response_headers, bytes.sent),
+        );
     }
 
     /// Where the messages of a gRPC call count, once it is known who answers it.

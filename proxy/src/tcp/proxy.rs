@@ -93,30 +93,17 @@ pub async fn serve(
             copy::Ended::Drained => stats.inc(TcpStat::DownstreamCxDrainClose),
             copy::Ended::Closed | copy::Ended::Failed => {}
         }
-<<<<<<< HEAD
         let (received, sent) = (copied.up.get(), copied.down.get());
         info.bytes.received = received;
         info.bytes.sent = sent;
+        info.bytes.downstream_wire_received = received;
+        info.bytes.downstream_wire_sent = sent;
+        info.bytes.upstream_wire_received = sent;
+        info.bytes.upstream_wire_sent = received;
         stats.add(TcpStat::DownstreamCxRxBytesTotal, received);
         stats.add(TcpStat::DownstreamCxTxBytesTotal, sent);
         cluster.state.stats.add(ClusterStat::UpstreamCxTxBytesTotal, received);
         cluster.state.stats.add(ClusterStat::UpstreamCxRxBytesTotal, sent);
-=======
-        let copied = &copied;
-        info.bytes.received = copied.up;
-        info.bytes.sent = copied.down;
-        info.bytes.downstream_wire_received = copied.up;
-        info.bytes.downstream_wire_sent = copied.down;
-        info.bytes.upstream_wire_received = copied.down;
-        info.bytes.upstream_wire_sent = copied.up;
-        stats.add(TcpStat::DownstreamCxRxBytesTotal, copied.up);
-        stats.add(TcpStat::DownstreamCxTxBytesTotal, copied.down);
-        cluster.state.stats.add(ClusterStat::UpstreamCxTxBytesTotal, copied.up);
-        cluster
-            .state
-            .stats
-            .add(ClusterStat::UpstreamCxRxBytesTotal, copied.down);
->>>>>>> main
     } else {
         // The client sees an orderly end; the reason stands in the log.
         let _ = down.shutdown().await;
