@@ -50,6 +50,7 @@ impl Mesh {
             .replace("STATS_CONFIG", stats)
             .replace("OVERRIDES", overrides)
             .replace("SERVER_HTTP", &server_ports.port("port:http").to_string())
+            .replace("SERVER_PLAIN", &server_ports.port("port:plain_http").to_string())
             .replace("SERVER_TCP", &server_ports.port("port:tcp").to_string());
         let client_ports = Bootstrap::new(&client, dirs[1].path(), "");
         let runtime = tokio::runtime::Builder::new_current_thread()

@@ -12,7 +12,7 @@ use super::{
     message::ResponseHead,
     stream::{Stream, StreamEnd},
 };
-use crate::{failure::ResponseFlags, route::per_filter::PerRoute};
+use crate::{cluster::Cluster, failure::ResponseFlags, route::per_filter::PerRoute};
 
 pub mod alpn;
 pub mod discovered;
@@ -50,7 +50,7 @@ impl FilterKind {
         match self {
             Self::Router(_) => true,
             Self::Discovered(place) => place.last,
-            Self::Inert => false,
+            Self::Alpn(_) | Self::GrpcStats(_) | Self::IstioStats(_) | Self::PeerMetadata(_) | Self::Inert => false,
         }
     }
 }
@@ -69,6 +69,8 @@ pub enum Step {
 pub struct Kept {
     /// The request came to the filters, whichever of them answered it.
     pub begun: bool,
+    /// Where the request will go, once a filter asked: see [`cached_route::cluster`].
+    pub cluster: Option<Arc<Cluster>>,
     /// ALPN to offer upstream instead of the context's.
     pub alpn: Option<Arc<[Vec<u8>]>>,
     /// Which of Istio's headers the request had.

@@ -293,14 +293,12 @@ fn metric_of(store: &Store, metric: Metric) -> Arc<crate::stats::Labelled> {
 pub fn prepare(store: &Store, node: &Node) {
     let version = node.metadata.get("ISTIO_VERSION").and_then(serde_json::Value::as_str);
     let labels = [("component", "proxy"), ("tag", version.unwrap_or(labels::UNKNOWN))];
-    store.labelled(BUILD, LabelledKind::Gauge, 1).with(&labels);
+    store.labelled(BUILD, LabelledKind::Gauge, 1).with(&labels).set(1);
 }
 
 /// A filter of this kind was configured.
 pub fn announce(store: &Store) {
-    for series in store.labelled(BUILD, LabelledKind::Gauge, 1).all() {
-        series.set(1);
-    }
+    store.labelled(BUILD, LabelledKind::Gauge, 1).show();
 }
 
 #[cfg(test)]

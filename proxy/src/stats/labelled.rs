@@ -5,7 +5,7 @@
 //! that a flood of peers cannot exhaust memory.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use hashbrown::{Equivalent, HashMap};
@@ -22,7 +22,7 @@ pub const OVERFLOW: &str = "overflow";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LabelledKind {
     Counter,
-    /// Shown once it was set to more than zero.
+    /// Shown from [`Labelled::show`] on.
     Gauge,
     Histogram,
 }
@@ -33,6 +33,7 @@ pub struct Labelled {
     name: String,
     kind: LabelledKind,
     cap: usize,
+    shown: AtomicBool,
     series: Mutex<HashMap<Arc<LabelSet>, Arc<Series>>>,
 }
 
@@ -75,6 +76,7 @@ impl Store {
             name: name.to_owned(),
             kind,
             cap,
+            shown: AtomicBool::new(kind != LabelledKind::Gauge),
             series: Mutex::default(),
         });
         all.push(labelled.clone());
@@ -109,8 +111,13 @@ impl Labelled {
         made
     }
 
+    /// Lets a gauge show.
+    pub fn show(&self) {
+        self.shown.store(true, Relaxed);
+    }
+
     /// All series that there are.
-    pub fn all(&self) -> Vec<Arc<Series>> {
+    pub(super) fn all(&self) -> Vec<Arc<Series>> {
         lock(&self.series).values().cloned().collect()
     }
 
@@ -128,8 +135,10 @@ impl Labelled {
 
     /// All series to show, in the order of their labels.
     pub(super) fn series(&self) -> Vec<Arc<Series>> {
+        if !self.shown.load(Relaxed) {
+            return Vec::new();
+        }
         let mut all = self.all();
-        all.retain(|series| self.kind != LabelledKind::Gauge || series.value() > 0);
         all.sort_by(|a, b| a.labels.cmp(&b.labels));
         all
     }

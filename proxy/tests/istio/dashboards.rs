@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -97,11 +97,6 @@ impl Prometheus {
     }
 }
 
-fn folder() -> Option<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/corpus/istio-dashboards");
-    folder.is_dir().then_some(folder)
-}
-
 fn queries(folder: &Path) -> Vec<String> {
     let mut all = Vec::new();
     for file in std::fs::read_dir(folder).unwrap() {
@@ -173,6 +168,7 @@ fn kiali() -> Vec<String> {
 fn traffic(mesh: &Mesh, gateway: SocketAddr) {
     let ok = Reply::h1("200 OK", "", "hello");
     mesh.get("/", 3, ok.clone());
+    mesh.get("/plain", 1, ok.clone());
     mesh.get("/", 1, Reply::h1("503 Service Unavailable", "", ""));
     mesh.recorder.begin(vec![ok]);
     let plain = mesh.server_ports.listener("plain_http");
@@ -207,8 +203,7 @@ fn traffic(mesh: &Mesh, gateway: SocketAddr) {
 #[test]
 fn every_query_of_the_dashboards_and_of_kiali_returns_data() {
     let test = "every_query_of_the_dashboards_and_of_kiali_returns_data";
-    let Some(folder) = folder() else {
-        crate::say!("{test}: skipped, there are no dashboards at ../shared/corpus");
+    let Some(folder) = peers::corpus(test, "istio-dashboards") else {
         return;
     };
     let Some(prometheus) = peers::need(test, "prometheus") else {

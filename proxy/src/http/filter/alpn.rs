@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::super::{cached_route::CachedRoute, message::Protocol, stream::Stream};
+use super::super::{cached_route, message::Protocol, stream::Stream};
 use crate::{cluster::UpstreamProtocol, istio};
 
 /// `istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig`, parsed. Empty lists override nothing.
@@ -15,11 +15,8 @@ pub struct Alpn {
 }
 
 pub(super) fn run(alpn: &Alpn, stream: &mut Stream<'_>) {
-    let CachedRoute::Route { target: Some(target) } = &stream.cached_route else {
-        return;
-    };
-    let snapshot = stream.worker.snapshot();
-    let Some(cluster) = snapshot.clusters.get(&*target.cluster) else {
+    let downstream = stream.request.protocol;
+    let Some(cluster) = cached_route::cluster(stream) else {
         return;
     };
     if istio::of_cluster(cluster, "alpn_override").and_then(serde_json::Value::as_str) == Some("false") {
@@ -28,7 +25,7 @@ pub(super) fn run(alpn: &Alpn, stream: &mut Stream<'_>) {
     let protocol = match &cluster.protocol {
         UpstreamProtocol::Http1(_) => Protocol::Http11,
         UpstreamProtocol::Http2(_) | UpstreamProtocol::Auto { .. } => Protocol::Http2,
-        UpstreamProtocol::UseDownstream { .. } => stream.request.protocol,
+        UpstreamProtocol::UseDownstream { .. } => downstream,
     };
     stream.kept.alpn = match protocol {
         Protocol::Http10 => &alpn.http10,

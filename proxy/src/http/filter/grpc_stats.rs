@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use http::HeaderMap;
 
-use super::super::{cached_route::CachedRoute, local_reply, message::ResponseHead, stream::Stream};
+use super::super::{cached_route, local_reply, message::ResponseHead, stream::Stream};
 use crate::{
     istio::stats::{MessageSeries, add},
     stats::{Group, GrpcStat},
@@ -118,11 +118,8 @@ pub(super) fn run(filter: &GrpcStats, stream: &mut Stream<'_>) {
 }
 
 impl GrpcStats {
-    fn group(&self, stream: &Stream<'_>) -> Option<Group<GrpcStat>> {
-        let CachedRoute::Route { target: Some(target) } = &stream.cached_route else {
-            return None;
-        };
-        let cluster = stream.worker.snapshot().clusters.get(&*target.cluster).cloned()?;
+    fn group(&self, stream: &mut Stream<'_>) -> Option<Group<GrpcStat>> {
+        let cluster = cached_route::cluster(stream)?.clone();
         let local = stream.worker.local_cluster(&cluster);
         let method = self.method(stream.request.path_only());
         Some(local.grpc_stats(&stream.worker.shared.stats, &cluster.stat_name, method))

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::super::{cached_route::CachedRoute, stream::Stream};
+use super::super::{cached_route, stream::Stream};
 use crate::{cluster::Cluster, istio, worker::Node};
 
 pub const ID: HeaderName = HeaderName::from_static("x-envoy-peer-metadata-id");
@@ -74,7 +74,7 @@ pub(super) fn run(filter: &PeerMetadata, stream: &mut Stream<'_>) {
         }
     }
     if let Some(propagation) = filter.propagate_upstream
-        && !target(stream, |cluster| propagation.skips(cluster))
+        && !cached_route::cluster(stream).is_some_and(|cluster| propagation.skips(cluster))
     {
         let own = filter.own(&stream.worker.shared.node);
         stream.request.headers.insert(ID, own.id.clone());
@@ -120,16 +120,4 @@ impl Propagation {
         let external = || &*cluster.name == "PassthroughCluster" || says("external");
         self.skip_external_clusters && external() || says("disable_mx")
     }
-}
-
-/// Asks the cluster that the request will go to, if one is known.
-fn target(stream: &Stream<'_>, ask: impl Fn(&Cluster) -> bool) -> bool {
-    let CachedRoute::Route { target: Some(target) } = &stream.cached_route else {
-        return false;
-    };
-    let snapshot = stream.worker.snapshot();
-    snapshot
-        .clusters
-        .get(&*target.cluster)
-        .is_some_and(|cluster| ask(cluster))
 }
