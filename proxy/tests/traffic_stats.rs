@@ -198,7 +198,7 @@ async fn grpc(listener: std::net::SocketAddr, recorder: &Recorder) {
         Reply::acts([Act::Head(200, &[GRPC]), Act::Data(messages), trailers])
     };
     let denied = || Reply::acts([Act::Head(200, &[GRPC, ("grpc-status", "7")]), Act::End]);
-    let odd = || Reply::acts([Act::Head(200, &[GRPC]), Act::Trailers(&[("grpc-status", "nonsense")])]);
+    let odd = || Reply::acts([Act::Head(200, &[GRPC]), Act::Trailers(&[("grpc-status", "99")])]);
     let bare = || Reply::h2(200, &[], "hello");
     for (path, content_type, reply) in [
         ("/a.B/C", "application/grpc", ok()),
@@ -217,7 +217,11 @@ async fn grpc(listener: std::net::SocketAddr, recorder: &Recorder) {
         let request = h2c::Request {
             method: "POST",
             headers: vec![("content-type".to_owned(), content_type.to_owned())],
-            data: vec![(Duration::ZERO, [message(b"one"), message(b"two")].concat())],
+            data: match path {
+                // Whether the body or the answer is first would be chance.
+                "/direct.S/M" => Vec::new(),
+                _ => vec![(Duration::ZERO, [message(b"one"), message(b"two")].concat())],
+            },
             ..h2c::Request::get(path)
         };
         h2c::exchange(listener, &[request], recorder).await;

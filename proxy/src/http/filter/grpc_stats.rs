@@ -121,23 +121,25 @@ impl GrpcStats {
     fn group(&self, stream: &mut Stream<'_>) -> Option<Group<GrpcStat>> {
         let cluster = cached_route::cluster(stream)?.clone();
         let local = stream.worker.local_cluster(&cluster);
-        let method = self.method(stream.request.path_only());
+        let method = self.method(stream.request.path_only())?;
         Some(local.grpc_stats(&stream.worker.shared.stats, &cluster.stat_name, method))
     }
 
-    /// `service.Name/Method` where it counts under its name, else nothing.
-    fn method<'p>(&self, path: &'p str) -> &'p str {
-        let Some((service, method)) = path.strip_prefix('/').and_then(|path| path.split_once('/')) else {
-            return "";
-        };
+    /// `service.Name/Method` where it counts under its name, else nothing; `None`: it is no method's path.
+    fn method<'p>(&self, path: &'p str) -> Option<&'p str> {
+        let name = path.strip_prefix('/')?;
+        let (service, method) = name.split_once('/')?;
+        if service.is_empty() || method.is_empty() || method.contains('/') {
+            return None;
+        }
         let named = match &self.methods {
             Methods::None => false,
-            Methods::All => !service.is_empty() && !method.is_empty() && !method.contains('/'),
+            Methods::All => true,
             Methods::Listed(services) => services
                 .iter()
                 .any(|(known, methods)| **known == *service && methods.iter().any(|known| **known == *method)),
         };
-        if named { &path[1..] } else { "" }
+        Some(if named { name } else { "" })
     }
 }
 
@@ -265,10 +267,10 @@ mod tests {
             upstream_stats: false,
         };
         let listed = filter(Methods::Listed([("a.B".into(), ["C".into()].into())].into()));
-        assert_eq!(listed.method("/a.B/C"), "a.B/C");
-        assert_eq!(listed.method("/a.B/D"), "");
-        assert_eq!(filter(Methods::All).method("/a.B/D"), "a.B/D");
-        assert_eq!(filter(Methods::All).method("/a/b/c"), "");
-        assert_eq!(filter(Methods::None).method("/a.B/C"), "");
+        assert_eq!(listed.method("/a.B/C"), Some("a.B/C"));
+        assert_eq!(listed.method("/a.B/D"), Some(""));
+        assert_eq!(filter(Methods::All).method("/a.B/D"), Some("a.B/D"));
+        assert_eq!(filter(Methods::All).method("/a/b/c"), None);
+        assert_eq!(filter(Methods::None).method("/a.B/C"), Some(""));
     }
 }
