@@ -11,7 +11,7 @@ use super::{
 };
 use crate::http::filter::{
     FilterKind, HttpFilter,
-    grpc_stats::{GrpcStats, Methods},
+    grpc_stats::{GrpcStats, Methods, Service},
     router::Router,
 };
 
@@ -158,7 +158,10 @@ fn grpc_stats(extension: &Extension, at: &At) -> Result<GrpcStats, Rejection> {
             Some(PerMethodStatSpecifier::IndividualMethodStatsAllowlist(list)) => {
                 let service = |service: &xds_api::envoy::config::core::v3::grpc_method_list::Service| {
                     let methods = service.method_names.iter().map(|method| method.as_str().into());
-                    (service.name.as_str().into(), methods.collect())
+                    Service {
+                        name: service.name.as_str().into(),
+                        methods: methods.collect(),
+                    }
                 };
                 Methods::Listed(list.services.iter().map(service).collect())
             }

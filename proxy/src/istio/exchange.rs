@@ -205,7 +205,7 @@ mod tests {
     fn without_the_protocol_there_is_no_exchange_and_without_the_magic_no_peer() {
         let (filter, node) = filter();
         let (exchange, learned) = filter.begin(None, &node);
-        assert!(exchange.is_none() && *learned.get().unwrap() == None);
+        assert!(exchange.is_none() && learned.get().unwrap().is_none());
         let (exchange, learned) = filter.begin(Some(&spoken()), &node);
         let mut exchange = exchange.unwrap();
         exchange.came.extend_from_slice(b"GET");

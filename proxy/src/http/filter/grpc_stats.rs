@@ -28,8 +28,14 @@ pub struct GrpcStats {
 pub enum Methods {
     None,
     All,
-    /// `(service, its methods)`.
-    Listed(Box<[(Box<str>, Box<[Box<str>]>)]>),
+    Listed(Box<[Service]>),
+}
+
+/// A gRPC service, and those of its methods that count.
+#[derive(Debug)]
+pub struct Service {
+    pub name: Box<str>,
+    pub methods: Box<[Box<str>]>,
 }
 
 /// A gRPC call.
@@ -137,7 +143,8 @@ impl GrpcStats {
             Methods::All => true,
             Methods::Listed(services) => services
                 .iter()
-                .any(|(known, methods)| **known == *service && methods.iter().any(|known| **known == *method)),
+                .filter(|known| *known.name == *service)
+                .any(|known| known.methods.iter().any(|known| **known == *method)),
         };
         Some(if named { name } else { "" })
     }
@@ -266,7 +273,13 @@ mod tests {
             methods,
             upstream_stats: false,
         };
-        let listed = filter(Methods::Listed([("a.B".into(), ["C".into()].into())].into()));
+        let listed = filter(Methods::Listed(
+            [Service {
+                name: "a.B".into(),
+                methods: ["C".into()].into(),
+            }]
+            .into(),
+        ));
         assert_eq!(listed.method("/a.B/C"), Some("a.B/C"));
         assert_eq!(listed.method("/a.B/D"), Some(""));
         assert_eq!(filter(Methods::All).method("/a.B/D"), Some("a.B/D"));
