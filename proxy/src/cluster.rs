@@ -27,6 +27,7 @@ pub use breaker::BreakerLimits;
 
 use crate::{
     address::Address,
+    istio::exchange::MetadataExchange,
     listener::SocketOption,
     stats,
     tls::{UpstreamTls, UpstreamTransport},
@@ -71,6 +72,8 @@ pub struct Cluster {
     pub auto_sni_header: Option<http::HeaderName>,
     /// `metadata.filter_metadata`, as JSON.
     pub metadata: Option<Arc<serde_json::Value>>,
+    /// Istio's upstream network filter: its connections begin with an exchange of metadata.
+    pub metadata_exchange: Option<MetadataExchange>,
     /// Hash of the received resource: an equal update is a no-op.
     pub hash: u64,
     /// Of this version alone: the one before serves its own until this one is warm.

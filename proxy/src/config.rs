@@ -24,6 +24,7 @@ mod header_edit;
 mod http_connection_manager;
 pub mod http_filter;
 mod http_options;
+mod istio;
 mod jwt_authn;
 pub(crate) mod matcher;
 mod metadata;

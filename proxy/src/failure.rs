@@ -114,6 +114,11 @@ impl ResponseFlags {
         }
     }
 
+    /// Equal where the same flags print the same.
+    pub fn key(self) -> (u32, u64) {
+        (self.bits, self.order)
+    }
+
     pub fn contains(self, other: Self) -> bool {
         self.bits & other.bits != 0
     }

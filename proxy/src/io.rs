@@ -14,7 +14,7 @@ use tokio::{
     net::{TcpStream, UnixStream},
 };
 
-use crate::{address::Address, network};
+use crate::{address::Address, istio::exchange::Exchange, network};
 
 /// A connected socket.
 #[derive(Debug)]
@@ -121,6 +121,8 @@ pub struct Stream {
     prefix: Bytes,
     /// Network filters that are to see what is read.
     filters: Option<Box<network::Running>>,
+    /// Istio's metadata exchange, until it is over: it stands between the transport and the filters.
+    exchange: Option<Box<Exchange>>,
 }
 
 #[derive(Debug)]
@@ -135,6 +137,7 @@ impl Stream {
             transport: Transport::Plain(raw),
             prefix: Bytes::new(),
             filters: None,
+            exchange: None,
         }
     }
 
@@ -143,12 +146,18 @@ impl Stream {
             transport: Transport::Tls(Box::new(stream)),
             prefix: Bytes::new(),
             filters: None,
+            exchange: None,
         }
     }
 
     /// What is read from now on passes these.
     pub fn set_filters(&mut self, filters: Option<Box<network::Running>>) {
         self.filters = filters;
+    }
+
+    /// The exchange comes before every other byte of either direction.
+    pub fn set_exchange(&mut self, exchange: Option<Box<Exchange>>) {
+        self.exchange = exchange;
     }
 
     pub fn raw(&self) -> &Raw {
@@ -257,7 +266,7 @@ impl AsyncRead for Stream {
         if self.filters.is_some() {
             return self.poll_filtered(cx, buf);
         }
-        let read = either!(self, s => s.poll_read(cx, buf));
+        let read = self.poll_own(cx, buf);
         if let Poll::Ready(Err(error)) = &read {
             self.tell(error);
         }
@@ -266,6 +275,67 @@ impl AsyncRead for Stream {
 }
 
 impl Stream {
+    /// Reads what is the connection's own, after the exchange.
+    fn poll_own(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.exchange.is_none() {
+            return either!(self, s => s.poll_read(cx, buf));
+        }
+        // Whoever only reads must send too, or the peer waits. What cannot be sent yet wakes the task.
+        if let Poll::Ready(Err(e)) = self.poll_exchange_out(cx) {
+            return Poll::Ready(Err(e));
+        }
+        while let Some(exchange) = &mut self.exchange {
+            if exchange.is_settled() {
+                if exchange.came.is_empty() {
+                    self.exchange_over();
+                    return either!(self, s => s.poll_read(cx, buf));
+                }
+                let n = exchange.came.len().min(buf.remaining());
+                buf.put_slice(&exchange.came.split_to(n));
+                self.exchange_over();
+                return Poll::Ready(Ok(()));
+            }
+            let start = buf.filled().len();
+            std::task::ready!(either!(self, s => s.poll_read(cx, buf)))?;
+            let Some(exchange) = &mut self.exchange else { break };
+            let came = &buf.filled()[start..];
+            exchange.came.extend_from_slice(came);
+            let end = came.is_empty();
+            buf.set_filled(start);
+            exchange.look(end)?;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Sends what the exchange has to send before all else.
+    fn poll_exchange_out(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some(mut out) = self
+            .exchange
+            .as_ref()
+            .map(|e| e.out.clone())
+            .filter(|out| !out.is_empty())
+        {
+            let n = std::task::ready!(either!(self, s => s.poll_write(cx, &out)))?;
+            out.advance(n);
+            let all = out.is_empty();
+            if let Some(exchange) = &mut self.exchange {
+                exchange.out = out;
+            }
+            if all {
+                // TLS may hold a record back; a flush that has to wait is the next write's.
+                let _ = either!(self, s => s.poll_flush(cx))?;
+            }
+        }
+        self.exchange_over();
+        Poll::Ready(Ok(()))
+    }
+
+    fn exchange_over(&mut self) {
+        if self.exchange.as_ref().is_some_and(|exchange| exchange.is_over()) {
+            self.exchange = None;
+        }
+    }
+
     /// Reads, and delivers what the network filters let pass.
     fn poll_filtered(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let Some(mut filters) = self.filters.take() else {
@@ -278,7 +348,7 @@ impl Stream {
         let mut passed = BytesMut::new();
         let end = loop {
             let start = buf.filled().len();
-            let read = either!(self, s => s.poll_read(cx, buf));
+            let read = self.poll_own(cx, buf);
             if read.is_pending() {
                 self.filters = Some(filters);
                 return Poll::Pending;
@@ -303,6 +373,9 @@ impl Stream {
 
 impl AsyncWrite for Stream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        if self.exchange.is_some() {
+            std::task::ready!(self.poll_exchange_out(cx))?;
+        }
         either!(self, s => s.poll_write(cx, buf))
     }
 
@@ -311,6 +384,9 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if self.exchange.is_some() {
+            std::task::ready!(self.poll_exchange_out(cx))?;
+        }
         either!(self, s => s.poll_write_vectored(cx, bufs))
     }
 
@@ -319,6 +395,9 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.exchange.is_some() {
+            std::task::ready!(self.poll_exchange_out(cx))?;
+        }
         either!(self, s => s.poll_flush(cx))
     }
 

@@ -32,6 +32,7 @@ pub mod drain;
 pub mod failure;
 pub mod format;
 pub mod io;
+pub mod istio;
 pub mod jwt;
 pub mod launch;
 pub mod logging;

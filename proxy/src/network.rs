@@ -8,10 +8,12 @@ use std::{rc::Rc, sync::Arc};
 
 use bytes::BytesMut;
 
+pub mod istio_stats;
 pub mod rbac;
 pub mod sni_cluster;
 
 use crate::{
+    istio::{exchange::MetadataExchange, stats::IstioStats},
     listener::FilterChain,
     stream_info::{ConnectionInfo, StreamInfo},
     worker::Worker,
@@ -28,6 +30,8 @@ pub struct NetworkFilter {
 pub enum NetworkFilterKind {
     Rbac(Box<rbac::NetworkRbac>),
     SniCluster,
+    IstioStats(IstioStats),
+    MetadataExchange(MetadataExchange),
 }
 
 /// What a filter says to a moment of the connection.
@@ -98,7 +102,7 @@ pub fn open(
 }
 
 /// The connection is over: what filters count of it.
-pub fn ended(chain: &FilterChain, info: &StreamInfo, worker: &Worker) {
+pub fn ended(chain: &FilterChain, info: &mut StreamInfo, worker: &Worker) {
     for filter in &chain.network_filters {
         filter.ended(info, worker);
     }
@@ -153,19 +157,24 @@ impl NetworkFilter {
         match &self.kind {
             NetworkFilterKind::Rbac(_) => Step::Continue,
             NetworkFilterKind::SniCluster => sni_cluster::opened(facts),
+            // One counts, the other works below the filters.
+            NetworkFilterKind::IstioStats(_) | NetworkFilterKind::MetadataExchange(_) => Step::Done,
         }
     }
 
     fn data(&self, _held: &mut BytesMut, _end: bool, facts: Facts<'_>) -> Step {
         match &self.kind {
             NetworkFilterKind::Rbac(own) => rbac::data(own, facts),
-            NetworkFilterKind::SniCluster => Step::Done,
+            NetworkFilterKind::SniCluster
+            | NetworkFilterKind::IstioStats(_)
+            | NetworkFilterKind::MetadataExchange(_) => Step::Done,
         }
     }
 
-    fn ended(&self, _info: &StreamInfo, _worker: &Worker) {
+    fn ended(&self, info: &mut StreamInfo, worker: &Worker) {
         match &self.kind {
-            NetworkFilterKind::Rbac(_) | NetworkFilterKind::SniCluster => {}
+            NetworkFilterKind::IstioStats(filter) => istio_stats::ended(filter, info, worker),
+            NetworkFilterKind::Rbac(_) | NetworkFilterKind::SniCluster | NetworkFilterKind::MetadataExchange(_) => {}
         }
     }
 }

@@ -66,6 +66,7 @@ impl Process {
     /// Where the system gives no more threads.
     pub fn start(settings: Settings) -> io::Result<Self> {
         let filesystem = settings.stats.group(stats::Prefix::root("filesystem."));
+        crate::istio::stats::prepare(&settings.stats, &settings.node);
         let (demands, asked) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
             demands,

@@ -13,7 +13,9 @@ use crate::{
     cluster::{Cluster, Endpoint},
     failure::ResponseFlags,
     http::{codec::h1::WireBytes, message::Protocol},
-    listener::UpstreamSource,
+    istio::{exchange::Learned, peer::Peer},
+    listener::{TrafficDirection, UpstreamSource},
+    network::istio_stats::Reported,
     route::{Route, RouteConfiguration, VirtualHost},
 };
 
@@ -35,6 +37,7 @@ pub struct ConnectionInfo {
     pub requested_server_name: Option<Arc<str>>,
     pub tls: Option<Arc<TlsInfo>>,
     pub listener_name: Arc<str>,
+    pub direction: TrafficDirection,
     pub filter_chain_name: Arc<str>,
     /// The listener's `per_connection_buffer_limit_bytes`.
     pub buffer_limit: u32,
@@ -56,6 +59,9 @@ pub struct ConnectionState {
     pub withheld: u64,
     /// A filter closed the connection, not a peer.
     pub closed: bool,
+    /// Who the client is, once Istio's metadata exchange has told.
+    pub peer: Option<Learned>,
+    pub flags: ResponseFlags,
 }
 
 /// What the TLS session with a peer established.
@@ -93,6 +99,10 @@ pub struct StreamInfo {
     pub flags: ResponseFlags,
     pub bytes: Bytes,
     pub upstream: UpstreamInfo,
+    /// Of a TCP connection: what Istio's metrics counted already.
+    pub reported: Reported,
+    /// The workload that sent it, where Istio's metadata exchange told.
+    pub downstream_peer: Option<Rc<Peer>>,
     pub times: Times,
     /// `filter namespace -> object`, made at first use.
     pub dynamic_metadata: Option<Box<serde_json::Map<String, serde_json::Value>>>,
@@ -127,6 +137,8 @@ pub struct UpstreamInfo {
     pub transport_failure: Option<Box<str>>,
     /// `%UPSTREAM_REQUEST_ATTEMPT_COUNT%`.
     pub attempts: u32,
+    /// The workload that answered, where Istio's metadata exchange told.
+    pub peer: Option<Rc<Peer>>,
 }
 
 /// Moments of a stream, for durations in logs.
@@ -171,6 +183,8 @@ impl StreamInfo {
             flags: ResponseFlags::default(),
             bytes: Bytes::default(),
             upstream: UpstreamInfo::default(),
+            reported: Reported::default(),
+            downstream_peer: None,
             times: Times::default(),
             dynamic_metadata: None,
             failure: None,

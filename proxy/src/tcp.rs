@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 pub mod copy;
 pub mod proxy;
+mod report;
 
 use crate::{access_log::AccessLog, route::action::HashPolicy, stats};
 

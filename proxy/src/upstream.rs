@@ -23,9 +23,15 @@ pub mod reset;
 
 pub use exchange::Exchange;
 
-use crate::cluster::{Cluster, ClusterState, Endpoint, balance::Balancer};
+use crate::{
+    cluster::{Cluster, ClusterState, Endpoint, balance::Balancer},
+    stats::{Group, GrpcStat, Prefix, Store},
+};
 use codec_stats::CodecStats;
 use pool::{Pool, PoolKey};
+
+/// Methods of a cluster that count under their own names: clients choose them.
+const MAX_GRPC_METHODS: usize = 1000;
 
 /// One worker's part of a cluster: the balancer's state and the connection pools. Outlives config updates.
 pub struct LocalCluster {
@@ -36,6 +42,8 @@ pub struct LocalCluster {
     /// Of the endpoints that the pools were made for, where `close_connections_on_host_set_change` asks.
     endpoint_version: Cell<u64>,
     codecs: Rc<CodecStats>,
+    /// By `service/method`; the empty one is for all others.
+    grpc: RefCell<HashMap<Box<str>, Group<GrpcStat>, foldhash::fast::RandomState>>,
     pools: RefCell<HashMap<PoolKey, Rc<Pool>, foldhash::fast::RandomState>>,
 }
 
@@ -47,6 +55,7 @@ impl LocalCluster {
             config_hash: Cell::new(cluster.hash),
             endpoint_version: Cell::new(cluster.endpoints.load().version),
             codecs: Rc::default(),
+            grpc: RefCell::default(),
             pools: RefCell::default(),
         })
     }
@@ -66,6 +75,17 @@ impl LocalCluster {
             .entry(key)
             .or_insert_with_key(|key| Pool::new(key.clone(), endpoint.clone(), self.codecs.clone()))
             .clone()
+    }
+
+    /// The statistics of a gRPC method, `service/method`, made at first use; past [`MAX_GRPC_METHODS`] those of all others.
+    pub fn grpc_stats(&self, store: &Store, cluster: &str, method: &str) -> Group<GrpcStat> {
+        if let Some(known) = self.grpc.borrow().get(method) {
+            return known.clone();
+        }
+        let mut grpc = self.grpc.borrow_mut();
+        let method = if grpc.len() < MAX_GRPC_METHODS { method } else { "" };
+        let make = || store.group(Prefix::grpc(cluster, method));
+        grpc.entry(method.into()).or_insert_with(make).clone()
     }
 
     /// Closes idle connections that are dead, expired or whose endpoint left, and forgets empty pools.

@@ -20,6 +20,7 @@ use crate::{
     },
     cluster::{Cluster, Limit},
     control::{Command, Commands, demand::Demands},
+    istio,
     listener::accept,
     snapshot::Snapshot,
     stats,
@@ -65,6 +66,7 @@ pub struct Worker {
     /// Tells [`run`] that there is a cluster to look after.
     used: Notify,
     random: Cell<u64>,
+    istio: istio::Local,
     /// `http2.`, made at the first HTTP/2 connection and kept, so that its counters outlive connections.
     http2_stats: OnceCell<stats::Group<stats::Http2Stat>>,
     /// The same of HTTP/1.
@@ -87,6 +89,7 @@ impl Worker {
             clusters: RefCell::default(),
             used: Notify::new(),
             random: Cell::new(seed | 1),
+            istio: istio::Local::default(),
             http2_stats: OnceCell::new(),
             http1_stats: OnceCell::new(),
             call_stats: OnceCell::new(),
@@ -99,6 +102,11 @@ impl Worker {
     /// The current snapshot: one atomic load and one count, no lock.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.snapshot.borrow_mut().load().clone()
+    }
+
+    /// What this worker remembers of Istio's peers and metrics.
+    pub fn istio(&self) -> &istio::Local {
+        &self.istio
     }
 
     /// The counters of downstream HTTP/2 connections.

@@ -162,6 +162,18 @@ fn istiod() {
         }
     }
     table.check(&["config_discovery"]);
+    let own = [
+        "io.istio.",
+        " istio.",
+        "stats.PluginConfig",
+        "metadataexchange",
+        "grpc_stats",
+    ];
+    let refused = table
+        .rejected
+        .keys()
+        .find(|problem| own.iter().any(|name| problem.contains(name)));
+    assert_eq!(refused, None, "Istio's own filters are known");
 }
 
 fn by_type(types: &Value, file: &Path, table: &mut Table, context: &mut Context) {

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use certs::ca::{CertificateAuthority, Template};
 use support::bootstrap::Bootstrap;
 use support::h1;
+use support::h2c;
 use support::peers;
 use support::proxy::Proxy;
 use support::upstream::{Act, Recorder, Reply, serve_h1, serve_h2};
@@ -223,7 +224,50 @@ async fn traffic(bootstrap: &Bootstrap, recorder: &Recorder) {
         assert!(h1::ask(bootstrap.listener(listener), close).await.is_none());
     }
     guarded(bootstrap, recorder).await;
+    for listener in ["grpclisted", "grpcall", "grpcnone"] {
+        grpc(bootstrap.listener(listener), recorder).await;
+    }
     recorder.begin(vec![]);
+}
+
+/// gRPC calls to methods with a name of their own in the statistics and to others, and what only looks like one.
+async fn grpc(listener: std::net::SocketAddr, recorder: &Recorder) {
+    const GRPC: (&str, &str) = ("content-type", "application/grpc");
+    let message = |text: &[u8]| [&[0, 0, 0, 0, text.len() as u8], text].concat();
+    let ok = || {
+        let messages = [message(b"a"), message(b""), message(b"ccc")].concat();
+        let trailers = Act::Trailers(&[("grpc-status", "0")]);
+        Reply::acts([Act::Head(200, &[GRPC]), Act::Data(messages), trailers])
+    };
+    let denied = || Reply::acts([Act::Head(200, &[GRPC, ("grpc-status", "7")]), Act::End]);
+    let odd = || Reply::acts([Act::Head(200, &[GRPC]), Act::Trailers(&[("grpc-status", "99")])]);
+    let bare = || Reply::h2(200, &[], "hello");
+    for (path, content_type, reply) in [
+        ("/a.B/C", "application/grpc", ok()),
+        ("/a.B/C", "application/grpc+proto", ok()),
+        ("/a.B/D", "application/grpc", ok()),
+        ("/a.B/C", "application/grpc", denied()),
+        ("/a.B/C", "application/grpc", odd()),
+        ("/a.B/C", "application/grpc", bare()),
+        ("/a.B/C", "application/grpc-web", ok()),
+        ("/a.B/C?x=1", "application/grpc", ok()),
+        ("/one", "application/grpc", ok()),
+        ("/a/b/c", "application/grpc", ok()),
+        ("/direct.S/M", "application/grpc", ok()),
+    ] {
+        recorder.begin(vec![reply]);
+        let request = h2c::Request {
+            method: "POST",
+            headers: vec![("content-type".to_owned(), content_type.to_owned())],
+            data: match path {
+                // Whether the body or the answer is first would be chance.
+                "/direct.S/M" => Vec::new(),
+                _ => vec![(Duration::ZERO, [message(b"one"), message(b"two")].concat())],
+            },
+            ..h2c::Request::get(path)
+        };
+        h2c::exchange(listener, &[request], recorder).await;
+    }
 }
 
 /// The statistics, once they stand still: connections end after their last byte.

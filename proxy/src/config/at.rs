@@ -129,6 +129,11 @@ impl<'a> At<'a> {
         self.scope.stats.group(prefix)
     }
 
+    /// Where all stats live, for those that no part of the resource owns.
+    pub(crate) fn store(&self) -> &Store {
+        &self.scope.stats
+    }
+
     /// Adds to what must be known before the resource may serve.
     pub(crate) fn depend(&self, add: impl FnOnce(&mut Dependencies)) {
         add(&mut self.scope.dependencies.borrow_mut());

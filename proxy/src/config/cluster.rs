@@ -15,12 +15,14 @@ use super::{
     at::{At, Scope},
     dependencies::Dependencies,
     endpoint::{self, LoadAssignment},
-    metadata,
+    extension::{self, Category, Kind},
+    istio, metadata,
     rejection::Rejection,
     wire,
 };
 use crate::{
     cluster::{BreakerLimits, Cluster, ClusterState, Discovery, LbPolicy, original::OriginalHosts},
+    istio::exchange::MetadataExchange,
     stats::Prefix,
 };
 
@@ -145,6 +147,7 @@ fn cluster(pb: &pb::Cluster, hash: u64, added_via_api: bool, at: &At) -> Result<
         auto_san_validation: protocol.auto_san_validation,
         auto_sni_header: protocol.auto_sni_header,
         metadata: metadata::parse(pb.metadata.as_deref()),
+        metadata_exchange: filters(&pb.filters, at)?,
         hash,
         endpoints: ArcSwap::default(),
         originals: OriginalHosts::default(),
@@ -176,20 +179,26 @@ fn check_balancer(discovery: &Discovery, lb: LbPolicy, at: &At) -> Result<(), Re
     }
 }
 
+/// Filters of the cluster's connections; the one that is known is Istio's.
+fn filters(pbs: &[pb::Filter], at: &At) -> Result<Option<MetadataExchange>, Rejection> {
+    const FILTERS: &[Kind<MetadataExchange>] = &[Kind {
+        type_name: "envoy.tcp.metadataexchange.config.MetadataExchange",
+        parse: istio::metadata_exchange,
+    }];
+    let mut last = None;
+    for (i, filter) in pbs.iter().enumerate() {
+        let at = at.item("filters", i);
+        at.unsupported("config_discovery", filter.config_discovery.is_some())?;
+        let any = filter.typed_config.as_ref();
+        let at = at.field("typed_config");
+        last = extension::dispatch(Category::NetworkFilter, any, false, FILTERS, &at)?.or(last);
+    }
+    Ok(last)
+}
+
 fn not_honoured(pb: &pb::Cluster, at: &At) -> Result<(), Rejection> {
     at.unsupported("transport_socket_matcher", pb.transport_socket_matcher.is_some())?;
     at.unsupported("upstream_config", pb.upstream_config.is_some())?;
-    if let Some(filter) = pb.filters.first() {
-        let at = at.item("filters", 0);
-        let any = filter.typed_config.as_ref();
-        super::extension::dispatch::<()>(
-            super::extension::Category::NetworkFilter,
-            any,
-            false,
-            &[],
-            &at.field("typed_config"),
-        )?;
-    }
     for (field, set) in [
         ("health_checks", !pb.health_checks.is_empty()),
         ("ignore_health_on_host_removal", pb.ignore_health_on_host_removal),

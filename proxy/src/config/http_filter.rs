@@ -10,11 +10,17 @@ use xds_api::envoy::extensions::filters::{
 use super::{
     at::At,
     extension::{self, Category, Extension, Kind},
-    fault, jwt_authn, rbac,
+    fault, istio, jwt_authn, rbac,
     rejection::Rejection,
 };
 use crate::{
-    http::filter::{FilterKind, HttpFilter, cors::Cors, fault::Fault, router::Router},
+    http::filter::{
+        FilterKind, HttpFilter,
+        cors::Cors,
+        fault::Fault,
+        grpc_stats::{GrpcStats, Methods, Service},
+        router::Router,
+    },
     stats::Prefix,
 };
 
@@ -81,10 +87,19 @@ const FILTERS: &[Known] = &[
     },
     Known {
         type_name: "envoy.extensions.filters.http.grpc_stats.v3.FilterConfig",
-        parse: |_, _, at| {
-            at.note("gRPC messages are not counted yet");
-            Ok(FilterKind::Inert)
-        },
+        parse: |extension, _, at| grpc_stats(extension, at).map(FilterKind::GrpcStats),
+    },
+    Known {
+        type_name: "io.istio.http.peer_metadata.Config",
+        parse: |extension, _, at| istio::peer_metadata(extension, at).map(FilterKind::PeerMetadata),
+    },
+    Known {
+        type_name: "istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig",
+        parse: |extension, _, at| istio::alpn(extension, at).map(FilterKind::Alpn),
+    },
+    Known {
+        type_name: "stats.PluginConfig",
+        parse: |extension, _, at| istio::stats(extension, at).map(FilterKind::IstioStats),
     },
 ];
 
@@ -184,6 +199,35 @@ fn config<'p>(filter: &'p pb::HttpFilter, at: &At) -> Result<Option<&'p xds_api:
             filter.name
         ))),
     }
+}
+
+fn grpc_stats(extension: &Extension, at: &At) -> Result<GrpcStats, Rejection> {
+    use xds_api::envoy::extensions::filters::http::grpc_stats::v3::{
+        FilterConfig, filter_config::PerMethodStatSpecifier,
+    };
+    let pb: FilterConfig = extension.message(at)?;
+    at.not_honoured(
+        "replace_dots_in_grpc_service_name",
+        pb.replace_dots_in_grpc_service_name,
+    );
+    Ok(GrpcStats {
+        emit_filter_state: pb.emit_filter_state,
+        upstream_stats: pb.enable_upstream_stats,
+        methods: match &pb.per_method_stat_specifier {
+            Some(PerMethodStatSpecifier::StatsForAllMethods(true)) => Methods::All,
+            Some(PerMethodStatSpecifier::IndividualMethodStatsAllowlist(list)) => {
+                let service = |service: &xds_api::envoy::config::core::v3::grpc_method_list::Service| {
+                    let methods = service.method_names.iter().map(|method| method.as_str().into());
+                    Service {
+                        name: service.name.as_str().into(),
+                        methods: methods.collect(),
+                    }
+                };
+                Methods::Listed(list.services.iter().map(service).collect())
+            }
+            Some(PerMethodStatSpecifier::StatsForAllMethods(false)) | None => Methods::None,
+        },
+    })
 }
 
 fn router(extension: &Extension, at: &At) -> Result<Router, Rejection> {

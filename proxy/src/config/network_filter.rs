@@ -7,7 +7,7 @@ use xds_api::envoy::config::listener::v3 as pb;
 use super::{
     at::At,
     extension::{self, Category, Kind},
-    http_connection_manager, rbac,
+    http_connection_manager, istio, rbac,
     rejection::Rejection,
     tcp_proxy,
 };
@@ -45,6 +45,20 @@ const FILTERS: &[Kind<Parsed>] = &[
     Kind {
         type_name: "envoy.extensions.filters.network.sni_cluster.v3.SniCluster",
         parse: |_, _| Ok(Parsed::Before(NetworkFilterKind::SniCluster)),
+    },
+    Kind {
+        type_name: "envoy.tcp.metadataexchange.config.MetadataExchange",
+        parse: |extension, at| {
+            let filter = istio::metadata_exchange(extension, at)?;
+            Ok(Parsed::Before(NetworkFilterKind::MetadataExchange(filter)))
+        },
+    },
+    Kind {
+        type_name: "stats.PluginConfig",
+        parse: |extension, at| {
+            let filter = istio::stats(extension, at)?;
+            Ok(Parsed::Before(NetworkFilterKind::IstioStats(filter)))
+        },
     },
 ];
 

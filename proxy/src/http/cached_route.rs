@@ -6,6 +6,7 @@ use http::{HeaderName, Method, StatusCode};
 
 use super::{RouteSource, local_reply::LocalReply, message::RequestHead, stream::Stream};
 use crate::{
+    cluster::Cluster,
     route::{
         self, RouteConfiguration, RouteFacts, Selection,
         scope::{Scope, ScopeRoutes, ScopeSource, ScopedRoutes},
@@ -69,6 +70,7 @@ pub fn refresh(stream: &mut Stream<'_>) {
     stream.info.virtual_host = None;
     stream.info.route = None;
     stream.cached_route = CachedRoute::None;
+    stream.kept.cluster = None;
     let Some(config) = route_configuration(stream, &snapshot) else {
         return;
     };
@@ -97,6 +99,18 @@ pub fn refresh(stream: &mut Stream<'_>) {
         Selection::None => CachedRoute::None,
     };
     stream.info.route_configuration = Some(config);
+}
+
+/// The cluster that the request will go to as things stand, looked up once for all filters.
+pub fn cluster<'s>(stream: &'s mut Stream<'_>) -> Option<&'s Arc<Cluster>> {
+    if stream.kept.cluster.is_none() {
+        let CachedRoute::Route { target: Some(target) } = &stream.cached_route else {
+            return None;
+        };
+        let snapshot = stream.worker.snapshot();
+        stream.kept.cluster = snapshot.clusters.get(&*target.cluster).cloned();
+    }
+    stream.kept.cluster.as_ref()
 }
 
 /// What the connection is to become, as `upgrade_type` names it.

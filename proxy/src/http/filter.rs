@@ -12,13 +12,17 @@ use super::{
     message::ResponseHead,
     stream::{Stream, StreamEnd},
 };
-use crate::{failure::ResponseFlags, route::per_filter::PerRoute};
+use crate::{cluster::Cluster, failure::ResponseFlags, route::per_filter::PerRoute};
 
+pub mod alpn;
 pub mod cors;
 pub mod discovered;
 pub mod fault;
+pub mod grpc_stats;
+pub mod istio_stats;
 pub mod jwt_authn;
 pub mod on_demand;
+pub mod peer_metadata;
 pub mod rbac;
 pub mod router;
 
@@ -36,6 +40,10 @@ pub struct HttpFilter {
 pub enum FilterKind {
     /// Known, and without any effect: what it is configured to do needs nothing done.
     Inert,
+    Alpn(alpn::Alpn),
+    GrpcStats(grpc_stats::GrpcStats),
+    IstioStats(crate::istio::stats::IstioStats),
+    PeerMetadata(peer_metadata::PeerMetadata),
     OnDemand,
     Cors(cors::Cors),
     Fault(fault::Fault),
@@ -52,7 +60,16 @@ impl FilterKind {
         match self {
             Self::Router(_) => true,
             Self::Discovered(place) => place.last,
-            Self::Inert | Self::OnDemand | Self::Cors(_) | Self::Fault(_) | Self::JwtAuthn(_) | Self::Rbac(_) => false,
+            Self::Alpn(_)
+            | Self::GrpcStats(_)
+            | Self::IstioStats(_)
+            | Self::PeerMetadata(_)
+            | Self::Inert
+            | Self::OnDemand
+            | Self::Cors(_)
+            | Self::Fault(_)
+            | Self::JwtAuthn(_)
+            | Self::Rbac(_) => false,
         }
     }
 }
@@ -71,6 +88,16 @@ pub enum Step {
 /// What filters keep of a request until its response or its end.
 #[derive(Debug, Default)]
 pub struct Kept {
+    /// The request came to the filters, whichever of them answered it.
+    pub begun: bool,
+    /// Where the request will go, once a filter asked: see [`cached_route::cluster`].
+    pub cluster: Option<Arc<Cluster>>,
+    /// ALPN to offer upstream instead of the context's.
+    pub alpn: Option<Arc<[Vec<u8>]>>,
+    /// Which of Istio's headers the request had.
+    pub asked: peer_metadata::Asked,
+    /// Where the request is a gRPC call that is watched.
+    pub grpc: Option<grpc_stats::Grpc>,
     /// What discovered filters were when the stream came to them, by their place among the filters.
     discovered: Vec<(usize, Arc<FilterKind>)>,
     /// Nothing is fetched for a request twice.
@@ -82,6 +109,7 @@ pub struct Kept {
 
 /// Hands the request to one filter after the other; the router answers it if none did before.
 pub async fn run(stream: &mut Stream<'_>) -> StreamEnd {
+    stream.kept.begun = true;
     loop {
         if let Some(end) = pass(stream).await {
             return end;
@@ -120,6 +148,22 @@ async fn pass(stream: &mut Stream<'_>) -> Option<StreamEnd> {
             FilterKind::Rbac(own) => rbac::run(filter, own, stream),
             // A config that is found makes no place that is to be filled.
             FilterKind::Inert | FilterKind::Discovered(_) => Step::Continue,
+            FilterKind::Alpn(filter) => {
+                alpn::run(filter, stream);
+                Step::Continue
+            }
+            FilterKind::GrpcStats(filter) => {
+                grpc_stats::run(filter, stream);
+                Step::Continue
+            }
+            FilterKind::IstioStats(_) => {
+                istio_stats::run(stream);
+                Step::Continue
+            }
+            FilterKind::PeerMetadata(filter) => {
+                peer_metadata::run(filter, stream);
+                Step::Continue
+            }
         };
         match step {
             Step::Continue => {}
@@ -151,13 +195,24 @@ pub fn encode(stream: &mut Stream<'_>, head: &mut ResponseHead) {
         let discovered = found(stream, i, filter);
         match discovered.as_deref().unwrap_or(&filter.kind) {
             FilterKind::Cors(_) => cors::encode(stream, head),
-            FilterKind::Router(_)
+            FilterKind::GrpcStats(_) => grpc_stats::encode(stream, head),
+            FilterKind::PeerMetadata(filter) => peer_metadata::encode(filter, stream, &mut head.headers),
+            FilterKind::Alpn(_)
+            | FilterKind::IstioStats(_)
+            | FilterKind::Router(_)
             | FilterKind::OnDemand
             | FilterKind::Fault(_)
             | FilterKind::JwtAuthn(_)
             | FilterKind::Rbac(_)
             | FilterKind::Inert
             | FilterKind::Discovered(_) => {}
+        }
+    }
+    // Who answers is known now, and what the head weighs.
+    for (i, filter) in manager.filters.iter().enumerate() {
+        let discovered = found(stream, i, filter);
+        if let FilterKind::IstioStats(filter) = discovered.as_deref().unwrap_or(&filter.kind) {
+            istio_stats::answered(filter, stream, head);
         }
     }
 }
@@ -177,12 +232,19 @@ pub fn ended(stream: &mut Stream<'_>) {
     for (i, filter) in manager.filters.iter().enumerate() {
         let discovered = found(stream, i, filter);
         match discovered.as_deref().unwrap_or(&filter.kind) {
-            FilterKind::Router(_)
-            | FilterKind::OnDemand
+            FilterKind::GrpcStats(_) => grpc_stats::ended(stream),
+            FilterKind::IstioStats(counted) if stream.kept.begun && filter.is_enabled(stream) => {
+                istio_stats::ended(counted, stream);
+            }
+            FilterKind::Alpn(_)
+            | FilterKind::IstioStats(_)
+            | FilterKind::PeerMetadata(_)
+            | FilterKind::Router(_)
             | FilterKind::Cors(_)
             | FilterKind::Fault(_)
             | FilterKind::JwtAuthn(_)
             | FilterKind::Rbac(_)
+            | FilterKind::OnDemand
             | FilterKind::Inert
             | FilterKind::Discovered(_) => {}
         }

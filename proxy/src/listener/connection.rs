@@ -21,7 +21,7 @@ use crate::{
     format::Facts,
     http,
     io::{Raw, Socket, Stream},
-    network,
+    network::{self, NetworkFilterKind},
     snapshot::Snapshot,
     stats::{Group, ListenerStat, SslSocketFactoryStat},
     stream_info::{ConnectionInfo, StreamInfo, TlsInfo},
@@ -237,6 +237,7 @@ impl Accepted {
             requested_server_name: facts.server_name.as_deref().map(Into::into),
             tls: None,
             listener_name: listener.name.clone(),
+            direction: listener.direction,
             filter_chain_name: "".into(),
             buffer_limit: listener.per_connection_buffer_limit,
             start_time: SystemTime::now(),
@@ -390,12 +391,25 @@ struct Ready {
 }
 
 impl Ready {
+    /// Istio's metadata exchange, where the chain has it and the client speaks it.
+    fn begin_exchange(&mut self, worker: &Worker) {
+        let filter = self.chain.network_filters.iter().find_map(|filter| match &filter.kind {
+            NetworkFilterKind::MetadataExchange(filter) => Some(filter),
+            _ => None,
+        });
+        let Some(filter) = filter else { return };
+        let (exchange, learned) = filter.begin(self.info.tls.as_deref(), &worker.shared.node);
+        self.stream.set_exchange(exchange);
+        self.info.state.borrow_mut().get_or_insert_default().peer = Some(learned);
+    }
+
     fn serve(mut self, worker: Rc<Worker>, listener: Arc<Listener>, admitted: Admitted) -> Option<Served> {
         let Ok(running) = network::open(&self.chain, &self.info, &worker) else {
             ended_early(&self.chain, self.info, &worker);
             return None;
         };
         self.stream.set_filters(running);
+        self.begin_exchange(&worker);
         let connection: Pin<Box<dyn Future<Output = ()>>> = match (&self.chain.filter, self.counted.http.take()) {
             (TerminalFilter::Http(manager), Some(counted)) => {
                 let manager = manager.clone();
@@ -437,7 +451,7 @@ fn ended_early(chain: &FilterChain, info: Rc<ConnectionInfo>, worker: &Worker) {
     let mut stream = StreamInfo::new(info);
     stream.adopt_connection();
     stream.times.end = Some(Instant::now());
-    network::ended(chain, &stream, worker);
+    network::ended(chain, &mut stream, worker);
 }
 
 #[cfg(test)]

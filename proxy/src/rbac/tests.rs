@@ -28,6 +28,7 @@ fn connection() -> Rc<ConnectionInfo> {
         filter_chain_name: "".into(),
         buffer_limit: 0,
         upstream_source: None,
+        direction: crate::listener::TrafficDirection::Unspecified,
         start_time: SystemTime::UNIX_EPOCH,
         start: std::time::Instant::now(),
         state: RefCell::default(),

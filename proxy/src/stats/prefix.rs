@@ -84,6 +84,13 @@ impl Prefix {
         Self::new("tcp.", stat_prefix, ".")
     }
 
+    /// `cluster.<name>.grpc.<service>.<method>.`; `method` is `service/method`, or empty.
+    pub fn grpc(cluster: &str, method: &str) -> Self {
+        let method = method.replace('/', ".");
+        let dot = if method.is_empty() { "" } else { "." };
+        Self::new("cluster.", format!("{cluster}.grpc{dot}{method}"), ".")
+    }
+
     /// `vhost.<virtual host>.vcluster.<virtual cluster>.`
     pub fn virtual_cluster(virtual_host: &str, virtual_cluster: &str) -> Self {
         Self::new("vhost.", format!("{virtual_host}.vcluster.{virtual_cluster}"), ".")

@@ -40,8 +40,8 @@ impl Store {
     pub fn render(&self, query: Query) -> Render {
         let groups = self.groups();
         let body = match query.format {
-            Format::Text => Body::Text(text::Text::new(groups)),
-            Format::Json => Body::Json(json::Json::new(groups)),
+            Format::Text => Body::Text(text::Text::new(groups, self.all_labelled())),
+            Format::Json => Body::Json(json::Json::new(groups, self.all_labelled())),
             Format::Prometheus => Body::Prometheus(prometheus::Prometheus::new(groups, self.all_labelled())),
         };
         Render {

@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, Weak};
 use super::config::{Settings, StatsConfig};
 use super::core::Core;
 use super::group::Group;
-use super::labelled::Labelled;
+use super::labelled::{Interned, Labelled};
 use super::lock;
 use super::prefix::Prefix;
-use super::schema::{Schema, Scope};
+use super::schema::{Kind, Schema, Scope};
 
 /// All stats of the process. Cloning shares it.
 #[derive(Clone)]
@@ -21,7 +21,8 @@ pub(super) struct House {
     pub(super) threads: usize,
     pub(super) settings: Settings,
     groups: Mutex<BTreeMap<Key, Weak<Core>>>,
-    labelled: Mutex<Vec<Arc<Labelled>>>,
+    pub(super) labelled: Mutex<Vec<Arc<Labelled>>>,
+    pub(super) interned: Mutex<Interned>,
     warnings: Vec<String>,
 }
 
@@ -41,6 +42,7 @@ impl Store {
             settings,
             groups: Mutex::default(),
             labelled: Mutex::default(),
+            interned: Mutex::default(),
             warnings,
         }))
     }
@@ -74,15 +76,18 @@ impl Store {
     /// Takes every counter back to zero (`POST /reset_counters`).
     pub fn reset_counters(&self) {
         self.groups().iter().for_each(|core| core.reset_counters());
+        let counters = |metric: &&Arc<Labelled>| metric.kind() == Kind::Counter;
+        for metric in self.all_labelled().iter().filter(counters) {
+            metric.all().iter().for_each(|series| series.reset());
+        }
     }
 
     /// Ends the interval of every histogram; to be called each `stats_flush_interval` (Envoy's default: 5 s).
     pub fn flush_histograms(&self) {
         self.groups().iter().for_each(|core| core.flush_histograms());
-    }
-
-    pub(super) fn keep(&self, labelled: &Arc<Labelled>) {
-        lock(&self.0.labelled).push(labelled.clone());
+        for metric in self.all_labelled() {
+            metric.all().iter().for_each(|series| series.flush());
+        }
     }
 
     pub(super) fn all_labelled(&self) -> Vec<Arc<Labelled>> {

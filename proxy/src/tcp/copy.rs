@@ -1,6 +1,7 @@
 //! Copies bytes both ways between two streams, with half-close, until both directions ended or a limit is reached.
 
 use std::{
+    cell::Cell,
     future::Future,
     io,
     pin::{Pin, pin},
@@ -25,10 +26,10 @@ pub struct Limits {
 }
 
 /// Bytes carried so far; kept by the caller, so that they are known however the copy ends.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Copied {
-    pub up: u64,
-    pub down: u64,
+    pub up: Cell<u64>,
+    pub down: Cell<u64>,
 }
 
 /// Why the copy ended.
@@ -47,7 +48,7 @@ pub enum Ended {
 }
 
 /// Copies until both ends are done.
-pub async fn both_ways<A, B>(down: &mut A, up: &mut B, limits: Limits, copied: &mut Copied) -> Ended
+pub async fn both_ways<A, B>(down: &mut A, up: &mut B, limits: Limits, copied: &Copied) -> Ended
 where
     A: AsyncRead + AsyncWrite + Unpin,
     B: AsyncRead + AsyncWrite + Unpin,
@@ -57,10 +58,10 @@ where
     let mut last_activity = Instant::now();
     let mut timer = pin!(limits.next(last_activity).map(|at| tokio::time::sleep_until(at.into())));
     std::future::poll_fn(|cx| {
-        let before = (copied.up, copied.down);
-        let one = upward.poll(cx, down, up, &mut copied.up);
-        let two = downward.poll(cx, up, down, &mut copied.down);
-        if before != (copied.up, copied.down) {
+        let before = (copied.up.get(), copied.down.get());
+        let one = upward.poll(cx, down, up, &copied.up);
+        let two = downward.poll(cx, up, down, &copied.down);
+        if before != (copied.up.get(), copied.down.get()) {
             last_activity = Instant::now();
         }
         match (one, two) {
@@ -107,7 +108,7 @@ struct Direction {
 }
 
 impl Direction {
-    fn poll<R, W>(&mut self, cx: &mut Context<'_>, from: &mut R, to: &mut W, count: &mut u64) -> Poll<io::Result<()>>
+    fn poll<R, W>(&mut self, cx: &mut Context<'_>, from: &mut R, to: &mut W, count: &Cell<u64>) -> Poll<io::Result<()>>
     where
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
@@ -118,7 +119,7 @@ impl Direction {
                     Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                     Poll::Ready(Ok(n)) => {
                         self.at += n;
-                        *count += n as u64;
+                        count.set(count.get() + n as u64);
                     }
                     Poll::Ready(Err(e)) => return Poll::Ready(Err(e)),
                     Poll::Pending => return Poll::Pending,

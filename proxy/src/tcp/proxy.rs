@@ -12,7 +12,10 @@ use std::{
 
 use tokio::io::AsyncWriteExt;
 
-use super::{TcpProxy, TcpTarget, copy};
+use super::{
+    TcpProxy, TcpTarget, copy,
+    report::{Peers, Reports},
+};
 use crate::{
     cluster::{Cluster, Endpoint, Priority, balance, outlier},
     drain::DrainWatch,
@@ -44,18 +47,29 @@ pub async fn serve(
     stats.inc(TcpStat::DownstreamCxTotal);
     let mut info = StreamInfo::new(connection);
     if let Some((cluster, upstream, open)) = Box::pin(establish(&worker, &proxy, &mut info)).await {
+        let mut upstream = upstream;
+        let peers = Peers {
+            client: info
+                .connection
+                .state
+                .borrow()
+                .as_ref()
+                .and_then(|state| state.peer.clone()),
+            server: upstream.exchange(&cluster, &worker.shared.node),
+        };
         let mut up = upstream.stream;
         let limits = copy::Limits {
             idle: proxy.idle_timeout,
             close_at: proxy.max_downstream_connection_duration.map(|d| info.start + d),
         };
-        let mut copied = copy::Copied::default();
+        let copied = copy::Copied::default();
         let ended = {
-            let mut copying = pin!(copy::both_ways(&mut down, &mut up, limits, &mut copied));
+            let mut copying = pin!(copy::both_ways(&mut down, &mut up, limits, &copied));
             let order = Cell::new(drain.order());
             let mut cut = pin!(drain.cut(&order));
             let host = info.upstream.endpoint.clone().filter(|_| cluster.close_on_host_failure);
             let mut failing = host.map(|endpoint| Box::pin(host_failure(endpoint)));
+            let mut reports = Reports::new(&chain);
             std::future::poll_fn(|cx| {
                 if let ended @ Poll::Ready(_) = copying.as_mut().poll(cx) {
                     return ended;
@@ -65,10 +79,17 @@ pub async fn serve(
                 {
                     return Poll::Ready(copy::Ended::HostFailed);
                 }
+                if reports.poll_due(cx) {
+                    peers.tell(&mut info, &worker);
+                    info.bytes.received = copied.up.get();
+                    info.bytes.sent = copied.down.get();
+                    reports.report(&peers, &mut info, &worker);
+                }
                 cut.as_mut().poll(cx).map(|()| copy::Ended::Drained)
             })
             .await
         };
+        peers.tell(&mut info, &worker);
         let refused = info.connection.state.borrow().as_ref().is_some_and(|s| s.closed);
         if !refused && matches!(ended, copy::Ended::Closed | copy::Ended::Failed) {
             open.ended_by_peer();
@@ -80,27 +101,24 @@ pub async fn serve(
             copy::Ended::Drained => stats.inc(TcpStat::DownstreamCxDrainClose),
             copy::Ended::Closed | copy::Ended::Failed | copy::Ended::HostFailed => {}
         }
-        let copied = &copied;
-        info.bytes.received = copied.up;
-        info.bytes.sent = copied.down;
-        info.bytes.downstream_wire_received = copied.up;
-        info.bytes.downstream_wire_sent = copied.down;
-        info.bytes.upstream_wire_received = copied.down;
-        info.bytes.upstream_wire_sent = copied.up;
-        stats.add(TcpStat::DownstreamCxRxBytesTotal, copied.up);
-        stats.add(TcpStat::DownstreamCxTxBytesTotal, copied.down);
-        cluster.state.stats.add(ClusterStat::UpstreamCxTxBytesTotal, copied.up);
-        cluster
-            .state
-            .stats
-            .add(ClusterStat::UpstreamCxRxBytesTotal, copied.down);
+        let (received, sent) = (copied.up.get(), copied.down.get());
+        info.bytes.received = received;
+        info.bytes.sent = sent;
+        info.bytes.downstream_wire_received = received;
+        info.bytes.downstream_wire_sent = sent;
+        info.bytes.upstream_wire_received = sent;
+        info.bytes.upstream_wire_sent = received;
+        stats.add(TcpStat::DownstreamCxRxBytesTotal, received);
+        stats.add(TcpStat::DownstreamCxTxBytesTotal, sent);
+        cluster.state.stats.add(ClusterStat::UpstreamCxTxBytesTotal, received);
+        cluster.state.stats.add(ClusterStat::UpstreamCxRxBytesTotal, sent);
     } else {
         // The client sees an orderly end; the reason stands in the log.
         let _ = down.shutdown().await;
     }
     info.adopt_connection();
     info.times.end = Some(Instant::now());
-    network::ended(&chain, &info, &worker);
+    network::ended(&chain, &mut info, &worker);
     for log in &proxy.access_log {
         log.write(&Facts::of_connection(&info), &worker);
     }

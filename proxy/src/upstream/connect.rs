@@ -3,7 +3,6 @@
 use std::{
     io,
     net::SocketAddr,
-    rc::Rc,
     sync::{Arc, atomic::Ordering},
     time::Instant,
 };
@@ -17,10 +16,12 @@ use crate::{
     cluster::{Cluster, Endpoint},
     failure::ResetReason,
     io::{Raw, Socket, Stream},
+    istio::exchange::Learned,
     listener::UpstreamSource,
     stats::{ClusterStat, SslSocketFactoryStat},
     stream_info::TlsInfo,
     tls::{self, UpstreamTransport},
+    worker::Node,
 };
 
 /// What of a request or downstream connection shapes the connection itself; part of the pool key.
@@ -29,7 +30,7 @@ pub struct ConnectOptions {
     /// Overrides the context's server name (`auto_sni`).
     pub sni: Option<Arc<str>>,
     /// Overrides the context's ALPN list.
-    pub alpn: Option<Rc<[Vec<u8>]>>,
+    pub alpn: Option<Arc<[Vec<u8>]>>,
     /// Takes the place of the cluster's bind address.
     pub source: Option<UpstreamSource>,
     /// `auto_san_validation`: the name that the peer's certificate must carry besides what the context asks.
@@ -44,6 +45,16 @@ pub struct Connected {
     pub tls: Option<Arc<TlsInfo>>,
     pub started: Instant,
     pub finished: Instant,
+}
+
+impl Connected {
+    /// Begins Istio's metadata exchange where the cluster asks for it; what is learned of the peer, once it is.
+    pub fn exchange(&mut self, cluster: &Cluster, node: &Node) -> Option<Learned> {
+        let filter = cluster.metadata_exchange.as_ref()?;
+        let (exchange, learned) = filter.begin(self.tls.as_deref(), node);
+        self.stream.set_exchange(exchange);
+        Some(learned)
+    }
 }
 
 /// Why no connection came about.

@@ -229,7 +229,10 @@ impl Pool {
         self.codecs.announce(self.key.protocol, cluster, shared);
         let open = OpenConnection::new(&endpoint.state, permit);
         let result = match connect::connect(cluster, endpoint, &self.key.options).await {
-            Ok(connected) => self.start(cluster, connected, open, shared).await,
+            Ok(mut connected) => {
+                connected.exchange(cluster, &shared.node);
+                self.start(cluster, connected, open, shared).await
+            }
             Err(failure) => {
                 if failure.reason != ResetReason::ConnectTimeout {
                     open.ended_by_peer();

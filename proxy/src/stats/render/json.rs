@@ -9,8 +9,9 @@ use super::query::{Buckets, Query};
 use super::series::{Order, Series, Walk};
 use super::text::{PASSES, filled, per_bucket};
 use crate::stats::config::Settings;
-use crate::stats::core::{At, Core};
+use crate::stats::core::Core;
 use crate::stats::histogram::{HistogramSnapshot, PERCENTILES};
+use crate::stats::labelled::Labelled;
 use crate::stats::schema::Kind;
 
 pub(super) struct Json {
@@ -24,9 +25,9 @@ pub(super) struct Json {
 }
 
 impl Json {
-    pub(super) fn new(groups: Vec<Arc<Core>>) -> Self {
+    pub(super) fn new(groups: Vec<Arc<Core>>, labelled: Vec<Arc<Labelled>>) -> Self {
         Self {
-            walk: Walk::new(groups, Order::Text),
+            walk: Walk::new(groups, labelled, Order::Text),
             pass: 0,
             started: false,
             follows: false,
@@ -67,28 +68,22 @@ impl Json {
     }
 
     fn element(&mut self, series: &Series, query: &Query, out: &mut String) {
-        let core = &self.walk.groups[series.group];
         if std::mem::replace(&mut self.follows, true) {
             out.push(',');
         }
         let name = serde_json::Value::from(&*series.name);
-        let index = if let At::Stat(index) = series.at {
-            usize::from(index)
-        } else {
-            0
-        };
         // Writing to a String cannot fail.
         let _ = match series.kind {
-            Kind::Counter | Kind::Gauge => write!(out, "{{\"name\":{name},\"value\":{}}}", core.value(&series.at)),
+            Kind::Counter | Kind::Gauge => write!(out, "{{\"name\":{name},\"value\":{}}}", self.walk.value(series)),
             Kind::TextReadout => {
-                let text = serde_json::Value::from(&*core.text(index).unwrap_or_default());
+                let text = serde_json::Value::from(&*self.walk.text(series));
                 write!(out, "{{\"name\":{name},\"value\":{text}}}")
             }
             Kind::Histogram => {
                 if !std::mem::replace(&mut self.in_histograms, true) {
                     open(query, out);
                 }
-                let histogram = core.histogram(index);
+                let histogram = self.walk.histogram(series);
                 write!(
                     out,
                     "{{\"name\":{name},{}}}",

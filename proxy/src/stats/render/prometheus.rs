@@ -9,11 +9,11 @@ use std::sync::Arc;
 use super::CHUNK_BYTES;
 use super::number::general;
 use super::query::{Buckets, Query};
-use super::series::{Order, Walk};
+use super::series::{Order, Place as Found, Walk};
 use crate::stats::config::Settings;
 use crate::stats::core::{At, Core};
 use crate::stats::histogram::{HistogramSnapshot, PERCENTILES};
-use crate::stats::labelled::{Labelled, LabelledKind};
+use crate::stats::labelled::{Labelled, Series};
 use crate::stats::schema::Kind;
 use crate::stats::store::Store;
 use crate::stats::tags;
@@ -32,6 +32,8 @@ pub(super) struct Prometheus {
     /// Sorted, once everything was found; written from the end.
     to_write: Option<Vec<Metric>>,
     labelled: Vec<Arc<Labelled>>,
+    /// The metric with labels that is being written, and what is left of its series, the last one first.
+    labelled_left: Option<(Arc<Labelled>, Vec<Arc<Series>>)>,
 }
 
 struct Place {
@@ -52,10 +54,11 @@ struct Metric {
 impl Prometheus {
     pub(super) fn new(groups: Vec<Arc<Core>>, labelled: Vec<Arc<Labelled>>) -> Self {
         Self {
-            walk: Walk::new(groups, Order::Tokens),
+            walk: Walk::new(groups, Vec::new(), Order::Tokens),
             found: HashMap::new(),
             to_write: None,
             labelled,
+            labelled_left: None,
         }
     }
 
@@ -75,9 +78,39 @@ impl Prometheus {
         if !out.is_empty() {
             return Some(out);
         }
-        let labelled = self.labelled.pop()?;
-        if settings.admits(labelled.name()) && query.admits_name(labelled.name()) {
-            write_labelled(&labelled, query, &mut out);
+        self.chunk_labelled(settings, query)
+    }
+
+    fn chunk_labelled(&mut self, settings: &Settings, query: &Query) -> Option<String> {
+        let mut out = String::new();
+        let (metric, mut left) = match self.labelled_left.take() {
+            Some(begun) => begun,
+            None => {
+                let metric = self.labelled.pop()?;
+                let mut series = metric.series();
+                series.retain(|series| {
+                    let name = series.labels.full_name(metric.name());
+                    query.admits_name(&name) && settings.admits(&name)
+                });
+                series.reverse();
+                if !series.is_empty() {
+                    write_type(&metric_name(metric.name()), type_of(metric.kind(), query), &mut out);
+                }
+                (metric, series)
+            }
+        };
+        let name = metric_name(metric.name());
+        while out.len() < CHUNK_BYTES
+            && let Some(series) = left.pop()
+        {
+            let labels = labels(series.labels.pairs());
+            match metric.kind() {
+                Kind::Histogram => write_histogram(&name, &labels, &series.histogram(), query, &mut out),
+                _ => write_value(&name, &labels, series.value(), &mut out),
+            }
+        }
+        if !left.is_empty() {
+            self.labelled_left = Some((metric, left));
         }
         Some(out)
     }
@@ -92,9 +125,12 @@ impl Prometheus {
             for series in self.walk.some(settings, query, kinds) {
                 let dotted = settings.tags.extract(&series.name).rest();
                 let name = metric_name(&dotted);
+                let Found::Group { group, at } = series.place else {
+                    continue;
+                };
                 let place = Place {
-                    group: series.group as u32,
-                    at: series.at,
+                    group: group as u32,
+                    at,
                 };
                 let metric = self.found.entry((series.kind, name.clone())).or_insert_with(|| Metric {
                     kind: series.kind,
@@ -230,24 +266,4 @@ fn write_histogram(name: &str, labels: &str, histogram: &HistogramSnapshot, quer
     let _ = writeln!(out, "{name}_bucket{{{}}} {count}", join(labels, "le=\"+Inf\""));
     write_value(&format!("{name}_sum"), labels, histogram.sum, out);
     write_value(&format!("{name}_count"), labels, count, out);
-}
-
-fn write_labelled(labelled: &Labelled, query: &Query, out: &mut String) {
-    let name = metric_name(labelled.name());
-    let kind = match labelled.kind() {
-        LabelledKind::Counter => Kind::Counter,
-        LabelledKind::Histogram => Kind::Histogram,
-    };
-    let series = labelled.series();
-    if !series.is_empty() {
-        write_type(&name, type_of(kind, query), out);
-    }
-    for series in series {
-        let values = series.labels.iter().map(|value| &**value);
-        let labels = labels(labelled.label_names().iter().copied().zip(values));
-        match kind {
-            Kind::Histogram => write_histogram(&name, &labels, &series.histogram(), query, out),
-            _ => write_value(&name, &labels, series.value(), out),
-        }
-    }
 }

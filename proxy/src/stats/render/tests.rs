@@ -269,12 +269,7 @@ fn a_large_scrape_comes_in_pieces() {
 #[test]
 fn labels_past_the_cap_share_one_series() {
     let store = store();
-    let requests = store.labelled(
-        "istiocustom.istio_requests_total",
-        LabelledKind::Counter,
-        &["reporter", "code"],
-        2,
-    );
+    let requests = store.labelled("istiocustom.istio_requests_total", LabelledKind::Counter, 2);
     for (reporter, code) in [
         ("source", "200"),
         ("source", "503"),
@@ -282,13 +277,36 @@ fn labels_past_the_cap_share_one_series() {
         ("y", "2"),
         ("source", "200"),
     ] {
-        requests.with(&[reporter, code]).add(1);
+        requests
+            .with(&[("reporter", reporter), ("code", code), ("status", "")])
+            .add(1);
     }
     let expected = "# TYPE istio_requests_total counter\n\
-                    istio_requests_total{reporter=\"overflow\",code=\"overflow\"} 2\n\
-                    istio_requests_total{reporter=\"source\",code=\"200\"} 2\n\
-                    istio_requests_total{reporter=\"source\",code=\"503\"} 1\n";
+                    istio_requests_total{reporter=\"overflow\",code=\"overflow\",status=\"overflow\"} 2\n\
+                    istio_requests_total{reporter=\"source\",code=\"200\",status=\"\"} 2\n\
+                    istio_requests_total{reporter=\"source\",code=\"503\",status=\"\"} 1\n";
     assert_eq!(body(&store, "format=prometheus"), expected);
+    let (before, after) = (
+        store.group::<HttpStat>(Prefix::http("a")),
+        store.group::<ServerStat>(Prefix::root("server.")),
+    );
+    before.inc(HttpStat::NoRoute);
+    after.set(ServerStat::State, 0);
+    let text = body(&store, "usedonly");
+    assert_eq!(
+        text,
+        "http.a.no_route: 1\n\
+         istiocustom.istio_requests_total.reporter.overflow.code.overflow.status.overflow: 2\n\
+         istiocustom.istio_requests_total.reporter.source.code.200.status: 2\n\
+         istiocustom.istio_requests_total.reporter.source.code.503.status: 1\n\
+         server.state: 0\n"
+    );
+    store.reset_counters();
+    let reset = body(&store, "usedonly&filter=503");
+    assert_eq!(
+        reset,
+        "istiocustom.istio_requests_total.reporter.source.code.503.status: 0\n"
+    );
 }
 
 proptest::proptest! {

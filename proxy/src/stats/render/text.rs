@@ -8,8 +8,9 @@ use super::number::general;
 use super::query::{Buckets, Query};
 use super::series::{Order, Series, Walk};
 use crate::stats::config::Settings;
-use crate::stats::core::{At, Core};
+use crate::stats::core::Core;
 use crate::stats::histogram::{HistogramSnapshot, PERCENTILES};
+use crate::stats::labelled::Labelled;
 use crate::stats::schema::Kind;
 
 /// The kinds of each pass over the groups.
@@ -21,9 +22,9 @@ pub(super) struct Text {
 }
 
 impl Text {
-    pub(super) fn new(groups: Vec<Arc<Core>>) -> Self {
+    pub(super) fn new(groups: Vec<Arc<Core>>, labelled: Vec<Arc<Labelled>>) -> Self {
         Self {
-            walk: Walk::new(groups, Order::Text),
+            walk: Walk::new(groups, labelled, Order::Text),
             pass: 0,
         }
     }
@@ -34,8 +35,7 @@ impl Text {
         while !self.walk.is_done() && out.len() < CHUNK_BYTES {
             let some = self.walk.some(settings, query, kinds);
             let empty = some.is_empty();
-            some.iter()
-                .for_each(|series| line(series, &self.walk.groups[series.group], query, &mut out));
+            some.iter().for_each(|series| line(series, &self.walk, query, &mut out));
             // Unmatched groups cost time too.
             if empty {
                 break;
@@ -49,18 +49,13 @@ impl Text {
     }
 }
 
-fn line(series: &Series, core: &Core, query: &Query, out: &mut String) {
-    let index = if let At::Stat(index) = series.at {
-        usize::from(index)
-    } else {
-        0
-    };
+fn line(series: &Series, walk: &Walk, query: &Query, out: &mut String) {
     // Writing to a String cannot fail.
     let _ = match series.kind {
-        Kind::Counter | Kind::Gauge => writeln!(out, "{}: {}", series.name, core.value(&series.at)),
-        Kind::TextReadout => writeln!(out, "{}: \"{}\"", series.name, core.text(index).unwrap_or_default()),
+        Kind::Counter | Kind::Gauge => writeln!(out, "{}: {}", series.name, walk.value(series)),
+        Kind::TextReadout => writeln!(out, "{}: \"{}\"", series.name, walk.text(series)),
         Kind::Histogram => {
-            let histogram = core.histogram(index);
+            let histogram = walk.histogram(series);
             if histogram.count() == 0 {
                 writeln!(out, "{}: No recorded values", series.name)
             } else if query.histogram_buckets == Some(Buckets::Detailed) {

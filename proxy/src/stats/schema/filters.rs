@@ -66,6 +66,25 @@ schema! {
 }
 
 schema! {
+    /// `cluster.<name>.grpc.`, or `cluster.<name>.grpc.<service>.<method>.`
+    GrpcStat {
+        per_thread {
+            lazy_counter Success "success",
+            lazy_counter Failure "failure",
+            lazy_counter Total "total",
+            lazy_counter RequestMessageCount "request_message_count",
+            lazy_counter ResponseMessageCount "response_message_count",
+        }
+        histograms {
+            lazy_histogram UpstreamRqTime "upstream_rq_time",
+        }
+        families {
+            Status "",
+        }
+    }
+}
+
+schema! {
     /// `http.<stat_prefix>.jwt_authn.`
     JwtAuthnStat {
         shared {

@@ -18,12 +18,9 @@ use super::{
     response,
     settings::HeadLimits,
 };
-use crate::{
-    http::{
-        codec::CodecError,
-        message::{Frame, Incoming, ResponseHead},
-    },
-    stats::Http2Stat,
+use crate::http::{
+    codec::CodecError,
+    message::{Frame, Incoming, ResponseHead},
 };
 
 /// One exchange of a [`super::ClientConnection`]. Dropping it before both halves ended resets the stream with CANCEL.
@@ -127,14 +124,13 @@ impl ClientStream {
             return Poll::Pending;
         };
         let incoming = ready!(inbound.poll(End::Client, cx));
-        if let Ok(Incoming::Frame(Frame::Trailers(trailers))) = &incoming {
-            self.load.stats.inc(Http2Stat::Trailers);
-            if let Err(rejection) = check_limits(self.limits, trailers, (0, 0), &self.load.stats) {
-                self.reset(rejection.reason);
-                return Poll::Ready(Err(
-                    self.fail(End::Client.violation(rejection.details, rejection.sentence))
-                ));
-            }
+        if let Ok(Incoming::Frame(Frame::Trailers(trailers))) = &incoming
+            && let Err(rejection) = check_limits(self.limits, trailers, (0, 0), &self.load.stats)
+        {
+            self.reset(rejection.reason);
+            return Poll::Ready(Err(
+                self.fail(End::Client.violation(rejection.details, rejection.sentence))
+            ));
         }
         Poll::Ready(incoming.map_err(|e| self.fail(e)))
     }

@@ -223,19 +223,23 @@ impl Attempt<'_, '_> {
     fn connect_options(&self, endpoint: &Endpoint) -> ConnectOptions {
         let cluster = &self.plan.cluster;
         let source = self.stream.info.connection.upstream_source;
+        let alpn = match endpoint.transport {
+            UpstreamTransport::Tls(_) => self.stream.kept.alpn.clone(),
+            UpstreamTransport::Raw => None,
+        };
         if !cluster.auto_sni && !cluster.auto_san_validation {
             return ConnectOptions {
+                alpn,
                 source,
                 ..ConnectOptions::default()
             };
         }
-        let _ = endpoint;
         let host = crate::http::admission::host_without_port(self.stream.request.authority_str());
         let name: Arc<str> = host.into();
         ConnectOptions {
             sni: cluster.auto_sni.then(|| name.clone()),
             verify_name: cluster.auto_san_validation.then_some(name),
-            alpn: None,
+            alpn,
             source,
         }
     }
@@ -383,6 +387,9 @@ pub(super) fn poll_request_body(
         };
         if let Frame::Data(data) = &frame {
             stream.info.bytes.received += data.len() as u64;
+            if let Some(grpc) = &mut stream.kept.grpc {
+                grpc.request_data(data);
+            }
         }
         if let Some(replay) = replay.as_deref_mut() {
             replay.push(&frame);

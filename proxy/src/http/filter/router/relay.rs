@@ -128,6 +128,9 @@ pub(super) async fn run(
 fn pass_down(stream: &mut Stream<'_>, incoming: Incoming, last: bool) -> Result<bool, CodecError> {
     let (frame, end) = match incoming {
         Incoming::Frame(Frame::Trailers(trailers)) => {
+            if let Some(grpc) = &mut stream.kept.grpc {
+                grpc.told(&trailers);
+            }
             if !stream.manager.access_log.is_empty() {
                 stream.response_trailers = Some(trailers.clone());
             }
@@ -138,6 +141,9 @@ fn pass_down(stream: &mut Stream<'_>, incoming: Incoming, last: bool) -> Result<
     };
     if let Frame::Data(data) = &frame {
         stream.info.bytes.sent += data.len() as u64;
+        if let Some(grpc) = &mut stream.kept.grpc {
+            grpc.response_data(data);
+        }
     }
     stream.down.send_frame(frame, end)?;
     Ok(end)
