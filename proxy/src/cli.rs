@@ -148,8 +148,22 @@ impl From<Strategy> for crate::drain::DrainStrategy {
 
 /// Envoy's five parts, which launchers parse: revision, version, state of the tree, build type, TLS library.
 pub fn version() -> String {
-    format!("{}/{ENVOY_VERSION}/Clean/RELEASE/rustls", revision())
+    format!("{}/{ENVOY_VERSION}/{TREE}/{BUILD}/{TLS}", revision())
 }
+
+/// As Envoy tells it in a node's build version, by its keys.
+pub fn build() -> [(&'static str, &'static str); 4] {
+    [
+        ("build.type", BUILD),
+        ("revision.sha", revision()),
+        ("revision.status", TREE),
+        ("ssl.version", TLS),
+    ]
+}
+
+const TREE: &str = "Clean";
+const BUILD: &str = "RELEASE";
+const TLS: &str = "rustls";
 
 /// The revision that was built, or zeros where the build did not know.
 fn revision() -> &'static str {

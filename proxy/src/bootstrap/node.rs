@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use serde_json::{Map, Value};
+use serde_json::Map;
 use xds_api::{
     Message,
     envoy::{
@@ -11,10 +11,11 @@ use xds_api::{
         r#type::v3::SemanticVersion,
     },
     json::from_struct,
+    pb::{Struct, Value, value},
 };
 
 use super::Options;
-use crate::{cluster::Locality, config::endpoint::locality_name};
+use crate::{cli, cluster::Locality, config::endpoint::locality_name};
 
 /// What Envoy says of itself, and control planes branch on.
 const USER_AGENT: &str = "envoy";
@@ -126,9 +127,15 @@ pub struct Node {
     pub id: Box<str>,
     pub cluster: Box<str>,
     pub locality: Arc<Locality>,
-    pub metadata: Map<String, Value>,
+    pub metadata: Map<String, serde_json::Value>,
     /// As sent in discovery requests: the bootstrap's, with what we are and have added.
     pub bytes: Bytes,
+}
+
+fn text(text: &str) -> Value {
+    Value {
+        kind: Some(value::Kind::StringValue(text.to_owned())),
+    }
 }
 
 pub(super) fn parse(pb: Option<&core::Node>, options: &Options) -> Node {
@@ -148,7 +155,9 @@ pub(super) fn parse(pb: Option<&core::Node>, options: &Options) -> Node {
     node.user_agent_version_type = Some(UserAgentVersionType::UserAgentBuildVersion(Box::new(
         core::BuildVersion {
             version: Some(VERSION),
-            metadata: None,
+            metadata: Some(Struct {
+                fields: cli::build().map(|(key, told)| (key.to_owned(), text(told))).into(),
+            }),
         },
     )));
     node.extensions = EXTENSIONS

@@ -70,12 +70,17 @@ pub(super) fn all(admin: &Rc<Admin>, filter: &Filter, include_eds: bool) -> Vec<
 fn bootstrap(admin: &Admin) -> Section {
     let mut bootstrap = print("envoy.config.bootstrap.v3.Bootstrap", &admin.bootstrap.bytes);
     if let Some(bootstrap) = bootstrap.as_object_mut() {
-        // With what the process says of itself, as a control plane sees it.
-        bootstrap.insert("node".to_owned(), print("envoy.config.core.v3.Node", &admin.node));
+        // With what the process says of itself, as a control plane sees it; what it can do is said in requests only.
+        let mut node = print("envoy.config.core.v3.Node", &admin.node);
+        if let Some(node) = node.as_object_mut() {
+            node.remove("client_features");
+        }
+        bootstrap.insert("node".to_owned(), node);
     }
+    let read = SystemTime::now() - admin.started.elapsed();
     Section {
         type_name: "BootstrapConfigDump",
-        scalars: vec![("bootstrap", bootstrap)],
+        scalars: vec![("bootstrap", bootstrap), ("last_updated", time(read))],
         lists: Vec::new(),
     }
 }

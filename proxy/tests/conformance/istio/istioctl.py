@@ -69,8 +69,9 @@ class Istioctl:
         said = subprocess.run([f"{self.lab.bin}/istioctl", "proxy-config", reading, "--file", path], capture_output=True, text=True,
                               env={**os.environ, **self.environment}, timeout=60).stdout
         if reading == "bootstrap":
-            # The name of the program, and the extensions that it has, are its own.
+            # The name of the program, its TLS library, and the extensions that it has, are its own.
             said = re.sub(r'"binaryPath": "[^"]*"', "", said)
+            said = re.sub(r'"ssl.version": "[^"]*"', "", said)
             said = re.sub(r'"extensions": \[.*?\n {12}\],?', "", said, flags=re.DOTALL)
         # Certificates are each proxy's, and so are the program's parts of the version.
         said = re.sub(r"\b[0-9a-f]{30,40}\b|\d{4}-\d\d-\d\dT\S+", "-", said)
