@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use xds_api::{DecodeError, Message, pb};
+use xds_api::{DecodeError, ExtensionConfig, pb};
 
 use super::{at::At, rejection::Rejection};
 
@@ -169,8 +169,8 @@ impl<'a> Extension<'a> {
         decode(&self.bytes).map_err(|e| at.reject(format_args!("is no {}: {e}", self.type_name)))
     }
 
-    /// The config's message; for small ones, since the decoder is compiled here.
-    pub(crate) fn message<M: Message + Default>(&self, at: &At) -> Result<M, Rejection> {
-        self.decode(|bytes| M::decode(bytes), at)
+    /// The config's message.
+    pub(crate) fn message<M: ExtensionConfig>(&self, at: &At) -> Result<M, Rejection> {
+        self.decode(M::from_wire, at)
     }
 }

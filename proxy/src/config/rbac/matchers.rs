@@ -1,6 +1,7 @@
 //! Rules as a list of matchers of the generic matching API (`xds.type.matcher.v3.Matcher`).
 
 use xds_api::{
+    Message,
     envoy::{extensions::matching::input_matchers::ip::v3::Ip, r#type::matcher::v3 as ty},
     xds::{
         core::v3::TypedExtensionConfig,
@@ -75,7 +76,7 @@ struct ActionConfig {
 const ACTIONS: &[Kind<NamedAction>] = &[Kind {
     type_name: "envoy.config.rbac.v3.Action",
     parse: |extension, at| {
-        let pb: ActionConfig = extension.message(at)?;
+        let pb: ActionConfig = extension.decode(|bytes| Message::decode(bytes), at)?;
         Ok(NamedAction {
             name: at.non_empty("name", &pb.name)?.into(),
             action: action(pb.action, at)?,

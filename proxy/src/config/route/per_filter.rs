@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use xds_api::pb::Any;
+use xds_api::{Message, pb::Any};
 
 use super::super::{
     at::At,
@@ -66,7 +66,7 @@ fn one(any: &Any, at: &At) -> Result<Option<PerRoute>, Rejection> {
         let config = extension::dispatch(Category::PerRouteConfig, Some(any), false, KINDS, at)?;
         return Ok(config.map(PerRoute::Config));
     }
-    let wrapper: FilterConfig = Extension::open(any, at)?.message(at)?;
+    let wrapper: FilterConfig = Extension::open(any, at)?.decode(|bytes| Message::decode(bytes), at)?;
     let inner = wrapper.config.as_ref().filter(|config| !config.type_url.is_empty());
     match inner {
         Some(inner) if !wrapper.disabled => {
