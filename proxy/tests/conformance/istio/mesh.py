@@ -1,6 +1,8 @@
 """What the mesh is told: a service of two versions with rules for its traffic, who may call it, and a gateway."""
 
 import json
+from collections.abc import Callable
+from typing import NamedTuple
 
 from pki import GATEWAY_HOST, USERS_ISSUER
 
@@ -8,15 +10,13 @@ HOST, ADDRESS = "server.demo.svc.cluster.local", "10.96.0.10"
 HTTP, GRPC, TCP = 80, 7070, 9090
 GATEWAY_HTTPS, GATEWAY_HTTP = 8443, 8080
 
-# Istio's own HTTP filters are left out, so that upstream Envoy takes what istiod sends.
-ISTIOD_ENVIRONMENT = {"PILOT_ENABLE_METADATA_EXCHANGE": "false", "PILOT_ENABLE_ALPN_FILTER": "false"}
-MESH_CONFIG = {
-    "trustDomain": "cluster.local",
-    "accessLogFile": "/dev/stdout",
-    "enableTracing": True,
-    "defaultConfig": {"discoveryAddress": "istiod.istio-system.svc:15012"},
-    "extensionProviders": [{"name": "zipkin", "zipkin": {"service": "zipkin.infra.svc.cluster.local", "port": 9411}}],
-}
+
+class Setup(NamedTuple):
+    """What istiod is started with."""
+
+    environment: dict
+    mesh_config: dict
+    resources: Callable
 
 
 def resource(group, kind, name, namespace="demo", **spec):
@@ -66,16 +66,13 @@ def routes():
              retries={"attempts": 3, "perTryTimeout": "500ms", "retryOn": "5xx,reset,connect-failure"}),
         when("redirect", {"uri": {"exact": "/redirect"}},
              redirect={"uri": "/there", "authority": "elsewhere.example", "redirectCode": 307}),
+        when("pinned", {"headers": {"x-version": {"exact": "v1"}}}),
         when("direct", {"uri": {"exact": "/direct"}}, directResponse={"status": 203, "body": {"string": "direct body"}}),
         {"name": "weighted", "route": [to("v1", 80), to("v2", 20)]},
     ]
 
 
-def resources(pki, addresses):
-    jwt = {"issuer": USERS_ISSUER, "audiences": ["shop"], "jwks": pki.key_set(), "forwardOriginalToken": True,
-           "outputClaimToHeaders": [{"header": "x-user", "claim": "sub"}]}
-    servers = {"matchLabels": {"app": "server"}}
-    callers = [f"cluster.local/ns/demo/sa/{name}" for name in ("client", "gateway")]
+def services(addresses):
     ports = [{"number": HTTP, "name": "http", "protocol": "HTTP", "targetPort": 8080},
              {"number": GRPC, "name": "grpc", "protocol": "GRPC"}, {"number": TCP, "name": "tcp", "protocol": "TCP"}]
     return [
@@ -87,6 +84,26 @@ def resources(pki, addresses):
         network("ServiceEntry", "zipkin", "infra", hosts=["zipkin.infra.svc.cluster.local"], location="MESH_EXTERNAL",
                 resolution="STATIC", ports=[{"number": 9411, "name": "http", "protocol": "HTTP"}],
                 endpoints=[{"address": addresses["control"]}]),
+    ]
+
+
+def entrance(pki):
+    return [
+        network("Gateway", "shop", selector={"istio": "gateway"}, servers=[
+            {"port": {"number": GATEWAY_HTTPS, "name": "https", "protocol": "HTTPS"}, "hosts": [GATEWAY_HOST],
+             "tls": {"mode": "SIMPLE", "serverCertificate": pki.gateway[0], "privateKey": pki.gateway[1]}},
+            {"port": {"number": GATEWAY_HTTP, "name": "http", "protocol": "HTTP"}, "hosts": [GATEWAY_HOST]}]),
+        network("VirtualService", "shop", hosts=[GATEWAY_HOST], gateways=["shop"], http=[
+            {"route": [to(port=HTTP)], "corsPolicy": {"allowOrigins": [{"exact": "https://ui.example"}], "allowMethods": ["GET"]}}]),
+    ]
+
+
+def rules(pki):
+    jwt = {"issuer": USERS_ISSUER, "audiences": ["shop"], "jwks": pki.key_set(), "forwardOriginalToken": True,
+           "outputClaimToHeaders": [{"header": "x-user", "claim": "sub"}]}
+    servers = {"matchLabels": {"app": "server"}}
+    callers = [f"cluster.local/ns/demo/sa/{name}" for name in ("client", "gateway")]
+    return [
         network("DestinationRule", "server", host=HOST, subsets=[{"name": v, "labels": {"version": v}} for v in ("v1", "v2")],
                 trafficPolicy={
                     "loadBalancer": {"simple": "LEAST_REQUEST"},
@@ -107,16 +124,33 @@ def resources(pki, addresses):
              "to": [{"operation": {"paths": ["/jwt*"], "methods": ["GET"]}}],
              "when": [{"key": "request.auth.claims[groups]", "values": ["admin"]}]},
             {"to": [{"operation": {"ports": [str(TCP)]}}]}]),
-        network("Gateway", "shop", selector={"istio": "gateway"}, servers=[
-            {"port": {"number": GATEWAY_HTTPS, "name": "https", "protocol": "HTTPS"}, "hosts": [GATEWAY_HOST],
-             "tls": {"mode": "SIMPLE", "serverCertificate": pki.gateway[0], "privateKey": pki.gateway[1]}},
-            {"port": {"number": GATEWAY_HTTP, "name": "http", "protocol": "HTTP"}, "hosts": [GATEWAY_HOST]}]),
-        network("VirtualService", "shop", hosts=[GATEWAY_HOST], gateways=["shop"], http=[
-            {"route": [to(port=HTTP)], "corsPolicy": {"allowOrigins": [{"exact": "https://ui.example"}], "allowMethods": ["GET"]}}]),
         resource("telemetry", "Telemetry", "mesh", "istio-system", tracing=[
             {"providers": [{"name": "zipkin"}], "randomSamplingPercentage": 100,
              "customTags": {"mesh": {"literal": {"value": "yes1"}}, "agent": {"header": {"name": "user-agent", "defaultValue": "none"}}}}]),
     ]
+
+
+def everything(pki, addresses):
+    return [*services(addresses), *rules(pki), *entrance(pki)]
+
+
+MESH_CONFIG = {
+    "trustDomain": "cluster.local",
+    "accessLogFile": "/dev/stdout",
+    "enableTracing": True,
+    "defaultConfig": {"discoveryAddress": "istiod.istio-system.svc:15012"},
+    "extensionProviders": [{"name": "zipkin", "zipkin": {"service": "zipkin.infra.svc.cluster.local", "port": 9411}}],
+}
+METRICS = {"defaultProviders": {"metrics": ["prometheus"]}, "extensionProviders": [{"name": "prometheus", "prometheus": {}}]}
+
+# Istio's own filters are left out, so that upstream Envoy takes what istiod sends.
+VANILLA = Setup({"PILOT_ENABLE_METADATA_EXCHANGE": "false", "PILOT_ENABLE_ALPN_FILTER": "false"}, MESH_CONFIG, everything)
+# As Istio is installed: metadata exchange, ALPN and metrics.
+FULL = Setup({}, {**MESH_CONFIG, **METRICS, "extensionProviders": MESH_CONFIG["extensionProviders"] + METRICS["extensionProviders"]}, everything)
+# The same of a mesh that nobody gave a rule: mutual TLS is for those who can, logs and traces are for nobody.
+DEFAULT = Setup({}, {"trustDomain": "cluster.local", **METRICS}, lambda _pki, addresses: services(addresses))
+# And with a way in.
+OPEN = Setup({}, {"trustDomain": "cluster.local", **METRICS}, lambda pki, addresses: services(addresses) + entrance(pki))
 
 
 def yaml(documents):

@@ -12,8 +12,8 @@ MARKER = "only-the-two-ends-may-read-this"
 
 
 class Traffic:
-    def __init__(self, lab):
-        self.lab, self.passed, self.failed = lab, 0, []
+    def __init__(self, lab, mode):
+        self.lab, self.mode, self.passed, self.failed = lab, mode, 0, []
 
     def curl(self, *arguments):
         """As the application beside the client's sidecar, which knows of no proxy."""
@@ -43,6 +43,9 @@ class Traffic:
         certificate = "\n".join(line for line in answer.splitlines() if "x-forwarded-client-cert" in line.lower())
         self.check("the server is told the client's id", "URI=spiffe://cluster.local/ns/demo/sa/client" in certificate, certificate)
         self.check("and its own", "By=spiffe://cluster.local/ns/demo/sa/server" in certificate, certificate)
+        # REDIRECT hides the client's address from the application, TPROXY does not.
+        address = ADDRESSES["client"] if self.mode == "TPROXY" else "127.0.0.6"
+        self.check("the application sees the address", f"\nIP={address}\n" in answer, "".join(re.findall("IP=.*", answer)))
         self.check("plaintext to the server is refused", self.lab.status("gateway", f"http://{ADDRESSES['v1']}:8080/") == "000")
 
     def routes(self):
@@ -77,6 +80,8 @@ class Traffic:
         for name, url in (("TCP", f"tcp://{mesh.ADDRESS}:{mesh.TCP}"), ("gRPC", f"grpc://{mesh.ADDRESS}:{mesh.GRPC}")):
             seen = self.lab.run("client", f"{self.lab.bin}/client", url, user=APPLICATION_USER)
             self.check(name, "All 1 requests succeeded" in seen, seen)
+            if self.mode == "TPROXY":
+                self.check(f"the application's client over {name}", f"IP={ADDRESSES['client']}" in seen, seen)
         code = self.code(f"http://{ADDRESSES['control']}:15080/ready")
         self.check("what the mesh does not know passes through", code == "200", code)
 
