@@ -75,6 +75,7 @@ class Checks:
     def full(self):
         """With Istio's own filters, which only ours have."""
         self.converse("full", PLACEMENTS["traffic"])
+        self.matches("full")
         wrong, count = Metrics(self.lab).run()
         self.say(not wrong, f"full: {count} series of Istio's metrics tell what was sent, with every label", *wrong)
         wrong, count = Logs(self.lab).run()
@@ -92,11 +93,14 @@ class Checks:
         empty, count = Dashboards(self.lab).run()
         self.say(not empty, f"dashboards: {count - len(empty)} of {count} queries of Istio's dashboards and of Kiali's graph return data", *empty)
 
+    def matches(self, label):
+        self.istioctl.dump(label)
+        wrong = self.istioctl.matches(label)
+        self.say(not wrong, f"istioctl, {label}: clusters, listeners and routes of client, server and gateway match istiod's", *wrong)
+
     def readings(self):
         self.place(PLACEMENTS["traffic"])
-        self.istioctl.dump(OURS)
-        wrong = self.istioctl.matches(OURS)
-        self.say(not wrong, "istioctl: clusters, listeners and routes of client, server and gateway match istiod's", *wrong)
+        self.matches(OURS)
         if not self.envoy:
             print("        SKIP the comparison with Envoy: there is none")
             return

@@ -71,7 +71,7 @@ class Dashboards:
             self.lab.run("control", *command)
 
         curl = ("curl", "-s", "-m", "5", "-o", "/dev/null")
-        within(*curl, *(f"http://{mesh.HOST}/{path}" for path in ("", "?codes=404", "?codes=500", "a", "b", "c")))
+        within(*curl, *(f"http://{mesh.HOST}/{path}" for path in ("", "?codes=404", "?codes=500", "a", "b", "plain")))
         for protocol, port in (("grpc", mesh.GRPC), ("tcp", mesh.TCP)):
             within(f"{self.lab.bin}/client", f"{protocol}://{mesh.ADDRESS}:{port}")
         gateway = f"{GATEWAY_HOST}:{mesh.GATEWAY_HTTP}"

@@ -130,6 +130,16 @@ def rules(pki):
     ]
 
 
+def open_mesh(pki, addresses):
+    """No rule but a way in, and one part of the service that is called in plaintext."""
+    plain = {"name": "plain", "labels": {"version": "v1"}, "trafficPolicy": {"tls": {"mode": "DISABLE"}}}
+    return [
+        *services(addresses), *entrance(pki),
+        network("DestinationRule", "server", host=HOST, subsets=[plain]),
+        network("VirtualService", "server", hosts=[HOST], http=[{"match": [prefix("/plain")], "route": [to("plain")]}, {"route": [to()]}]),
+    ]
+
+
 def everything(pki, addresses):
     return [*services(addresses), *rules(pki), *entrance(pki)]
 
@@ -149,8 +159,7 @@ VANILLA = Setup({"PILOT_ENABLE_METADATA_EXCHANGE": "false", "PILOT_ENABLE_ALPN_F
 FULL = Setup({}, {**MESH_CONFIG, **METRICS, "extensionProviders": MESH_CONFIG["extensionProviders"] + METRICS["extensionProviders"]}, everything)
 # The same of a mesh that nobody gave a rule: mutual TLS is for those who can, logs and traces are for nobody.
 DEFAULT = Setup({}, {"trustDomain": "cluster.local", **METRICS}, lambda _pki, addresses: services(addresses))
-# And with a way in.
-OPEN = Setup({}, {"trustDomain": "cluster.local", **METRICS}, lambda pki, addresses: services(addresses) + entrance(pki))
+OPEN = Setup({}, DEFAULT.mesh_config, open_mesh)
 
 
 def yaml(documents):

@@ -14,6 +14,8 @@ from pki import GATEWAY_HOST
 
 # A count is told at the end of a request or connection; a scrape may come before.
 SETTLES = 10
+# Of what is wrong, to a reader.
+SHOWN = 20
 # Of heads, which both sidecars add to, at most.
 HEADS = 4096
 HISTOGRAMS = ("istio_request_duration_milliseconds", "istio_request_bytes", "istio_response_bytes")
@@ -39,6 +41,8 @@ def service(host=mesh.HOST, name=mesh.HOST, namespace="demo"):
 
 
 CLIENT = end("source", "client", "v1")
+# Without a connection to a server there is no certificate that was shown to it.
+ALONE = {**CLIENT, **nobody("destination"), "source_principal": "unknown"}
 GATEWAY = end("source", "gateway", "v1", GATEWAY_WORKLOAD)
 # A client cannot tell what the server demands.
 SOURCE = {"reporter": "source", "connection_security_policy": "unknown"}
@@ -94,21 +98,21 @@ class Metrics:
         answers = self.talk("http", mesh.HOST, mesh.ADDRESS, str(mesh.HTTP), data="\n".join(lines))
         for line, answer in zip(lines, answers, strict=True):
             if "x-abort" in line:
-                self.request("client", {**SOURCE, **CLIENT, **nobody("destination"), **service()}, answer, True, flags="FI")
+                self.request("client", {**SOURCE, **ALONE, **service()}, answer, True, flags="FI")
                 continue
             if answer["path"] in ("/direct", "/redirect"):
-                known = service(namespace="unknown")
-                self.request("client", {**SOURCE, **CLIENT, **nobody("destination"), **known}, answer, True)
+                self.request("client", {**SOURCE, **ALONE, **service(namespace="unknown")}, answer, True)
                 continue
             # Who refuses does not print its version.
             version = answer["version"] or "v1"
-            self.both(version, CLIENT, answer, "client")
+            self.both(version, CLIENT, answer, "client", flags="DI" if answer["path"] == "/delay" else "-")
             if answer["path"] == "/mirror":
                 self.request("v2", {**DESTINATION, **CLIENT, **end("destination", "server", "v2"), **service()}, answer, False)
 
-    def both(self, version, source, answer, pod, exact=True, **more):
+    def both(self, version, source, answer, pod, exact=True, flags="-", **more):
+        """`flags`: the source's."""
         labels = {**source, **end("destination", "server", version), **service()}
-        self.request(pod, {**SOURCE, **labels}, answer, exact, **more)
+        self.request(pod, {**SOURCE, **labels}, answer, exact, flags=flags, **more)
         self.request(version, {**DESTINATION, **labels}, answer, False, **more)
         return labels
 
@@ -131,8 +135,7 @@ class Metrics:
             self.connection(answer["version"], {**DESTINATION, **labels}, answer)
         # What the mesh does not know.
         (answer,) = self.talk("http", ADDRESSES["control"], ADDRESSES["control"], "15080", data="GET /ready 0")
-        passed = {**CLIENT, **nobody("destination"), **service("unknown", "PassthroughCluster", "unknown"), "source_principal": "unknown"}
-        self.connection("client", {**SOURCE, **passed}, answer)
+        self.connection("client", {**SOURCE, **ALONE, **service("unknown", "PassthroughCluster", "unknown")}, answer)
 
     def connection(self, pod, labels, answer):
         labels = {**labels, "request_protocol": "tcp", "response_flags": "-"}
@@ -154,10 +157,30 @@ class Metrics:
         self.grpc()
         self.tcp()
         self.gateway()
-        stop = time.monotonic() + SETTLES
-        while (wrong := self.wrong(before)) and time.monotonic() < stop:
-            time.sleep(0.5)
+        wrong = self.within(SETTLES, lambda: self.wrong(before)) + self.retried()
         return wrong, len(self.expected)
+
+    def within(self, seconds, wrong):
+        stop = time.monotonic() + seconds
+        while (lines := wrong()) and time.monotonic() < stop:
+            time.sleep(0.5)
+        return lines
+
+    def retried(self):
+        """A client sends one request, whatever its sidecar makes of it; a server sees each attempt, wherever it goes."""
+        before = self.settled()
+        self.talk("http", mesh.HOST, mesh.ADDRESS, str(mesh.HTTP), data="GET /retry?codes=503:100 0")
+        wanted = {("source", "503", "URX"): 1, ("destination", "503", "-"): 4}
+
+        def wrong():
+            seen = Counter()
+            for key, value in self.scrape().items():
+                if key[1] == "istio_requests_total" and (grown := value - before.get(key, 0)):
+                    labels = dict(key[2])
+                    seen[labels["reporter"], labels["response_code"], labels["response_flags"]] += grown
+            return [] if seen == wanted else [f"a request that is tried four times: {dict(seen)} instead of {wanted}"]
+
+        return self.within(SETTLES, wrong)
 
     def settled(self):
         """What earlier requests count is told by then."""
@@ -179,7 +202,7 @@ class Metrics:
         builds = [dict(key[2]) for key in now if key[1] == "istio_build"]
         if builds != [{"component": "proxy", "tag": "1.31.0"}] * len(PODS):
             lines.append(f"istio_build: {builds}")
-        return sorted(lines)
+        return sorted(lines)[:SHOWN]
 
 
 def shown(key):
