@@ -141,7 +141,11 @@ class Lab:
     def start_applications(self):
         for pod in ("v1", "v2"):
             env = {**os.environ, "INSTANCE_IP": ADDRESSES[pod], "POD_NAME": f"server-{pod}"}
-            self.start(f"application-{pod}", pod, [f"{self.bin}/server", "--port", "8080", "--grpc", "7070", "--tcp", "9090",
+            self.start(f"application-{pod}", pod, [f"{self.bin}/server", "--port", "8080", "--port", str(mesh.HASHED), "--port", str(mesh.UNNAMED),
+                                                   "--grpc", str(mesh.GRPC), "--tcp", str(mesh.TCP),
+                                                   "--tcp", str(mesh.SERVER_FIRST), "--server-first", str(mesh.SERVER_FIRST),
+                                                   "--port", str(mesh.SEALED), "--tls", str(mesh.SEALED),
+                                                   "--crt", self.pki.gateway[0], "--key", self.pki.gateway[1],
                                                    "--metrics", "15099", "--version", pod, "--cluster", "Kubernetes"], env)
         for pod in ("v1", "v2"):
             wait_for(f"the application of {pod}", lambda: self.status(pod, "http://127.0.0.1:8080/") == "200")
