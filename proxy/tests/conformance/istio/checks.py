@@ -24,6 +24,8 @@ PLACEMENTS = {
     "traffic": dict.fromkeys(PODS, OURS),
     "servers": {"client": ENVOY, "gateway": ENVOY, "v1": OURS, "v2": OURS},
     "callers": {"client": OURS, "gateway": OURS, "v1": ENVOY, "v2": ENVOY},
+    # Not by default: tells whether a check that fails is wrong itself.
+    "envoy": dict.fromkeys(PODS, ENVOY),
 }
 # What istiod is told, if not what upstream Envoy takes.
 SETUPS = {"full": mesh.FULL, "default": mesh.DEFAULT, "dashboards": mesh.OPEN}
@@ -180,7 +182,7 @@ class Steady:
         self.thread.join()
 
 
-PARTS = (*PLACEMENTS, "tproxy", "readings", "rotation", "outage", "full", "default", "dashboards")
+PARTS = ("traffic", "servers", "callers", "tproxy", "readings", "rotation", "outage", "full", "default", "dashboards")
 
 
 def main(work):

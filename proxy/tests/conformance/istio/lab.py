@@ -145,7 +145,11 @@ class Lab:
     def start_applications(self):
         for pod in ("v1", "v2"):
             env = {**os.environ, "INSTANCE_IP": ADDRESSES[pod], "POD_NAME": f"server-{pod}"}
-            self.start(f"application-{pod}", pod, [f"{self.bin}/server", "--port", "8080", "--grpc", "7070", "--tcp", "9090",
+            self.start(f"application-{pod}", pod, [f"{self.bin}/server", "--port", "8080", "--port", str(mesh.HASHED), "--port", str(mesh.UNNAMED),
+                                                   "--grpc", str(mesh.GRPC), "--tcp", str(mesh.TCP),
+                                                   "--tcp", str(mesh.SERVER_FIRST), "--server-first", str(mesh.SERVER_FIRST),
+                                                   "--port", str(mesh.SEALED), "--tls", str(mesh.SEALED),
+                                                   "--crt", self.pki.gateway[0], "--key", self.pki.gateway[1],
                                                    "--metrics", "15099", "--version", pod, "--cluster", "Kubernetes"], env)
         for pod in ("v1", "v2"):
             wait_for(f"the application of {pod}", lambda: self.status(pod, "http://127.0.0.1:8080/") == "200")
@@ -187,13 +191,17 @@ class Lab:
 
     def redirect(self, pod, mode):
         """Istio's own rules, made by its own program in a pod that has none."""
-        forget = "for table in nat mangle raw; do iptables -t $table -F; iptables -t $table -X; done; ip rule del fwmark 1337 2>&1 || true"
-        self.run(pod, "bash", "-c", forget)
+        if pod in self.modes:
+            self.iptables(pod, self.modes[pod], "--cleanup-only")
+            self.run(pod, "ip", "rule", "del", "fwmark", "1337")
+        self.iptables(pod, mode)
+        self.modes[pod] = mode
+
+    def iptables(self, pod, mode, *more):
         with open(f"{self.folder('logs')}/rules-{pod}.log", "a") as log:
             subprocess.run(self.within(pod, [f"{self.bin}/pilot-agent", "istio-iptables", "-p", "15001", "-z", "15006", "-u", PROXY_USER,
-                                             "-g", PROXY_USER, "-m", mode, "-i", "*", "-x", "", "-b", "*", "-d", "15090,15021,15020"]),
-                           check=True, stdout=subprocess.DEVNULL, stderr=log)
-        self.modes[pod] = mode
+                                             "-g", PROXY_USER, "-m", mode, "-i", "*", "-x", "", "-b", "*", "-d", "15090,15021,15020", *more]),
+                           check=True, stdout=log, stderr=log)
 
     def wait_ready(self, pods=PODS):
         """By the probe that Kubernetes would make: the agent asks its proxy."""

@@ -14,6 +14,8 @@ from pki import GATEWAY_HOST
 
 # A count is told at the end of a request or connection; a scrape may come before.
 SETTLES = 10
+# Milliseconds of a request that nobody measured, at most.
+LONG = 60_000
 # Of what is wrong, to a reader.
 SHOWN = 20
 # Of heads, which both sidecars add to, at most.
@@ -80,7 +82,7 @@ class Metrics:
             key = pod, f"{metric}_sum", frozenset(labels.items())
             if metric not in bytes_of:
                 # Told in whole milliseconds.
-                least, most = (1000 if request.get("path") == "/delay" and exact else 0), request.get("milliseconds", 60_000) + 1
+                least, most = (1000 if request.get("path") == "/delay" and exact else 0), request.get("milliseconds", LONG) + 1
             elif exact:
                 least = most = request[bytes_of[metric][0]]
             else:
@@ -107,7 +109,9 @@ class Metrics:
             version = answer["version"] or "v1"
             self.both(version, CLIENT, answer, "client", flags="DI" if answer["path"] == "/delay" else "-")
             if answer["path"] == "/mirror":
-                self.request("v2", {**DESTINATION, **CLIENT, **end("destination", "server", "v2"), **service()}, answer, False)
+                # Nobody waits for the copy.
+                copy = {**answer, "milliseconds": LONG}
+                self.request("v2", {**DESTINATION, **CLIENT, **end("destination", "server", "v2"), **service()}, copy, False)
 
     def both(self, version, source, answer, pod, exact=True, flags="-", **more):
         """`flags`: the source's."""
