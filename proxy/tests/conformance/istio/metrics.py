@@ -9,7 +9,7 @@ import time
 from collections import Counter
 
 import mesh
-from lab import ADDRESSES, APPLICATION_USER, GATEWAY_WORKLOAD, PODS
+from lab import ADDRESSES, APPLICATION_USER, GATEWAY_WORKLOAD, PODS, Failed
 from pki import GATEWAY_HOST
 
 # A count is told at the end of a request or connection; a scrape may come before.
@@ -71,9 +71,9 @@ class Metrics:
         self.expected[key] += amount
         return key
 
-    def request(self, pod, labels, request, exact, protocol="http", code=None, flags="-", grpc=""):
+    def request(self, pod, labels, request, exact, protocol="http", flags="-", grpc=""):
         """`exact`: the proxy's client counted the bytes; otherwise they are known but for what sidecars add to heads."""
-        labels = {**labels, "request_protocol": protocol, "response_code": str(code or request["code"]), "response_flags": flags,
+        labels = {**labels, "request_protocol": protocol, "response_code": str(request["code"]), "response_flags": flags,
                   "grpc_response_status": grpc}
         self.expect(pod, "istio_requests_total", 1, labels)
         bytes_of = {"istio_request_bytes": ("sent", "sent_body"), "istio_response_bytes": ("received", "received_body")}
@@ -91,14 +91,24 @@ class Metrics:
             self.at_least[key] += least
             self.at_most[key] += most
 
-    def talk(self, *arguments, data):
+    def talk(self, *arguments, data, answers=1):
         said = self.lab.run("client", "python3", f"{self.lab.bin}/talk.py", *arguments, user=APPLICATION_USER, data=data)
-        return [json.loads(line) for line in said.splitlines()]
+        lines = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+        if len(lines) != answers:
+            raise Failed(f"{len(lines)} of {answers} answers: {said[-500:]}")
+        return lines
+
+    def versions(self, said, answers):
+        """Who answered."""
+        found = re.findall(r"ServiceVersion=(v\d)", said)
+        if len(found) != answers:
+            raise Failed(f"{len(found)} of {answers} answers: {said[-500:]}")
+        return found
 
     def http(self):
         lines = [line for count, line in REQUESTS for _ in range(count)]
-        answers = self.talk("http", mesh.HOST, mesh.ADDRESS, str(mesh.HTTP), data="\n".join(lines))
-        for line, answer in zip(lines, answers, strict=True):
+        answers = self.talk("http", mesh.HOST, mesh.ADDRESS, str(mesh.HTTP), data="\n".join(lines), answers=len(lines))
+        for line, answer in zip(lines, answers):
             if "x-abort" in line:
                 self.request("client", {**SOURCE, **ALONE, **service()}, answer, True, flags="FI")
                 continue
@@ -122,14 +132,12 @@ class Metrics:
 
     def grpc(self):
         said = self.lab.run("client", f"{self.lab.bin}/client", "--count", str(CALLS), f"grpc://{mesh.ADDRESS}:{mesh.GRPC}", user=APPLICATION_USER)
-        versions = re.findall(r"ServiceVersion=(v\d)", said)
-        for version in versions:
+        for version in self.versions(said, CALLS):
             labels = self.both(version, CLIENT, {"code": 200}, "client", False, protocol="grpc", grpc="0")
             # Messages are told while the call lasts, so that labels of its end are not among theirs.
             for pod, reporter in (("client", "source"), (version, "destination")):
                 for metric in ("istio_request_messages_total", "istio_response_messages_total"):
                     self.expect(pod, metric, 1, labels, {"reporter": reporter})
-        return len(versions) == CALLS
 
     def tcp(self):
         for _ in range(CONNECTIONS):
@@ -151,8 +159,8 @@ class Metrics:
             port = mesh.GATEWAY_HTTPS
             said = self.lab.run("control", "curl", "-s", "-m", "5", "--cacert", self.lab.pki.gateway[0], "--resolve",
                                 f"{GATEWAY_HOST}:{port}:{ADDRESSES['gateway']}", f"https://{GATEWAY_HOST}:{port}/")
-            for version in re.findall(r"^ServiceVersion=(v\d)", said, re.MULTILINE):
-                self.both(version, GATEWAY, {"code": 200}, "gateway", False)
+            (version,) = self.versions(said, 1)
+            self.both(version, GATEWAY, {"code": 200}, "gateway", False)
 
     def run(self):
         """What does not hold, in lines; and how many series were told."""
@@ -188,10 +196,12 @@ class Metrics:
 
     def settled(self):
         """What earlier requests count is told by then."""
-        last = None
-        while (now := self.scrape()) != last:
-            last = now
+        last = now = self.scrape()
+        for _ in range(SETTLES):
             time.sleep(1)
+            if (now := self.scrape()) == last:
+                break
+            last = now
         return now
 
     def wrong(self, before):
