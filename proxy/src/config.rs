@@ -58,6 +58,7 @@ pub struct Context {
     pub notes: Notes,
     /// `--reject-unknown-dynamic-fields`: refuse what a newer control plane may say and we would not hear. Default: false.
     pub reject_unknown_fields: bool,
+    pub(crate) sources: source::Sources,
 }
 
 impl Context {
@@ -66,6 +67,7 @@ impl Context {
             stats,
             notes: Notes::default(),
             reject_unknown_fields: false,
+            sources: source::Sources::default(),
         }
     }
 }

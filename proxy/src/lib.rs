@@ -37,6 +37,7 @@ pub mod jwt;
 pub mod launch;
 pub mod logging;
 pub mod matcher;
+pub mod metadata;
 pub mod rbac;
 pub mod server;
 pub mod snapshot;
