@@ -7,7 +7,7 @@ use http::HeaderValue;
 use prost::encoding::{WireType, encode_key};
 
 use super::{
-    context::{SpanContext, Text},
+    context::SpanContext,
     decision::Fraction,
     sender::{Collector, nanos},
     span::{Kind, Span, Tag, Tags, ValueType},
@@ -55,16 +55,8 @@ impl Sampler {
     fn samples(&self, caller: Option<&SpanContext>, trace_high: u64) -> bool {
         match self {
             Self::AlwaysOn => true,
-            Self::TraceIdRatio(fraction) => {
-                // Envoy's number is the text of the id, not the id.
-                const CHARACTERS: usize = 8;
-                let text = Text::<16>::new().hex(trace_high);
-                let number = text
-                    .as_bytes()
-                    .first_chunk::<CHARACTERS>()
-                    .map_or(0, |c| u64::from_le_bytes(*c));
-                number % fraction.denominator < fraction.numerator
-            }
+            // Envoy takes the first bytes of the id for a number in the processor's order.
+            Self::TraceIdRatio(fraction) => trace_high.swap_bytes() % fraction.denominator < fraction.numerator,
             Self::ParentBased(other) => caller.map_or_else(|| other.samples(None, trace_high), |caller| caller.sampled),
         }
     }

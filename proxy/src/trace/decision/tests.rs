@@ -1,3 +1,5 @@
+use std::sync::LazyLock;
+
 use serde_json::json;
 
 use super::*;
@@ -18,22 +20,23 @@ fn sampling(random: u64) -> Sampling {
     }
 }
 
-fn decided(sampling: &Sampling, change: impl FnOnce(&mut Facts<'_>)) -> Decision {
-    let runtime = Map::new();
+static UNSET: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
+
+fn decided<'a>(sampling: &'a Sampling, change: impl FnOnce(&mut Facts<'a>)) -> Decision {
     let mut facts = Facts {
         sampling,
         settings: RequestId::default(),
         request_id: Some(ID),
         has_client_trace_id: false,
         has_force_trace: false,
-        runtime: &runtime,
+        runtime: &UNSET,
         random: 0,
     };
     change(&mut facts);
     decide(&facts)
 }
 
-fn reason(sampling: &Sampling, change: impl FnOnce(&mut Facts<'_>)) -> Reason {
+fn reason<'a>(sampling: &'a Sampling, change: impl FnOnce(&mut Facts<'a>)) -> Reason {
     decided(sampling, change).reason
 }
 
