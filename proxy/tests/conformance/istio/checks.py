@@ -1,6 +1,7 @@
 """What must hold in Istio's mesh with the program under test in it. `run` says how to choose parts."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -8,8 +9,11 @@ import threading
 import time
 
 import mesh
+from dashboards import Dashboards
 from istioctl import Istioctl
 from lab import APPLICATION_USER, PODS, Failed, Lab, wait_for
+from logs import Logs
+from metrics import Metrics
 from traffic import MARKER, Traffic
 
 SECONDS = int(os.environ.get("ISTIO_SECONDS", "75"))
@@ -20,7 +24,11 @@ PLACEMENTS = {
     "traffic": dict.fromkeys(PODS, OURS),
     "servers": {"client": ENVOY, "gateway": ENVOY, "v1": OURS, "v2": OURS},
     "callers": {"client": OURS, "gateway": OURS, "v1": ENVOY, "v2": ENVOY},
+    # Not by default: tells whether a check that fails is wrong itself.
+    "envoy": dict.fromkeys(PODS, ENVOY),
 }
+# What istiod is told, if not what upstream Envoy takes.
+SETUPS = {"full": mesh.FULL, "default": mesh.DEFAULT, "dashboards": mesh.OPEN}
 
 
 class Checks:
@@ -48,23 +56,53 @@ class Checks:
         command = ["tcpdump", "-i", "to-v1", "--immediate-mode", "-U", "-Z", "root", "-s", "0", "-w", packets]
         self.lab.start("tcpdump", "control", command)
         wait_for("the capture", lambda: os.path.exists(packets))
-        traffic = Traffic(self.lab)
+        traffic = Traffic(self.lab, mode)
         traffic.run()
         self.lab.stop("tcpdump")
-        refused, unsynced = self.lab.refused(), self.istioctl.unsynced()
         count = traffic.passed + len(traffic.failed)
         self.say(not traffic.failed, f"{name}: {traffic.passed} of {count} checks, {mode}")
-        self.say(not refused and not unsynced, f"{name}: nothing is refused, everything is in sync", *refused, *unsynced)
+        self.accepted(name)
         with open(packets, "rb") as file:
             seen = file.read()
         # 0x17 is TLS's application data: without any, nothing was captured.
         self.say(b"\x17\x03\x03" in seen and MARKER.encode() not in seen, f"{name}: {len(seen)} captured bytes show no plaintext")
 
+    def accepted(self, name):
+        refused, unsynced = self.lab.refused(), self.istioctl.unsynced()
+        self.say(not refused and not unsynced, f"{name}: nothing is refused, everything is in sync", *refused, *unsynced)
+
+    def tproxy(self):
+        self.converse("tproxy", PLACEMENTS["traffic"], "TPROXY")
+
+    def full(self):
+        """With Istio's own filters, which only ours have."""
+        self.converse("full", PLACEMENTS["traffic"])
+        self.matches("full")
+        wrong, count = Metrics(self.lab).run()
+        self.say(not wrong, f"full: {count} series of Istio's metrics tell what was sent, with every label", *wrong)
+        wrong, count = Logs(self.lab).run()
+        self.say(not wrong, f"full: {count} fields of access logs are as they must be", *wrong)
+
+    def default(self):
+        self.place(PLACEMENTS["traffic"])
+        self.accepted("default")
+
+    def dashboards(self):
+        if not shutil.which("prometheus"):
+            print("        SKIP dashboards: there is no Prometheus")
+            return
+        self.place(PLACEMENTS["traffic"])
+        empty, count = Dashboards(self.lab).run()
+        self.say(not empty, f"dashboards: {count - len(empty)} of {count} queries of Istio's dashboards and of Kiali's graph return data", *empty)
+
+    def matches(self, label):
+        self.istioctl.dump(label)
+        wrong = self.istioctl.matches(label)
+        self.say(not wrong, f"istioctl, {label}: clusters, listeners and routes of client, server and gateway match istiod's", *wrong)
+
     def readings(self):
         self.place(PLACEMENTS["traffic"])
-        self.istioctl.dump(OURS)
-        wrong = self.istioctl.matches(OURS)
-        self.say(not wrong, "istioctl: clusters, listeners and routes of client, server and gateway match istiod's", *wrong)
+        self.matches(OURS)
         if not self.envoy:
             print("        SKIP the comparison with Envoy: there is none")
             return
@@ -102,19 +140,18 @@ class Checks:
 
     def run(self, parts):
         self.lab.lay_wires()
-        self.lab.start_istiod()
         self.lab.start_applications()
         for part in parts:
             try:
-                if part in PLACEMENTS:
-                    if ENVOY in PLACEMENTS[part].values() and not self.envoy:
-                        print(f"        SKIP {part}: there is no Envoy")
-                        continue
-                    self.converse(part, PLACEMENTS[part])
-                elif part == "tproxy":
-                    self.converse(part, PLACEMENTS["traffic"], "TPROXY")
-                else:
+                setup = SETUPS.get(part, mesh.VANILLA)
+                if self.lab.setup is not setup:
+                    self.lab.start_istiod(setup)
+                if part not in PLACEMENTS:
                     getattr(self, part)()
+                elif self.envoy or ENVOY not in PLACEMENTS[part].values():
+                    self.converse(part, PLACEMENTS[part])
+                else:
+                    print(f"        SKIP {part}: there is no Envoy")
             except (Failed, subprocess.TimeoutExpired) as e:
                 self.say(False, f"{part}: {e}", *self.lab.refused())
 
@@ -145,8 +182,7 @@ class Steady:
         self.thread.join()
 
 
-# Not among them: "tproxy", which does not hold with Envoy either, so that the lab is to blame and not the proxy.
-PARTS = (*PLACEMENTS, "readings", "rotation", "outage")
+PARTS = ("traffic", "servers", "callers", "tproxy", "readings", "rotation", "outage", "full", "default", "dashboards")
 
 
 def main(work):

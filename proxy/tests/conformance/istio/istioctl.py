@@ -21,7 +21,7 @@ users: [{name: none, user: {}}]
 
 class Istioctl:
     def __init__(self, lab):
-        self.lab, self.dir, self.identity = lab, lab.folder("istioctl"), lab.pki.operator()
+        self.lab, self.dir, self.identity = lab, lab.folder("istioctl"), lab.pki.operator
         self.environment = {"HOME": self.dir, "KUBECONFIG": f"{self.dir}/kubeconfig"}
         with open(f"{self.dir}/kubeconfig", "w") as file:
             file.write(KUBECONFIG)

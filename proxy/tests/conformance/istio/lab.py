@@ -15,6 +15,8 @@ ADDRESSES = {"control": "10.87.0.1", "client": "10.87.0.11", "v1": "10.87.0.12",
 PODS = ("client", "v1", "v2", "gateway")
 PROXY_USER, APPLICATION_USER = "1337", "65534"
 ISTIOD = "istiod.istio-system.svc"
+# As Istio's installation names it, which its dashboards ask for.
+GATEWAY_WORKLOAD = "istio-ingressgateway"
 # Nothing takes a tenth of it.
 LIMIT = 90
 
@@ -38,7 +40,7 @@ def ip(*arguments):
 class Lab:
     def __init__(self, work):
         self.work, self.bin = work, f"{work}/bin"
-        self.running, self.pki = {}, Pki(self.folder("pki"))
+        self.running, self.modes, self.pki, self.setup = {}, {}, Pki(self.folder("pki")), None
         # Names carry the process, so that runs at the same time do not meet.
         self.prefix = f"pi{os.getpid()}"
 
@@ -78,8 +80,8 @@ class Lab:
         mounted = 'mount --bind "$0" /etc/hosts && exec "$@"'
         return ["ip", "netns", "exec", self.namespace(pod), "unshare", "-m", "bash", "-c", mounted, f"{self.work}/hosts", *as_user, *command]
 
-    def run(self, pod, *command, user=None, env=None, seconds=30):
-        done = subprocess.run(self.within(pod, command, user), capture_output=True, text=True, timeout=seconds,
+    def run(self, pod, *command, user=None, env=None, seconds=30, data=""):
+        done = subprocess.run(self.within(pod, command, user), capture_output=True, text=True, timeout=seconds, input=data,
                               env={**os.environ, **(env or {})}, errors="replace")
         return done.stdout if done.returncode == 0 else done.stdout + done.stderr
 
@@ -119,19 +121,21 @@ class Lab:
         for pod in (*PODS, "control"):
             subprocess.run(["ip", "netns", "del", self.namespace(pod)], capture_output=True)
 
-    def start_istiod(self):
+    def start_istiod(self, setup=None):
+        """With another setup, or with the one that it had."""
+        self.setup = setup or self.setup
         folder, keys = self.folder("istiod"), self.folder("keys")
         os.makedirs(f"{folder}/config", exist_ok=True)
         with open(f"{folder}/config/mesh.yaml", "w") as file:
-            file.write(mesh.yaml(mesh.resources(self.pki, ADDRESSES)))
+            file.write(mesh.yaml(self.setup.resources(self.pki, ADDRESSES)))
         with open(f"{folder}/mesh-config.yaml", "w") as file:
-            json.dump(mesh.MESH_CONFIG, file)
+            json.dump(self.setup.mesh_config, file)
         with open(f"{keys}/keys.json", "w") as file:
             file.write(self.pki.key_set())
         if "keys" not in self.running:
             self.start("keys", "control", ["python3", "-m", "http.server", "-b", "127.0.0.1", "-d", keys, "8090"])
         rule = {"issuer": MESH_ISSUER, "jwks_uri": "http://127.0.0.1:8090/keys.json", "audiences": ["istio-ca"]}
-        env = {**os.environ, **mesh.ISTIOD_ENVIRONMENT, "JWT_RULE": json.dumps(rule), "ROOT_CA_DIR": self.pki.ca,
+        env = {**os.environ, **self.setup.environment, "JWT_RULE": json.dumps(rule), "ROOT_CA_DIR": self.pki.ca,
                "POD_NAMESPACE": "istio-system", "POD_NAME": "istiod-0", "CLUSTER_ID": "Kubernetes",
                "INJECTION_WEBHOOK_CONFIG_NAME": "", "VALIDATION_WEBHOOK_CONFIG_NAME": ""}
         command = ["env", "-C", folder, f"{self.bin}/istiod", "-config", "config", "-mesh", "mesh-config.yaml"]
@@ -141,7 +145,11 @@ class Lab:
     def start_applications(self):
         for pod in ("v1", "v2"):
             env = {**os.environ, "INSTANCE_IP": ADDRESSES[pod], "POD_NAME": f"server-{pod}"}
-            self.start(f"application-{pod}", pod, [f"{self.bin}/server", "--port", "8080", "--grpc", "7070", "--tcp", "9090",
+            self.start(f"application-{pod}", pod, [f"{self.bin}/server", "--port", "8080", "--port", str(mesh.HASHED), "--port", str(mesh.UNNAMED),
+                                                   "--grpc", str(mesh.GRPC), "--tcp", str(mesh.TCP),
+                                                   "--tcp", str(mesh.SERVER_FIRST), "--server-first", str(mesh.SERVER_FIRST),
+                                                   "--port", str(mesh.SEALED), "--tls", str(mesh.SEALED),
+                                                   "--crt", self.pki.gateway[0], "--key", self.pki.gateway[1],
                                                    "--metrics", "15099", "--version", pod, "--cluster", "Kubernetes"], env)
         for pod in ("v1", "v2"):
             wait_for(f"the application of {pod}", lambda: self.status(pod, "http://127.0.0.1:8080/") == "200")
@@ -160,10 +168,14 @@ class Lab:
         shutil.copy(self.pki.root, f"{folder}/var/run/secrets/istio/root-cert.pem")
         with open(f"{folder}/var/run/secrets/tokens/istio-token", "w") as file:
             file.write(self.pki.token(MESH_ISSUER, "istio-ca", f"system:serviceaccount:demo:{app}"))
-        subprocess.run(["chown", "-R", f"{PROXY_USER}:{PROXY_USER}", folder], check=True)
         kind = "router" if pod == "gateway" else "sidecar"
-        if kind == "sidecar":
+        if kind == "router":
+            mode = "REDIRECT"
+        elif self.modes.get(pod) != mode:
             self.redirect(pod, mode)
+        # With TPROXY it speaks from addresses that are not its own: Istio's injection then makes it root with one capability.
+        user, privileges = (PROXY_USER, []) if mode == "REDIRECT" else ("0", ["--inh-caps=-all,+net_admin", "--bounding-set=-all,+net_admin"])
+        subprocess.run(["chown", "-R", f"{user}:{PROXY_USER}", folder], check=True)
         labels = {"app": app, "version": version, "istio": app,
                   "service.istio.io/canonical-name": app, "service.istio.io/canonical-revision": version}
         config = {"binaryPath": f"{self.bin}/{program}", "discoveryAddress": f"{ISTIOD}:15012", "concurrency": 1,
@@ -171,20 +183,25 @@ class Lab:
         env = {"PATH": os.environ["PATH"], "HOME": folder, "POD_NAME": f"{app}-{version}", "POD_NAMESPACE": "demo",
                "INSTANCE_IP": ADDRESSES[pod], "SERVICE_ACCOUNT": app, "HOST_IP": ADDRESSES["control"], "TRUST_DOMAIN": "cluster.local",
                "ISTIO_META_ISTIO_VERSION": "1.31.0", "ISTIO_META_CLUSTER_ID": "Kubernetes", "ISTIO_META_MESH_ID": "cluster.local",
-               "ISTIO_META_WORKLOAD_NAME": f"{app}-{version}", "ISTIO_META_INTERCEPTION_MODE": mode,
+               "ISTIO_META_WORKLOAD_NAME": GATEWAY_WORKLOAD if pod == "gateway" else f"{app}-{version}", "ISTIO_META_INTERCEPTION_MODE": mode,
                "ISTIO_METAJSON_LABELS": json.dumps(labels), "PROXY_CONFIG": json.dumps(config), **more}
-        user = ["setpriv", "--reuid", PROXY_USER, "--regid", PROXY_USER, "--clear-groups", "--no-new-privs"]
-        if mode == "TPROXY":
-            # It speaks from addresses that are not its own.
-            user += ["--inh-caps", "+net_admin", "--ambient-caps", "+net_admin"]
+        user = ["setpriv", "--reuid", user, "--regid", PROXY_USER, "--clear-groups", "--no-new-privs", *privileges]
         self.start(name, pod, [*user, "env", "-C", folder, f"{self.bin}/pilot-agent", "proxy", kind, "--domain",
                                "demo.svc.cluster.local", "--proxyLogLevel=warning", "--log_output_level=default:info"], env)
 
     def redirect(self, pod, mode):
-        """Istio's own rules, made by its own program."""
-        subprocess.run(self.within(pod, [f"{self.bin}/pilot-agent", "istio-iptables", "-p", "15001", "-z", "15006", "-u", PROXY_USER,
-                                         "-g", PROXY_USER, "-m", mode, "-i", "*", "-x", "", "-b", "*", "-d", "15090,15021,15020"]),
-                       check=True, stdout=subprocess.DEVNULL, stderr=open(f"{self.folder('logs')}/rules-{pod}.log", "w"))
+        """Istio's own rules, made by its own program in a pod that has none."""
+        if pod in self.modes:
+            self.iptables(pod, self.modes[pod], "--cleanup-only")
+            self.run(pod, "ip", "rule", "del", "fwmark", "1337")
+        self.iptables(pod, mode)
+        self.modes[pod] = mode
+
+    def iptables(self, pod, mode, *more):
+        with open(f"{self.folder('logs')}/rules-{pod}.log", "a") as log:
+            subprocess.run(self.within(pod, [f"{self.bin}/pilot-agent", "istio-iptables", "-p", "15001", "-z", "15006", "-u", PROXY_USER,
+                                             "-g", PROXY_USER, "-m", mode, "-i", "*", "-x", "", "-b", "*", "-d", "15090,15021,15020", *more]),
+                           check=True, stdout=log, stderr=log)
 
     def wait_ready(self, pods=PODS):
         """By the probe that Kubernetes would make: the agent asks its proxy."""

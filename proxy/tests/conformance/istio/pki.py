@@ -8,6 +8,8 @@ import time
 
 MESH_ISSUER, USERS_ISSUER = "https://mesh.test", "https://users.test"
 GATEWAY_HOST = "shop.example"
+# What the server's own certificate says, too.
+SEALED_HOST = "sealed.example"
 
 
 def openssl(*arguments, data=None):
@@ -32,7 +34,10 @@ class Pki:
         write(f"{self.ca}/cert-chain.pem", open(f"{self.ca}/ca-cert.pem").read() + open(self.root).read())
         self.gateway = (f"{directory}/gateway.pem", f"{directory}/gateway-key.pem")
         self.request("-x509", self.gateway[1], self.gateway[0], f"/CN={GATEWAY_HOST}",
-                     "-addext", f"subjectAltName=DNS:{GATEWAY_HOST}")
+                     "-addext", f"subjectAltName=DNS:{GATEWAY_HOST},DNS:{SEALED_HOST}")
+        self.user = (f"{directory}/user.pem", f"{directory}/user-key.pem")
+        self.issue("user", "extendedKeyUsage=clientAuth\n", self.user[1], self.user[0], (self.root, f"{directory}/root-key.pem"))
+        self.operator = self.issue_operator()
         self.token_key = f"{directory}/token-key.pem"
         openssl("genrsa", "-out", self.token_key, "2048")
         # The gateway's proxy, which is another user, reads its key.
@@ -49,7 +54,7 @@ class Pki:
         openssl("x509", "-req", "-days", "2", "-in", asked, "-CA", issuer[0], "-CAkey", issuer[1], "-CAcreateserial",
                 "-extfile", ext, "-out", out)
 
-    def operator(self):
+    def issue_operator(self):
         """A folder with the identity that istiod lets ask for everybody's state."""
         folder = f"{self.dir}/operator"
         os.makedirs(folder)

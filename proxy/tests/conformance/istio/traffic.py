@@ -4,7 +4,7 @@ import re
 
 import mesh
 from lab import ADDRESSES, APPLICATION_USER
-from pki import GATEWAY_HOST, USERS_ISSUER
+from pki import GATEWAY_HOST, SEALED_HOST, USERS_ISSUER
 
 SERVICE = f"http://{mesh.HOST}"
 # What the capture must not show: it stands in every request's path.
@@ -12,8 +12,8 @@ MARKER = "only-the-two-ends-may-read-this"
 
 
 class Traffic:
-    def __init__(self, lab):
-        self.lab, self.passed, self.failed = lab, 0, []
+    def __init__(self, lab, mode):
+        self.lab, self.mode, self.passed, self.failed = lab, mode, 0, []
 
     def curl(self, *arguments):
         """As the application beside the client's sidecar, which knows of no proxy."""
@@ -34,6 +34,7 @@ class Traffic:
         self.routes()
         self.guards()
         self.other_protocols()
+        self.unnamed()
         self.gateway()
         self.statistics()
 
@@ -43,6 +44,9 @@ class Traffic:
         certificate = "\n".join(line for line in answer.splitlines() if "x-forwarded-client-cert" in line.lower())
         self.check("the server is told the client's id", "URI=spiffe://cluster.local/ns/demo/sa/client" in certificate, certificate)
         self.check("and its own", "By=spiffe://cluster.local/ns/demo/sa/server" in certificate, certificate)
+        # REDIRECT hides the client's address from the application, TPROXY does not.
+        address = ADDRESSES["client"] if self.mode == "TPROXY" else "127.0.0.6"
+        self.check("the application sees the address", f"\nIP={address}\n" in answer, "".join(re.findall("IP=.*", answer)))
         self.check("plaintext to the server is refused", self.lab.status("gateway", f"http://{ADDRESSES['v1']}:8080/") == "000")
 
     def routes(self):
@@ -53,6 +57,9 @@ class Traffic:
         self.check("an abort", (code := self.code("-H", "x-abort: yes", f"{SERVICE}/")) == "418", code)
         taken = self.curl("-o", "/dev/null", "-w", "%{time_total}", f"{SERVICE}/delay")
         self.check("a delay of 1 s", taken.replace(".", "").isdigit() and float(taken) > 0.95, taken)
+        answers = self.curl("-H", "x-user: alice", f"{SERVICE}:{mesh.HASHED}/hashed/[1-20]")
+        hosts = re.findall(r"^ServiceVersion=(.*)$", answers, re.MULTILINE)
+        self.check("one server by a header's hash", len(hosts) == 20 and len(set(hosts)) == 1, " ".join(hosts))
         self.check("a mirrored request", self.code(f"{SERVICE}/mirror") == "200")
         self.check("a direct response", (seen := self.curl("-w", "%{http_code}", f"{SERVICE}/direct")) == "direct body203", seen)
         seen = self.curl("-o", "/dev/null", "-w", "%{http_code} %{redirect_url}", f"{SERVICE}/redirect")
@@ -77,14 +84,40 @@ class Traffic:
         for name, url in (("TCP", f"tcp://{mesh.ADDRESS}:{mesh.TCP}"), ("gRPC", f"grpc://{mesh.ADDRESS}:{mesh.GRPC}")):
             seen = self.lab.run("client", f"{self.lab.bin}/client", url, user=APPLICATION_USER)
             self.check(name, "All 1 requests succeeded" in seen, seen)
+            if self.mode == "TPROXY":
+                self.check(f"the application's client over {name}", f"IP={ADDRESSES['client']}" in seen, seen)
+        seen = self.lab.run("client", f"{self.lab.bin}/client", "--server-first", f"tcp://{mesh.ADDRESS}:{mesh.SERVER_FIRST}",
+                            user=APPLICATION_USER)
+        self.check("TCP whose server speaks first", "All 1 requests succeeded" in seen, seen)
+        seen = self.curl("--cacert", self.lab.pki.gateway[0], "--connect-to", f"{SEALED_HOST}:443:{mesh.ADDRESS}:{mesh.SEALED}",
+                         f"https://{SEALED_HOST}/")
+        self.check("TLS of the applications' own", "Hostname=" in seen, seen)
         code = self.code(f"http://{ADDRESSES['control']}:15080/ready")
         self.check("what the mesh does not know passes through", code == "200", code)
 
+    def unnamed(self):
+        """A port of which the mesh was told no protocol, that takes plaintext too."""
+        plain = f"http://{ADDRESSES['v1']}:{mesh.UNNAMED}"
+        self.check("plaintext where it is permitted", (code := self.lab.status("gateway", f"{plain}/open")) == "200", code)
+        self.check("but without an identity", (code := self.lab.status("gateway", f"{plain}/closed")) == "403", code)
+
     def gateway(self):
-        for scheme, port in (("https", mesh.GATEWAY_HTTPS), ("http", mesh.GATEWAY_HTTP)):
-            code = self.lab.run("control", "curl", "-s", "-m", "5", "-o", "/dev/null", "-w", "%{http_code}", "--cacert", self.lab.pki.gateway[0],
-                                "--resolve", f"{GATEWAY_HOST}:{port}:{ADDRESSES['gateway']}", f"{scheme}://{GATEWAY_HOST}:{port}/")
-            self.check(f"the gateway's {scheme}", code == "200", code)
+        def get(port, scheme="https", host=GATEWAY_HOST, *arguments):
+            return self.lab.run("control", "curl", "-s", "-m", "5", "-o", "/dev/null", "-w", "%{http_code}", "--cacert", self.lab.pki.gateway[0],
+                                "--resolve", f"{host}:{port}:{ADDRESSES['gateway']}", *arguments, f"{scheme}://{host}:{port}/")
+
+        def presenting(certificate, key):
+            return "https", GATEWAY_HOST, "--cert", certificate, "--key", key
+
+        self.check("the gateway's https", (code := get(mesh.GATEWAY_HTTPS)) == "200", code)
+        self.check("the gateway's http", (code := get(mesh.GATEWAY_HTTP, "http")) == "200", code)
+        self.check("the gateway's mTLS", (code := get(mesh.GATEWAY_MUTUAL, *presenting(*self.lab.pki.user))) == "200", code)
+        self.check("which nobody passes without a certificate", (code := get(mesh.GATEWAY_MUTUAL)) == "000", code)
+        operator = self.lab.pki.operator
+        of_the_mesh = presenting(f"{operator}/cert-chain.pem", f"{operator}/key.pem")
+        self.check("the gateway's mTLS of the mesh", (code := get(mesh.GATEWAY_MESH, *of_the_mesh, "-k")) == "200", code)
+        self.check("which nobody else passes", (code := get(mesh.GATEWAY_MESH, *presenting(*self.lab.pki.gateway), "-k")) == "000", code)
+        self.check("TLS that the gateway lets through", (code := get(mesh.GATEWAY_SEALED, "https", SEALED_HOST)) == "200", code)
 
     def statistics(self):
         self.check("the proxy's metrics", "\nenvoy_" in self.lab.get("v1", "http://127.0.0.1:15090/stats/prometheus"))
