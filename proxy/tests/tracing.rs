@@ -19,6 +19,7 @@ use support::bootstrap::Bootstrap;
 use support::message::Message;
 use support::upstream::{Act, Recorder, Reply, serve_h1, serve_h2};
 use support::{h1, peers, proxy::Proxy};
+use tokio::io::AsyncWriteExt;
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -57,6 +58,7 @@ static_resources:
               - {match: {prefix: /moved}, redirect: {path_redirect: /x}}
               - {match: {prefix: /nowhere}, route: {cluster_header: x-none}}
               - {match: {prefix: /again}, route: {cluster: app, retry_policy: {retry_on: 5xx, num_retries: 1}}}
+              - {match: {prefix: /copied}, route: {cluster: app, request_mirror_policies: [{cluster: app, trace_sampled: false}]}}
               - {match: {prefix: /slow}, route: {cluster: app, timeout: 0.3s}}
               - {match: {prefix: /short}, route: {cluster: app, timeout: 10s, retry_policy: {retry_on: 5xx, num_retries: 1, per_try_timeout: 0.3s}}}
               - {match: {prefix: /rewritten}, route: {cluster: app, prefix_rewrite: /}}
@@ -148,6 +150,8 @@ struct Case {
     fields: &'static str,
     body: &'static str,
     answers: Vec<Reply>,
+    /// The client leaves once the upstream has the request.
+    leaves: bool,
     spans: usize,
 }
 
@@ -157,6 +161,7 @@ fn case(path: &'static str, fields: &'static str, spans: usize) -> Case {
         fields,
         body: "",
         answers: Vec::new(),
+        leaves: false,
         spans,
     }
 }
@@ -175,6 +180,18 @@ impl Case {
     /// Upstreams never answer.
     fn hanging(mut self) -> Self {
         self.answers = vec![Reply::acts([Act::Hang])];
+        self
+    }
+
+    fn leaving(mut self) -> Self {
+        self.leaves = true;
+        self
+    }
+
+    /// The first answer breaks off.
+    fn cut(mut self) -> Self {
+        let broken = Reply::raw("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf");
+        self.answers = vec![broken.then_sleep(100).then(Act::Close)];
         self
     }
 
@@ -200,72 +217,140 @@ impl Case {
     }
 }
 
-/// What a proxy made of the cases.
-fn run(binary: &Path, setup: &Setup, cases: &[Case]) -> Value {
-    let dir = tempfile::tempdir().unwrap();
-    let text = BOOTSTRAP
-        .replace("{{manager}}", &setup.manager)
-        .replace("{{direction}}", setup.direction)
-        .replace("{{router}}", setup.router)
-        .replace("{{runtime}}", setup.runtime)
-        .replace("{{top}}", &setup.top);
-    let bootstrap = Bootstrap::new(&text, dir.path(), "");
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    let [app, collector, grpc] = [(); 3].map(|()| Arc::<Recorder>::default());
-    runtime.block_on(async {
-        serve_h1(bootstrap.port("h1:app"), "h1:app", &app);
-        serve_h1(bootstrap.port("h1:spans"), "h1:spans", &collector);
-        serve_h2(bootstrap.port("h2:otlp"), "h2:otlp", &grpc);
-    });
-    let proxy = Proxy::start_with(binary, &bootstrap.text, dir.path(), &["--concurrency", "1"]);
-    let address = ([127, 0, 0, 1], bootstrap.port("port:web")).into();
-    let mut told = Vec::new();
-    for case in cases {
-        app.begin(case.answers.clone());
-        collector.begin(vec![Reply::h1("202 Accepted", "", "")]);
-        grpc.begin(vec![Reply::acts([
+/// A proxy between an application and collectors.
+struct Run {
+    proxy: Proxy,
+    bootstrap: Bootstrap,
+    app: Arc<Recorder>,
+    collector: Arc<Recorder>,
+    grpc: Arc<Recorder>,
+    runtime: tokio::runtime::Runtime,
+    _dir: tempfile::TempDir,
+}
+
+impl Run {
+    fn start(binary: &Path, setup: &Setup) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let text = BOOTSTRAP
+            .replace("{{manager}}", &setup.manager)
+            .replace("{{direction}}", setup.direction)
+            .replace("{{router}}", setup.router)
+            .replace("{{runtime}}", setup.runtime)
+            .replace("{{top}}", &setup.top);
+        let bootstrap = Bootstrap::new(&text, dir.path(), "");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let [app, collector, grpc] = [(); 3].map(|()| Arc::<Recorder>::default());
+        runtime.block_on(async {
+            serve_h1(bootstrap.port("h1:app"), "h1:app", &app);
+            serve_h1(bootstrap.port("h1:spans"), "h1:spans", &collector);
+            serve_h2(bootstrap.port("h2:otlp"), "h2:otlp", &grpc);
+        });
+        let proxy = Proxy::start_with(binary, &bootstrap.text, dir.path(), &["--concurrency", "1"]);
+        let run = Self {
+            proxy,
+            bootstrap,
+            app,
+            collector,
+            grpc,
+            runtime,
+            _dir: dir,
+        };
+        run.collect();
+        run
+    }
+
+    /// Collectors forget, and answer as they should.
+    fn collect(&self) {
+        self.collector.begin(vec![Reply::h1("202 Accepted", "", "")]);
+        self.grpc.begin(vec![Reply::acts([
             Act::Head(200, &[("content-type", "application/grpc")]),
             Act::Data(vec![0; 5]),
             Act::Trailers(&[("grpc-status", "0")]),
         ])]);
-        let received = || {
-            collector
-                .received()
-                .into_iter()
-                .chain(grpc.received())
-                .filter(|r| r.message.complete)
-        };
+    }
+
+    fn ask(&self, case: &Case) -> Option<Message> {
+        self.app.begin(case.answers.clone());
+        let address = ([127, 0, 0, 1], self.bootstrap.port("port:web")).into();
         let request = case.request();
-        let answer = runtime.block_on(h1::ask(address, request.as_bytes()));
+        self.runtime.block_on(async {
+            if !case.leaves {
+                return h1::ask(address, request.as_bytes()).await;
+            }
+            let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+            stream.write_all(request.as_bytes()).await.unwrap();
+            assert!(self.app.wait(LIMIT, |received| !received.is_empty()).await, "{request}");
+            None
+        })
+    }
+
+    /// Lets collectors run until they have so many spans: those of each of their requests.
+    fn wait(&self, count: usize) -> Vec<(Message, Vec<Value>)> {
         let deadline = Instant::now() + LIMIT;
-        let (mut spans, mut heads) = loop {
-            let (mut spans, mut heads) = (Vec::new(), Vec::new());
-            for received in received() {
-                spans.extend(collected::spans(&received));
-                heads.push(head(&received.message));
+        loop {
+            let all = self.collector.received().into_iter().chain(self.grpc.received());
+            let whole = all.filter(|received| received.message.complete);
+            let found: Vec<_> = whole
+                .map(|received| (received.message.clone(), collected::spans(&received)))
+                .collect();
+            if found.iter().map(|(_, spans)| spans.len()).sum::<usize>() >= count {
+                return found;
             }
-            if spans.len() >= case.spans {
-                break (spans, heads);
-            }
-            assert!(Instant::now() < deadline, "{request}{spans:#?}\n{}", proxy.log());
-            runtime.block_on(async { tokio::time::sleep(Duration::from_millis(10)).await });
-        };
+            assert!(Instant::now() < deadline, "{found:#?}\n{}", self.proxy.log());
+            self.runtime
+                .block_on(async { tokio::time::sleep(Duration::from_millis(10)).await });
+        }
+    }
+}
+
+impl Run {
+    /// All counters of tracing, once one has its value.
+    fn counted(&self, name: &str, value: u64) -> Vec<String> {
+        let deadline = Instant::now() + LIMIT;
+        while self.proxy.stat(name) != value {
+            assert!(Instant::now() < deadline, "{name} is no {value}\n{}", self.proxy.log());
+            // Collectors answer meanwhile.
+            self.runtime
+                .block_on(async { tokio::time::sleep(Duration::from_millis(10)).await });
+        }
+        let (_, stats) = self.proxy.get("/stats?filter=tracing").unwrap();
+        let lines = stats.lines().filter(|line| !line.contains("timer_flushed"));
+        lines.map(str::to_owned).collect()
+    }
+}
+
+/// What a proxy made of the cases.
+fn run(binary: &Path, setup: &Setup, cases: &[Case]) -> Value {
+    let run = Run::start(binary, setup);
+    let mut told = Vec::new();
+    for case in cases {
+        run.collect();
+        let answer = run.ask(case);
+        let (mut heads, mut spans) = (Vec::new(), Vec::new());
+        for (message, some) in run.wait(case.spans) {
+            heads.push(head(&message));
+            spans.extend(some);
+        }
         heads.dedup();
         // Those of attempts come in their own time.
         spans.sort_by_key(|span| (span["kind"].to_string(), span["tags"]["retry.count"].to_string()));
-        let upstream: Vec<_> = app
-            .received()
-            .iter()
-            .map(|received| fields(&received.message))
-            .collect();
+        if case.path == "/copied" {
+            let both = run.app.wait(LIMIT, |received| received.len() == 2);
+            assert!(run.runtime.block_on(both), "no copy came");
+        }
+        let mut upstream = run.app.received();
+        // A copy's host is longer.
+        upstream.sort_by_key(|received| received.message.header("host").map(str::to_owned));
+        let upstream: Vec<_> = upstream.iter().map(|received| fields(&received.message)).collect();
+        let request = case.request();
         let mut all = json!([request, upstream, answer.as_ref().map(fields), spans, heads]);
-        Steady::new(&request, &bootstrap).cut(&mut all);
+        Steady::new(&request, &run.bootstrap).cut(&mut all);
         told.push(all);
     }
-    let (_, stats) = proxy.get("/stats?filter=tracing").unwrap();
+    let (_, stats) = run.proxy.get("/stats?filter=tracing").unwrap();
     // Answers of the collector may still be on their way, and timers are one for each thread in Envoy.
     let moves = |line: &str| ["timer_flushed", "reports_sent"].iter().any(|name| line.contains(name));
     let counted = stats.lines().filter(|line| !moves(line));

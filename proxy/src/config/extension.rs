@@ -138,7 +138,7 @@ pub(crate) fn find<'a, 'k, K>(
         return Ok(None);
     }
     let why = match category {
-        Category::ResourceDetector | Category::Sampler => "nor is it one of Envoy's",
+        Category::ResourceDetector | Category::Sampler => "so that nobody can say what it tells; leave it out",
         _ => "and what it guards would be open without it",
     };
     Err(at

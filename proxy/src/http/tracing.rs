@@ -7,7 +7,7 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use http::{HeaderName, StatusCode};
+use http::{HeaderMap, HeaderName, StatusCode};
 
 use super::{
     admission::request_id,
@@ -22,7 +22,7 @@ use crate::{
     trace::{
         Operations, Reason, RouteTracing, Span, Tracer, Tracing, custom_tag, decision,
         tags::{self, Attempt},
-        tracer::{Begin, Propagation},
+        tracer::{Begin, Propagation, below},
     },
 };
 
@@ -118,26 +118,20 @@ pub fn begin(stream: &mut Stream<'_>) {
 
 /// Names the span, and tells or hears the name where nobody configured one.
 fn name(stream: &mut Stream<'_>, tracing: &Tracing, of_route: Option<&RouteTracing>, egress: bool) {
-    if let Some(spans) = stream.spans.as_deref()
+    if let Some(spans) = &mut stream.spans
         && spans.span.context.sampled
     {
-        let host = stream.request.authority_str();
-        let fallback = spans.tracer.name(host, egress);
-        if let Some(spans) = &mut stream.spans {
-            spans.span.name = fallback;
-            spans.span.tags.reserve(tags::TYPICAL);
-            tags::local(&mut spans.span.tags, &stream.worker.shared.node);
-        }
+        spans.span.name = spans.tracer.name(stream.request.authority_str(), egress);
+        spans.span.tags.reserve(tags::TYPICAL);
+        tags::local(&mut spans.span.tags, &stream.worker.shared.node);
     }
     if let Some(format) = operation(tracing, of_route, |operations| operations.downstream.as_ref()) {
-        let named = printed(format, &facts(stream));
-        rename(stream, named);
-        return;
+        return rename(stream, |stream| printed(format, &facts(stream)));
     }
     let route = stream.info.route.clone();
     let decorator = route.as_deref().and_then(|route| route.decorator.as_ref());
     if let Some(decorator) = decorator {
-        rename(stream, text(&decorator.operation));
+        rename(stream, |_| text(&decorator.operation));
     }
     let told = decorator.filter(|decorator| decorator.propagate);
     if egress {
@@ -149,17 +143,20 @@ fn name(stream: &mut Stream<'_>, tracing: &Tracing, of_route: Option<&RouteTraci
         return;
     }
     match stream.request.headers.remove(DECORATOR_OPERATION) {
-        Some(operation) if !operation.is_empty() => rename(stream, text(&operation)),
+        Some(operation) if !operation.is_empty() => rename(stream, |_| text(&operation)),
         _ if told.is_some() => stream.kept.decoration = Decoration::Tell,
         _ => {}
     }
 }
 
-/// An empty name is none.
-fn rename(stream: &mut Stream<'_>, name: String) {
+/// Where there is a span that will tell it. An empty name is none.
+fn rename(stream: &mut Stream<'_>, name: impl FnOnce(&Stream<'_>) -> String) {
+    if !tells(stream) {
+        return;
+    }
+    let name = name(stream);
     if let Some(spans) = &mut stream.spans
         && !name.is_empty()
-        && spans.span.context.sampled
     {
         spans.span.name = name;
     }
@@ -176,7 +173,7 @@ pub fn answer(stream: &mut Stream<'_>, head: &mut ResponseHead) {
         }
         Decoration::Heed => {
             if let Some(operation) = head.headers.remove(DECORATOR_OPERATION) {
-                rename(stream, text(&operation));
+                rename(stream, |_| text(&operation));
             }
         }
     }
@@ -217,6 +214,19 @@ pub fn attempt(stream: &mut Stream<'_>) {
         spans.propagation.inject(&mut stream.request.headers, context);
     }
     spans.upstream = upstream;
+}
+
+/// A copy of the request tells of the trace as an attempt does. `sampled`: as the route has it, else as the request is.
+pub fn copy(stream: &Stream<'_>, headers: &mut HeaderMap, sampled: Option<bool>) {
+    let (Some(spans), Some(tracing)) = (&stream.spans, &stream.manager.tracing) else {
+        return;
+    };
+    if !tracing.no_context_propagation {
+        let of = &spans.span.context;
+        let mut context = below(of, stream.worker.random());
+        context.sampled = sampled.unwrap_or(of.sampled);
+        spans.propagation.inject(headers, &context);
+    }
 }
 
 /// How an attempt ended that is not relayed.

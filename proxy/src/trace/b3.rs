@@ -154,6 +154,8 @@ pub fn inject(headers: &mut HeaderMap, context: &SpanContext, single: bool) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const SPAN: SpanContext = SpanContext {
@@ -264,5 +266,29 @@ mod tests {
             ("x-b3-sampled", "1"),
         ]);
         assert_eq!(several, expected);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_is_taken(name in 0..5_usize, bytes in proptest::collection::vec(0x20_u8..0x7f, 0..80)) {
+            let names = [SINGLE, TRACE_ID, SPAN_ID, PARENT_SPAN_ID, SAMPLED];
+            let mut headers = headers(&[("x-b3-traceid", "1"), ("x-b3-spanid", "1")]);
+            headers.insert(&names[name], HeaderValue::from_bytes(&bytes).unwrap());
+            extract(&headers);
+        }
+
+        #[test]
+        fn what_is_written_is_read(
+            (trace_high, trace_low, span, parent) in any::<(u64, u64, u64, u64)>(),
+            sampled: bool,
+            single: bool,
+        ) {
+            let context = SpanContext { trace_high, trace_low, span, parent, sampled };
+            let mut headers = HeaderMap::new();
+            inject(&mut headers, &context, single);
+            let told = extract(&headers);
+            prop_assert_eq!((told.single, told.sampled), (single, Some(sampled)));
+            prop_assert_eq!(told.context, Context::Span(SpanContext { sampled: false, ..context }));
+        }
     }
 }

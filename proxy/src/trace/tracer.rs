@@ -111,7 +111,7 @@ impl Propagation {
 }
 
 /// The context of a span that `caller` called.
-pub(super) fn below(caller: &SpanContext, span: u64) -> SpanContext {
+pub fn below(caller: &SpanContext, span: u64) -> SpanContext {
     SpanContext {
         span,
         parent: caller.span,

@@ -64,6 +64,7 @@ pub fn inject(headers: &mut HeaderMap, context: &SpanContext) {
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -130,5 +131,22 @@ mod tests {
             headers[TRACEPARENT],
             "00-0000000000000000fedcba9876543210-00000000000000a1-00"
         );
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_is_taken(bytes in proptest::collection::vec(0x20_u8..=0xff, 0..60)) {
+            if let Ok(value) = HeaderValue::from_bytes(&bytes) {
+                extract(&HeaderMap::from_iter([(TRACEPARENT, value)]));
+            }
+        }
+
+        #[test]
+        fn what_is_written_is_read(trace_high: u64, trace_low in 1..u64::MAX, span in 1..u64::MAX, sampled: bool) {
+            let context = SpanContext { trace_high, trace_low, span, parent: 0, sampled };
+            let mut headers = HeaderMap::new();
+            inject(&mut headers, &context);
+            prop_assert_eq!(extract(&headers), Told::Context(context));
+        }
     }
 }

@@ -86,7 +86,7 @@ impl Zipkin {
         let trace_high = match (self.trace_id_128bit, self.timestamp_trace_ids) {
             (false, _) => 0,
             (true, false) => random(),
-            (true, true) => micros(start) / 1_000_000 << u32::BITS | random() >> u32::BITS,
+            (true, true) => ((micros(start) / 1_000_000) << u32::BITS) | (random() >> u32::BITS),
         };
         SpanContext {
             trace_high,

@@ -1,6 +1,6 @@
 //! The cases, by what they show.
 
-use super::{Case, INTERNAL, OTLP, REQUEST_ID, Setup, agree, case, zipkin};
+use super::{Case, INTERNAL, OTLP, REQUEST_ID, Reply, Run, Setup, agree, both, case, zipkin};
 
 const B3: &str =
     "x-b3-traceid: 0123456789abcdef1123456789abcdef|x-b3-spanid: 00000000000000a1|x-b3-parentspanid: 00000000000000b1";
@@ -135,6 +135,7 @@ fn told() -> Vec<Case> {
         case("/slow", "", 1).hanging(),
         case("/dead", "", 1),
         case("/own", "", 1),
+        case("/copied", "", 1),
         case("/moved", "", 1),
         case("/nowhere", "", 1),
         case("/none", "", 1),
@@ -172,6 +173,8 @@ fn attempts_are_spans_where_they_are_asked_for() {
             case("/short", "", 3).hanging(),
             case("/slow", "", 2).hanging(),
             case("/dead", "", 2),
+            case("/a", "", 2).cut(),
+            case("/a", "", 2).hanging().leaving(),
             case("/own", "", 1),
             case("/a", "x-b3-sampled: 0", 0),
             case("/route", "x-client-trace-id: mine", 2),
@@ -187,7 +190,7 @@ fn attempts_are_spans_where_they_are_asked_for() {
     agree(test, &Setup::zipkin("", named).inbound(), &cases());
     let mut otlp = cases();
     // B3 says nothing to OpenTelemetry.
-    otlp.remove(9);
+    otlp.retain(|case| !case.fields.starts_with("x-b3-sampled"));
     agree(test, &Setup::otlp_http("", named), &otlp);
     let mut child = Setup::zipkin("", "");
     child.router = ", start_child_span: true";
@@ -392,4 +395,50 @@ fn zipkin_speaks_protobuf() {
     agree(test, &Setup::zipkin("PROTO", "").inbound(), &cases);
     let service = "JSON, collector_service: {http_uri: {uri: 'http://z.test/x/spans', cluster: spans, timeout: 1s}, request_headers_to_add: [{header: {key: x-a, value: b}}]}";
     agree(test, &Setup::zipkin(service, ""), &cases[..1]);
+}
+
+/// Enough spans are a report, fewer are one when it is time; what becomes of reports is counted.
+#[test]
+fn reports_are_full_or_due_and_counted() {
+    let Some(binaries) = both("reports_are_full_or_due_and_counted") else {
+        return;
+    };
+    // A layer above the first.
+    let flushing = |runtime: &'static str| {
+        let mut setup = Setup::zipkin("", "");
+        setup.runtime = runtime;
+        setup
+    };
+    let full = flushing("}}, {name: more, static_layer: {tracing.zipkin.min_flush_spans: 3");
+    let due = flushing(
+        "}}, {name: more, static_layer: {tracing.zipkin.min_flush_spans: 9, tracing.zipkin.flush_interval_ms: 200",
+    );
+    let mut lost = Setup::zipkin("", "");
+    lost.manager = lost
+        .manager
+        .replace("collector_cluster: spans", "collector_cluster: dead");
+    let one = case("/a", "", 1);
+    let [ours, envoys] = binaries.map(|binary| {
+        let run = Run::start(&binary, &full);
+        for _ in 0..6 {
+            run.ask(&one);
+        }
+        let sizes: Vec<_> = run.wait(6).iter().map(|(_, spans)| spans.len()).collect();
+        assert_eq!(sizes, [3, 3]);
+        let mut counted = vec![run.counted("tracing.zipkin.reports_sent", 2)];
+        // Anything but 202 is a report that was dropped.
+        run.collector.begin(vec![Reply::h1("200 OK", "", "")]);
+        (0..3).for_each(|_| drop(run.ask(&one)));
+        counted.push(run.counted("tracing.zipkin.reports_dropped", 1));
+        let run = Run::start(&binary, &due);
+        run.ask(&one);
+        assert_eq!(run.wait(1).len(), 1);
+        assert!(run.proxy.stat("tracing.zipkin.timer_flushed") > 0);
+        counted.push(run.counted("tracing.zipkin.reports_sent", 1));
+        let run = Run::start(&binary, &lost);
+        run.ask(&one);
+        counted.push(run.counted("tracing.zipkin.reports_failed", 1));
+        counted
+    });
+    assert_eq!(ours, envoys);
 }
