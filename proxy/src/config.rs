@@ -34,6 +34,7 @@ pub mod runtime;
 pub mod source;
 mod tcp_proxy;
 pub mod tls;
+pub(crate) mod tracing;
 
 // Of every parser.
 pub(crate) mod at;

@@ -17,6 +17,7 @@ pub mod network;
 pub mod route;
 pub mod tcp;
 pub mod tls;
+pub mod trace;
 
 // The config path.
 pub mod config;

@@ -119,7 +119,9 @@ fn expressions(value: &Value, all: &mut Vec<String>) {
 /// Of a client Istio never says `mutual_tls`: it cannot tell what the server demands. Such a query is empty for its own
 /// proxies too.
 fn is_empty_in_istio(query: &str) -> bool {
-    texts(&QUERIES, "empty_in_istio").iter().any(|part| query.contains(part))
+    texts(&QUERIES, "empty_in_istio")
+        .iter()
+        .any(|part| query.contains(part))
 }
 
 fn kiali() -> Vec<String> {
