@@ -24,8 +24,6 @@ PLACEMENTS = {
     "traffic": dict.fromkeys(PODS, OURS),
     "servers": {"client": ENVOY, "gateway": ENVOY, "v1": OURS, "v2": OURS},
     "callers": {"client": OURS, "gateway": OURS, "v1": ENVOY, "v2": ENVOY},
-    # Not by default: tells whether a check that fails is wrong itself.
-    "envoy": dict.fromkeys(PODS, ENVOY),
 }
 # What istiod is told, if not what upstream Envoy takes.
 SETUPS = {"full": mesh.FULL, "default": mesh.DEFAULT, "dashboards": mesh.OPEN}
@@ -34,7 +32,7 @@ SETUPS = {"full": mesh.FULL, "default": mesh.DEFAULT, "dashboards": mesh.OPEN}
 class Checks:
     def __init__(self, work):
         self.lab, self.begin, self.failed = Lab(work), time.monotonic(), []
-        self.envoy = os.path.exists(f"{work}/bin/{ENVOY}")
+        self.has_envoy = os.path.exists(f"{work}/bin/{ENVOY}")
         self.istioctl = Istioctl(self.lab)
 
     def say(self, holds, text, *wrong):
@@ -80,8 +78,17 @@ class Checks:
         self.matches("full")
         wrong, count = Metrics(self.lab).run()
         self.say(not wrong, f"full: {count} series of Istio's metrics tell what was sent, with every label", *wrong)
+        self.logs("full")
+
+    def envoy(self):
+        """Not by default: tells whether a check that fails is wrong itself."""
+        self.converse("envoy", dict.fromkeys(PODS, ENVOY))
+        self.logs("envoy")
+        self.converse("envoy", dict.fromkeys(PODS, ENVOY), "TPROXY")
+
+    def logs(self, name):
         wrong, count = Logs(self.lab).run()
-        self.say(not wrong, f"full: {count} fields of access logs are as they must be", *wrong)
+        self.say(not wrong, f"{name}: {count} fields of access logs are as they must be", *wrong)
 
     def default(self):
         self.place(PLACEMENTS["traffic"])
@@ -107,7 +114,7 @@ class Checks:
     def readings(self):
         self.place(PLACEMENTS["traffic"])
         self.matches(OURS)
-        if not self.envoy:
+        if not self.has_envoy:
             print("        SKIP the comparison with Envoy: there is none")
             return
         self.place(dict.fromkeys(PODS, ENVOY))
@@ -152,7 +159,7 @@ class Checks:
                     self.lab.start_istiod(setup)
                 if part not in PLACEMENTS:
                     getattr(self, part)()
-                elif self.envoy or ENVOY not in PLACEMENTS[part].values():
+                elif self.has_envoy or ENVOY not in PLACEMENTS[part].values():
                     self.converse(part, PLACEMENTS[part])
                 else:
                     print(f"        SKIP {part}: there is no Envoy")
