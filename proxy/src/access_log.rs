@@ -9,6 +9,7 @@ use crate::{
     failure::ResponseFlags,
     format::{Facts, Format},
     route::matcher::{HeaderMatcher, MetadataMatcher, RuntimeFraction},
+    trace::Reason,
     worker::Worker,
 };
 
@@ -122,9 +123,9 @@ impl Filter {
                 let taken = info.times.end.unwrap_or_else(std::time::Instant::now) - info.start;
                 op.holds(taken.as_millis() as u64, *value)
             }
-            // No health-check filter marks requests, and nothing samples traces.
+            // No health-check filter marks requests.
             Self::NotHealthCheck => true,
-            Self::Traceable => false,
+            Self::Traceable => info.trace_reason.is_some_and(Reason::is_traced),
             Self::Runtime(fraction) => {
                 const MILLION: u64 = 1_000_000;
                 worker.random() % MILLION < fraction.millionths(&worker.snapshot().runtime)

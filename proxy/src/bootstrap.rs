@@ -75,6 +75,8 @@ pub struct Bootstrap {
     pub max_downstream_connections: Option<u64>,
     /// `application_log_config`; `None`: the command line's format.
     pub log_format: Option<ApplicationLogFormat>,
+    /// `tracing.http`: of connection managers that trace and name no provider.
+    tracer: Option<xds_api::pb::Any>,
     /// Clusters that config comes over.
     dependencies: Dependencies,
 }
@@ -142,9 +144,20 @@ fn parse(pb: &pb::Bootstrap, source: Source, options: &Options, at: &At) -> Resu
             pb.application_log_config.as_deref(),
             &at.field("application_log_config.log_format"),
         )?,
+        tracer: tracer(pb, at)?,
         received: source.received(),
         dependencies: Dependencies::default(),
     })
+}
+
+fn tracer(pb: &pb::Bootstrap, at: &At) -> Result<Option<xds_api::pb::Any>, Rejection> {
+    use xds_api::envoy::config::trace::v3::tracing::http::ConfigType::TypedConfig;
+    let Some(http) = pb.tracing.as_deref().and_then(|tracing| tracing.http.as_deref()) else {
+        return Ok(None);
+    };
+    let any = http.config_type.as_ref().map(|TypedConfig(any)| any.clone());
+    at.required("tracing.http.typed_config", any.as_ref())?;
+    Ok(any)
 }
 
 fn flush(pb: &pb::Bootstrap, at: &At) -> Result<(Duration, bool), Rejection> {

@@ -29,6 +29,7 @@ use crate::{
     address::Address,
     istio::exchange::MetadataExchange,
     listener::SocketOption,
+    metadata::{self, Metadata},
     stats,
     tls::{UpstreamTls, UpstreamTransport},
 };
@@ -70,8 +71,8 @@ pub struct Cluster {
     pub auto_san_validation: bool,
     /// `override_auto_sni_header`: take the SNI from this header of the request instead of its host.
     pub auto_sni_header: Option<http::HeaderName>,
-    /// `metadata.filter_metadata`, as JSON.
-    pub metadata: Option<Arc<serde_json::Value>>,
+    /// `metadata.filter_metadata`.
+    pub metadata: Option<Arc<Metadata>>,
     /// Istio's upstream network filter: its connections begin with an exchange of metadata.
     pub metadata_exchange: Option<MetadataExchange>,
     /// Hash of the received resource: an equal update is a no-op.
@@ -255,7 +256,7 @@ impl TransportSockets {
 pub struct TransportSocketMatch {
     pub name: Arc<str>,
     /// All must stand in the endpoint's `envoy.transport_socket_match` metadata; empty: matches all.
-    pub criteria: serde_json::Map<String, serde_json::Value>,
+    pub criteria: metadata::Object,
     pub transport: UpstreamTransport,
 }
 
@@ -414,7 +415,7 @@ pub struct EndpointConfig {
     /// At least 1.
     pub weight: u32,
     pub health: EdsHealth,
-    pub metadata: Option<Arc<serde_json::Value>>,
+    pub metadata: Option<Arc<Metadata>>,
     pub canary: bool,
     /// Further addresses of the same host (dual stack), tried in order.
     pub additional_addresses: Vec<Address>,

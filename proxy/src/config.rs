@@ -34,6 +34,7 @@ pub mod runtime;
 pub mod source;
 mod tcp_proxy;
 pub mod tls;
+pub(crate) mod tracing;
 
 // Of every parser.
 pub(crate) mod at;
@@ -58,6 +59,7 @@ pub struct Context {
     pub notes: Notes,
     /// `--reject-unknown-dynamic-fields`: refuse what a newer control plane may say and we would not hear. Default: false.
     pub reject_unknown_fields: bool,
+    pub(crate) sources: source::Sources,
 }
 
 impl Context {
@@ -66,6 +68,7 @@ impl Context {
             stats,
             notes: Notes::default(),
             reject_unknown_fields: false,
+            sources: source::Sources::default(),
         }
     }
 }

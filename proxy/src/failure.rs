@@ -39,6 +39,33 @@ pub enum ResetReason {
     ProtocolError,
 }
 
+impl ResetReason {
+    /// Envoy's words, which bodies, details and spans tell.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::ConnectFailure => "remote connection failure",
+            Self::ConnectTimeout => "connection timeout",
+            Self::ConnectionTermination => "connection termination",
+            Self::RemoteReset => "remote reset",
+            Self::RemoteRefused => "remote refused stream reset",
+            Self::LocalReset => "local reset",
+            Self::Overflow => "overflow",
+            Self::ProtocolError => "protocol error",
+        }
+    }
+
+    pub fn flag(self) -> ResponseFlags {
+        match self {
+            Self::ConnectFailure | Self::ConnectTimeout => ResponseFlags::UPSTREAM_CONNECTION_FAILURE,
+            Self::ConnectionTermination => ResponseFlags::UPSTREAM_CONNECTION_TERMINATION,
+            Self::RemoteReset | Self::RemoteRefused => ResponseFlags::UPSTREAM_REMOTE_RESET,
+            Self::LocalReset => ResponseFlags::LOCAL_RESET,
+            Self::Overflow => ResponseFlags::UPSTREAM_OVERFLOW,
+            Self::ProtocolError => ResponseFlags::UPSTREAM_PROTOCOL_ERROR,
+        }
+    }
+}
+
 /// Envoy's response flags: a set that remembers the order of insertion, in which Envoy prints it.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ResponseFlags {

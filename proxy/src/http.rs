@@ -18,12 +18,14 @@ pub mod message;
 pub mod response;
 pub mod stream;
 pub mod timer;
+pub mod tracing;
 
 use crate::{
     access_log::AccessLog,
     cluster::{HeaderCase, Http2Options},
     route::{RouteConfiguration, scope::ScopedRoutes},
     stats,
+    trace::Tracing,
 };
 
 /// `HttpConnectionManager`, parsed.
@@ -89,8 +91,7 @@ pub struct HttpConnectionManager {
     pub stats: stats::Group<stats::HttpStat>,
     /// `listener.<address>.http.<stat_prefix>.`, where a listener holds it.
     pub listener_stats: Option<stats::Group<stats::ListenerHttpStat>>,
-    /// Tracing is configured (`x-request-id` carries the sampling decision).
-    pub tracing: bool,
+    pub tracing: Option<Tracing>,
     pub suppress_envoy_headers: bool,
     pub hash: u64,
 }

@@ -16,6 +16,7 @@ pub mod stats;
 
 use crate::{
     cluster::{Cluster, Endpoint},
+    metadata::Metadata,
     worker::Node,
 };
 use peer::Peer;
@@ -82,6 +83,6 @@ pub fn own(node: &Node) -> Peer {
 }
 
 /// What Istio says of a cluster under `key`.
-pub fn of_cluster<'a>(cluster: &'a Cluster, key: &str) -> Option<&'a serde_json::Value> {
+pub fn of_cluster<'a>(cluster: &'a Cluster, key: &str) -> Option<&'a Metadata> {
     cluster.metadata.as_deref()?.get("istio")?.get(key)
 }

@@ -185,6 +185,7 @@ fn serve(
             bytes: bootstrap.node.bytes.clone(),
         },
         stats: context.stats.clone(),
+        tracer: resources.tracer.clone(),
         max_downstream_connections: bootstrap
             .max_downstream_connections
             .map(|limit| u32::try_from(limit).unwrap_or(u32::MAX)),

@@ -17,6 +17,7 @@ pub mod network;
 pub mod route;
 pub mod tcp;
 pub mod tls;
+pub mod trace;
 
 // The config path.
 pub mod config;
@@ -37,6 +38,7 @@ pub mod jwt;
 pub mod launch;
 pub mod logging;
 pub mod matcher;
+pub mod metadata;
 pub mod rbac;
 pub mod server;
 pub mod snapshot;

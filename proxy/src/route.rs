@@ -31,6 +31,7 @@ use header_edit::HeaderEdits;
 use crate::{
     http::{filter::cors::CorsPolicy, message::RequestHead},
     stats::{Group, RouteStat},
+    trace::{Decorator, RouteTracing},
 };
 
 /// `envoy.config.route.v3.RouteConfiguration`, parsed.
@@ -129,7 +130,8 @@ pub struct Route {
     pub per_request_buffer_limit: Option<u32>,
     /// `metadata.filter_metadata`, as JSON, for formatters and filters.
     pub metadata: Option<Arc<serde_json::Value>>,
-    pub decorator_operation: Option<Box<str>>,
+    pub decorator: Option<Decorator>,
+    pub tracing: Option<Box<RouteTracing>>,
 }
 
 /// `cors`-like shared pieces stay with their filters; this one is used by redirects and rewrites alike.

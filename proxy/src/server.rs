@@ -25,6 +25,7 @@ use crate::{
         publisher::{DrainSettings, Publisher},
     },
     stats,
+    trace::Tracer,
     worker::{self, Node, Shared, Worker},
 };
 
@@ -57,6 +58,8 @@ pub struct Settings {
     pub ipv6: bool,
     /// `None`: no limit.
     pub max_downstream_connections: Option<u32>,
+    /// The bootstrap's.
+    pub tracer: Option<Arc<Tracer>>,
 }
 
 impl Process {
@@ -76,6 +79,7 @@ impl Process {
             node: settings.node,
             own_address: crate::sys::own_address(settings.ipv6),
             log_files: LogFiles::start(settings.flush, filesystem)?,
+            tracer: settings.tracer,
             workers: settings.concurrency,
             downstream_connections: Limit {
                 now: AtomicU32::new(0),

@@ -17,6 +17,7 @@ use crate::{
     listener::{TrafficDirection, UpstreamSource},
     network::istio_stats::Reported,
     route::{Route, RouteConfiguration, VirtualHost},
+    trace::Reason,
 };
 
 /// One downstream connection, from accept to close.
@@ -90,6 +91,8 @@ pub struct StreamInfo {
     /// The client as XFF tells it; the connection's remote address otherwise.
     pub remote_address: Address,
     pub request_id: Option<http::HeaderValue>,
+    /// `None`: nobody asked whether the request is traced.
+    pub trace_reason: Option<Reason>,
     pub route_configuration: Option<Arc<RouteConfiguration>>,
     pub virtual_host: Option<Arc<VirtualHost>>,
     pub route: Option<Arc<Route>>,
@@ -174,6 +177,7 @@ impl StreamInfo {
             protocol: None,
             remote_address,
             request_id: None,
+            trace_reason: None,
             route_configuration: None,
             virtual_host: None,
             route: None,

@@ -24,6 +24,7 @@ use crate::{
     listener::accept,
     snapshot::Snapshot,
     stats,
+    trace::{Tracer, sender::SpanSender},
     upstream::LocalCluster,
 };
 
@@ -41,6 +42,8 @@ pub struct Shared {
     pub workers: usize,
     /// Connections of all listeners that count, and how many there may be (`overload_manager`).
     pub downstream_connections: Limit,
+    /// The bootstrap's, of connection managers that trace and name none.
+    pub tracer: Option<Arc<Tracer>>,
     /// What requests wait for, told to the control thread.
     pub demands: Demands,
 }
@@ -77,6 +80,8 @@ pub struct Worker {
     log_stats: OnceCell<stats::Group<stats::GrpcAccessLogStat>>,
     /// Streams of log entries, by their service's hash, HTTP and TCP apart.
     log_streams: RefCell<HashMap<(u64, bool), Rc<LogStream>>>,
+    /// Spans that wait, by their tracer's hash.
+    span_senders: RefCell<HashMap<u64, Rc<SpanSender>>>,
 }
 
 impl Worker {
@@ -95,6 +100,7 @@ impl Worker {
             call_stats: OnceCell::new(),
             log_stats: OnceCell::new(),
             log_streams: RefCell::default(),
+            span_senders: RefCell::default(),
             shared,
         })
     }
@@ -143,6 +149,14 @@ impl Worker {
         streams.retain(|_, stream| !stream.has_ended());
         let start = || Rc::new(LogStream::start(service, tcp, self));
         streams.entry((service.hash, tcp)).or_insert_with(start).clone()
+    }
+
+    /// Who sends this worker's spans of a tracer, made at first use.
+    pub fn span_sender(self: &Rc<Self>, tracer: &Arc<Tracer>) -> Rc<SpanSender> {
+        let mut senders = self.span_senders.borrow_mut();
+        senders.retain(|_, sender| !sender.has_ended());
+        let start = || Rc::new(SpanSender::start(tracer, self));
+        senders.entry(tracer.hash).or_insert_with(start).clone()
     }
 
     /// This worker's pools and balancer of a cluster, made at first use.

@@ -83,6 +83,7 @@ impl Bench {
             workers,
             demands,
         } = Process::start(Settings {
+            tracer: None,
             concurrency: 1,
             node: pillion::worker::Node::default(),
             stats: context.stats.clone(),

@@ -72,7 +72,7 @@ pub(super) fn parse(pb: &pb::Bootstrap, at: &At) -> Result<(), Rejection> {
 }
 
 fn extensions(pb: &pb::Bootstrap, at: &At) -> Result<(), Rejection> {
-    use xds_api::envoy::config::{metrics::v3::stats_sink, trace::v3::tracing};
+    use xds_api::envoy::config::metrics::v3::stats_sink;
     /// Internal listeners are accepted in config; what the extension sets is their buffers.
     const BOOTSTRAP_EXTENSIONS: &[Kind<()>] = &[Kind {
         type_name: "envoy.extensions.bootstrap.internal_listener.v3.InternalListener",
@@ -94,14 +94,6 @@ fn extensions(pb: &pb::Bootstrap, at: &At) -> Result<(), Rejection> {
             .as_ref()
             .map(|stats_sink::ConfigType::TypedConfig(any)| any);
         extension::dispatch::<()>(Category::StatsSink, any, false, &[], &at.field("typed_config"))?;
-    }
-    if let Some(http) = pb.tracing.as_deref().and_then(|t| t.http.as_deref()) {
-        let any = http
-            .config_type
-            .as_ref()
-            .map(|tracing::http::ConfigType::TypedConfig(any)| any);
-        let at = at.field("tracing.http.typed_config");
-        extension::dispatch::<()>(Category::Tracer, any, false, &[], &at)?;
     }
     if let Some(engine) = pb.default_regex_engine.as_deref() {
         let at = at.field("default_regex_engine.typed_config");

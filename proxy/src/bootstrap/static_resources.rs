@@ -14,9 +14,10 @@ use crate::{
         listener,
         secret::{self, Secret, SecretType},
         source::SecretReference,
-        wire,
+        tracing, wire,
     },
     listener::Listener,
+    trace::Tracer,
 };
 
 /// Numbers of `static_resources` in a bootstrap, and of its lists.
@@ -31,6 +32,9 @@ pub struct StaticResources {
     pub listeners: Vec<(Received, Listener)>,
     pub clusters: Vec<(Received, ParsedCluster)>,
     pub secrets: Vec<(Received, Secret)>,
+    /// Of the bootstrap itself, which needs its cluster.
+    pub tracer: Option<Arc<Tracer>>,
+    tracer_needs: Dependencies,
 }
 
 impl Bootstrap {
@@ -65,6 +69,14 @@ impl Bootstrap {
                 }
                 Err(rejection) => rejections.push(rejection),
             }
+        }
+        if let Some(any) = &self.tracer {
+            let scope = Scope::new(KIND, "", context);
+            match tracing::tracer(Some(any), &scope.root().field("tracing.http.typed_config")) {
+                Ok(tracer) => parsed.tracer = tracer,
+                Err(rejection) => rejections.push(rejection),
+            }
+            parsed.tracer_needs = scope.finish(context);
         }
         // What is missing may be among what was rejected: only a complete set is checked against itself.
         if rejections.is_empty() {
@@ -179,6 +191,7 @@ impl StaticResources {
             rejections.extend(results.into_iter().filter_map(Result::err));
         };
         check(&bootstrap.dependencies);
+        check(&self.tracer_needs);
         self.clusters
             .iter()
             .for_each(|(_, cluster)| check(&cluster.dependencies));

@@ -3,13 +3,14 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use hashbrown::HashMap;
-use serde_json::Value;
 
 use super::{
     Cluster, Discovery, EdsHealth, Endpoint, EndpointConfig, EndpointSet, EndpointState, LocalityEndpoints,
     PrioritySet, TransportSockets, outlier,
 };
-use crate::{address::Address, config::endpoint::LoadAssignment, stats::ClusterStat, tls::UpstreamTransport};
+use crate::{
+    address::Address, config::endpoint::LoadAssignment, metadata::Metadata, stats::ClusterStat, tls::UpstreamTransport,
+};
 
 /// Makes `assignment` the endpoints of this version of a cluster. State of hosts that stay is carried over by address, also
 /// from the version that it replaces.
@@ -28,7 +29,10 @@ pub fn apply(cluster: &Cluster, assignment: &LoadAssignment) {
         .collect();
     let mut priorities = Vec::with_capacity(assignment.priorities.len());
     for (priority, localities) in assignment.priorities.iter().enumerate() {
-        let mut set = PrioritySet::default();
+        let mut set = PrioritySet {
+            endpoints: Vec::with_capacity(localities.iter().map(|locality| locality.endpoints.len()).sum()),
+            localities: Vec::with_capacity(localities.len()),
+        };
         for locality in localities {
             let endpoints: Vec<Arc<Endpoint>> = locality
                 .endpoints
@@ -129,7 +133,7 @@ const TRANSPORT_SOCKET_MATCH: &str = "envoy.transport_socket_match";
 /// The first `transport_socket_matches` entry whose criteria the host's metadata satisfies, else the cluster's own.
 fn transport(sockets: &TransportSockets, config: &EndpointConfig) -> UpstreamTransport {
     let metadata = config.metadata.as_deref().and_then(|m| m.get(TRANSPORT_SOCKET_MATCH));
-    let satisfied = |(key, wanted): (&String, &Value)| metadata.and_then(|m| m.get(key)) == Some(wanted);
+    let satisfied = |(key, wanted): &(Box<str>, Metadata)| metadata.and_then(|m| m.get(key)) == Some(wanted);
     let chosen = sockets.matches.iter().find(|m| m.criteria.iter().all(satisfied));
     chosen.map_or(&sockets.default, |m| &m.transport).clone()
 }

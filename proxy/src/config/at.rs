@@ -4,11 +4,18 @@
 use std::{
     cell::RefCell,
     fmt::{self, Write},
+    sync::Arc,
 };
 
 use xds_api::inspect::FindingKind;
 
-use super::{Context, dependencies::Dependencies, notes::Note, rejection::Rejection};
+use super::{
+    Context,
+    dependencies::Dependencies,
+    notes::Note,
+    rejection::Rejection,
+    source::{ConfigSource, Sources},
+};
 use crate::stats::{Group, Prefix, Scope as StatsScope, Store};
 
 /// What the parser of one resource gathers besides the result.
@@ -19,6 +26,7 @@ pub(crate) struct Scope {
     notes: RefCell<Vec<(Box<str>, Note)>>,
     dependencies: RefCell<Dependencies>,
     stats: Store,
+    sources: Sources,
     reject_unknown_fields: bool,
 }
 
@@ -30,6 +38,7 @@ impl Scope {
             notes: RefCell::default(),
             dependencies: RefCell::default(),
             stats: context.stats.clone(),
+            sources: context.sources.clone(),
             reject_unknown_fields: context.reject_unknown_fields,
         }
     }
@@ -127,6 +136,11 @@ impl<'a> At<'a> {
     /// The stats that something in this resource owns.
     pub(crate) fn stats<S: StatsScope>(&self, prefix: Prefix) -> Group<S> {
         self.scope.stats.group(prefix)
+    }
+
+    /// The source that equals this one, if one is held, so that a thousand clusters hold one.
+    pub(crate) fn shared(&self, source: ConfigSource) -> Arc<ConfigSource> {
+        self.scope.sources.shared(source)
     }
 
     /// Where all stats live, for those that no part of the resource owns.

@@ -146,7 +146,7 @@ fn cluster(pb: &pb::Cluster, hash: u64, added_via_api: bool, at: &At) -> Result<
         auto_sni: protocol.auto_sni,
         auto_san_validation: protocol.auto_san_validation,
         auto_sni_header: protocol.auto_sni_header,
-        metadata: metadata::parse(pb.metadata.as_deref()),
+        metadata: metadata::compact(pb.metadata.as_deref()),
         metadata_exchange: filters(&pb.filters, at)?,
         hash,
         endpoints: ArcSwap::default(),

@@ -122,6 +122,7 @@ impl WrittenAssignment {
                 endpoints,
             });
         }
+        priorities.iter_mut().for_each(Vec::shrink_to_fit);
         Ok(LoadAssignment {
             cluster_name: self.cluster_name,
             priorities,
@@ -277,7 +278,7 @@ fn endpoint(pb: &pb::LbEndpoint, at: &At) -> Result<(Written, EndpointConfig), R
         weight: pb.load_balancing_weight.unwrap_or(1),
         health,
         canary: is_canary(pb.metadata.as_deref()),
-        metadata: metadata::parse(pb.metadata.as_deref()),
+        metadata: metadata::compact(pb.metadata.as_deref()),
         additional_addresses,
     };
     Ok((address, config))

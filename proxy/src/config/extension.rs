@@ -33,6 +33,8 @@ pub(crate) enum Category {
     HeaderFormatter,
     Formatter,
     Tracer,
+    ResourceDetector,
+    Sampler,
     StatsSink,
     BootstrapExtension,
     ResourceMonitor,
@@ -65,6 +67,8 @@ impl Category {
             Self::HeaderFormatter => "header formatter",
             Self::Formatter => "formatter",
             Self::Tracer => "tracer",
+            Self::ResourceDetector => "resource detector",
+            Self::Sampler => "sampler",
             Self::StatsSink => "stats sink",
             Self::BootstrapExtension => "bootstrap extension",
             Self::ResourceMonitor => "resource monitor",
@@ -133,9 +137,13 @@ pub(crate) fn find<'a, 'k, K>(
             .note(format_args!("the {noun} {name} is not known to Pillion and is skipped"));
         return Ok(None);
     }
-    Err(at.field("@type").reject(format_args!(
-        "the {noun} {name} is not known to Pillion, and what it guards would be open without it"
-    )))
+    let why = match category {
+        Category::ResourceDetector | Category::Sampler => "so that nobody can say what it tells; leave it out",
+        _ => "and what it guards would be open without it",
+    };
+    Err(at
+        .field("@type")
+        .reject(format_args!("the {noun} {name} is not known to Pillion, {why}")))
 }
 
 /// An `Any`, unwrapped.

@@ -12,7 +12,7 @@ use super::{
     extension::{self, Category, Extension},
     http_filter, http_options,
     rejection::Rejection,
-    route, source, wire,
+    route, source, tracing, wire,
 };
 use crate::{
     cluster::HeaderCase,
@@ -148,7 +148,7 @@ pub(crate) fn parse(extension: &Extension, at: &At) -> Result<HttpConnectionMana
             .is_some_and(|s| s.match_upstream),
         stream_error_on_invalid_http_message: stream_error(&pb, http1),
         local_reply: local_reply::parse(pb.local_reply_config.as_deref(), &at.field("local_reply_config"))?,
-        tracing: tracing(pb.tracing.as_deref(), &at.field("tracing")),
+        tracing: tracing::parse(pb.tracing.as_deref(), &at.field("tracing"))?,
         hash: wire::hash(&extension.bytes),
     })
 }
@@ -325,11 +325,4 @@ fn stream_error(pb: &pb::HttpConnectionManager, http1: &core::Http1ProtocolOptio
         .override_stream_error_on_invalid_http_message
         .or(pb.stream_error_on_invalid_http_message)
         .unwrap_or(false)
-}
-
-fn tracing(pb: Option<&pb::http_connection_manager::Tracing>, at: &At) -> bool {
-    if pb.is_some() {
-        at.note("no spans are exported yet");
-    }
-    pb.is_some()
 }

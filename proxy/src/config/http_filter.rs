@@ -234,7 +234,6 @@ fn router(extension: &Extension, at: &At) -> Result<Router, Rejection> {
     let pb = extension.decode(xds_api::decode_router, at)?;
     upstream(&pb.upstream_http_filters, at)?;
     at.not_honoured("upstream_log", !pb.upstream_log.is_empty());
-    at.not_honoured("start_child_span", pb.start_child_span);
     let mut strict_check_headers = Vec::with_capacity(pb.strict_check_headers.len());
     for (i, name) in pb.strict_check_headers.iter().enumerate() {
         let at = at.item("strict_check_headers", i);
@@ -242,6 +241,7 @@ fn router(extension: &Extension, at: &At) -> Result<Router, Rejection> {
     }
     Ok(Router {
         suppress_envoy_headers: pb.suppress_envoy_headers,
+        start_child_span: pb.start_child_span,
         respect_expected_rq_timeout: pb.respect_expected_rq_timeout,
         suppress_grpc_request_failure_code_stats: pb.suppress_grpc_request_failure_code_stats,
         dynamic_stats: pb.dynamic_stats.unwrap_or(true),

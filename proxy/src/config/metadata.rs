@@ -1,9 +1,11 @@
-//! `google.protobuf.Struct` and `core.v3.Metadata` as JSON values.
+//! `google.protobuf.Struct` and `core.v3.Metadata` as JSON values, or as what takes less memory.
 
 use std::sync::Arc;
 
 use serde_json::Value;
-use xds_api::{envoy::config::core::v3::Metadata, json::from_struct};
+use xds_api::{envoy::config::core::v3::Metadata as PbMetadata, json::from_struct};
+
+use crate::metadata::{Metadata, Object};
 
 /// One object.
 pub(crate) fn object(value: &xds_api::pb::Struct) -> serde_json::Map<String, Value> {
@@ -11,7 +13,7 @@ pub(crate) fn object(value: &xds_api::pb::Struct) -> serde_json::Map<String, Val
 }
 
 /// `filter_metadata` as one object by filter; `None` where there is none. Typed metadata has no reader and is dropped.
-pub(crate) fn parse(metadata: Option<&Metadata>) -> Option<Arc<Value>> {
+pub(crate) fn parse(metadata: Option<&PbMetadata>) -> Option<Arc<Value>> {
     let filters = &metadata?.filter_metadata;
     if filters.is_empty() {
         return None;
@@ -21,4 +23,14 @@ pub(crate) fn parse(metadata: Option<&Metadata>) -> Option<Arc<Value>> {
         .map(|(filter, value)| (filter.clone(), Value::Object(from_struct(value))))
         .collect();
     Some(Arc::new(Value::Object(object)))
+}
+
+/// The same, small.
+pub(crate) fn compact(metadata: Option<&PbMetadata>) -> Option<Arc<Metadata>> {
+    parse(metadata).map(|value| Arc::new(Arc::unwrap_or_clone(value).into()))
+}
+
+/// One object, small.
+pub(crate) fn members(value: &xds_api::pb::Struct) -> Object {
+    crate::metadata::object(from_struct(value))
 }

@@ -1,7 +1,11 @@
 //! Who serves a resource: `ConfigSource` and the gRPC services behind it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
+use hashbrown::HashSet;
 use http::{HeaderName, HeaderValue};
 use xds_api::envoy::config::core::v3 as core;
 
@@ -94,6 +98,27 @@ pub struct SecretReference {
     pub name: Arc<str>,
     /// `None`: a static secret of the bootstrap.
     pub source: Option<Arc<ConfigSource>>,
+}
+
+/// Sources that references share.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Sources(Arc<Mutex<HashSet<Arc<ConfigSource>>>>);
+
+impl Sources {
+    pub(crate) fn shared(&self, source: ConfigSource) -> Arc<ConfigSource> {
+        /// More distinct ones than any mesh has; past it, those that nobody holds are let go.
+        const MANY: usize = 64;
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = held.get(&source) {
+            return known.clone();
+        }
+        if held.len() >= MANY {
+            held.retain(|source| Arc::strong_count(source) > 1);
+        }
+        let source = Arc::new(source);
+        held.insert(source.clone());
+        source
+    }
 }
 
 /// A source that is asked as soon as it is known, so that the cluster behind it must be there.

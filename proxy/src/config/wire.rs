@@ -43,6 +43,17 @@ pub(crate) fn append(message: &mut impl BufMut, number: u32, field: &[u8]) {
     message.put_slice(field);
 }
 
+/// Appends a number, or a flag, to a message.
+pub(crate) fn append_varint(message: &mut impl BufMut, number: u32, value: u64) {
+    encode_key(number, WireType::Varint, message);
+    encode_varint(value, message);
+}
+
+pub(crate) fn append_fixed64(message: &mut impl BufMut, number: u32, value: u64) {
+    encode_key(number, WireType::SixtyFourBit, message);
+    message.put_u64_le(value);
+}
+
 /// Content hash: equal bytes are an equal resource.
 pub fn hash(bytes: &[u8]) -> u64 {
     xxhash_rust::xxh64::xxh64(bytes, 0)

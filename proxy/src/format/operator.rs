@@ -285,7 +285,7 @@ impl Operator {
         if let Self::Metadata(metadata) = self
             && let Some(value) = metadata.typed(facts)
         {
-            return value.clone();
+            return value.into_owned();
         }
         let mut text = String::new();
         if !self.write(&mut text, facts) {

@@ -11,6 +11,7 @@ use super::{
     local_reply::LocalReply,
     message::ResponseHead,
     stream::{Stream, StreamEnd},
+    tracing::{self, Decoration},
 };
 use crate::{cluster::Cluster, failure::ResponseFlags, route::per_filter::PerRoute};
 
@@ -104,6 +105,7 @@ pub struct Kept {
     pub asked_on_demand: bool,
     pub cors: Option<Box<cors::Allowed>>,
     pub fault: Option<fault::Active>,
+    pub decoration: Decoration,
     pub copies: router::mirror::Copies,
 }
 
@@ -122,6 +124,7 @@ async fn pass(stream: &mut Stream<'_>) -> Option<StreamEnd> {
     if let Err(reply) = cached_route::choose(stream) {
         return Some(stream.reply(*reply).await);
     }
+    tracing::begin(stream);
     let manager = stream.manager;
     for (i, filter) in manager.filters.iter().enumerate() {
         if !filter.is_enabled(stream) {

@@ -69,6 +69,7 @@ pub fn finish_head(stream: &mut Stream<'_>, head: &mut ResponseHead) {
     if let Some(via) = &manager.via {
         append_via(&mut head.headers, via);
     }
+    super::tracing::answer(stream, head);
     if stream.last || stream.drains() || stream.closing_at.is_some_and(|at| Instant::now() >= at) {
         stream.down.close_after_response();
     }

@@ -14,6 +14,7 @@ use super::{
     message::{Frame, Protocol, RequestHead, ResponseHead},
     response,
     timer::Timer,
+    tracing::{self, Spans},
 };
 use crate::{
     drain::DrainOrder,
@@ -62,6 +63,8 @@ pub struct Stream<'a> {
     pub info: StreamInfo,
     pub cached_route: CachedRoute,
     pub kept: Kept,
+    /// Where a tracer knows of the request.
+    pub spans: Option<Box<Spans>>,
     /// Index of the weighted cluster that was chosen, whose header edits apply.
     pub weighted: Option<usize>,
     /// The connection takes no further request: tell the client to go.
@@ -101,6 +104,7 @@ impl<'a> Stream<'a> {
             info,
             cached_route: CachedRoute::None,
             kept: Kept::default(),
+            spans: None,
             weighted: None,
             last: false,
             drain: None,
@@ -165,6 +169,11 @@ impl<'a> Stream<'a> {
         Some(&self.request).filter(|_| !self.unparsed)
     }
 
+    /// Whether somebody will ask for the response once it is sent.
+    pub fn is_told(&self) -> bool {
+        !self.manager.access_log.is_empty() || tracing::tells(self)
+    }
+
     /// Sends a reply of the proxy's own and ends the stream.
     pub async fn reply(&mut self, mut reply: LocalReply) -> StreamEnd {
         self.info.flags.insert(reply.flags);
@@ -198,8 +207,8 @@ impl<'a> Stream<'a> {
         body: std::borrow::Cow<'static, str>,
         bare: bool,
     ) -> Result<(), CodecError> {
-        let logged = !self.manager.access_log.is_empty();
-        self.down.send_head(&mut head, bare, logged)?;
+        let told = self.is_told();
+        self.down.send_head(&mut head, bare, told)?;
         self.response = Some(head);
         let now = Instant::now();
         self.info.times.first_downstream_tx = Some(now);
@@ -292,6 +301,7 @@ impl<'a> Stream<'a> {
                 log.write(&facts, self.worker);
             }
         }
+        tracing::end(self, end);
         end
     }
 }

@@ -60,6 +60,8 @@ macro_rules! extension_configs {
 }
 
 extension_configs! {
+    envoy::config::trace::v3::OpenTelemetryConfig;
+    envoy::config::trace::v3::ZipkinConfig;
     envoy::extensions::access_loggers::file::v3::FileAccessLog;
     envoy::extensions::access_loggers::grpc::v3::HttpGrpcAccessLogConfig;
     envoy::extensions::access_loggers::grpc::v3::TcpGrpcAccessLogConfig;
@@ -86,6 +88,9 @@ extension_configs! {
     envoy::extensions::request_id::uuid::v3::UuidRequestIdConfig;
     envoy::extensions::resource_monitors::downstream_connections::v3::DownstreamConnectionsConfig;
     envoy::extensions::retry::priority::previous_priorities::v3::PreviousPrioritiesConfig;
+    envoy::extensions::tracers::opentelemetry::resource_detectors::v3::StaticConfigResourceDetectorConfig;
+    envoy::extensions::tracers::opentelemetry::samplers::v3::ParentBasedSamplerConfig;
+    envoy::extensions::tracers::opentelemetry::samplers::v3::TraceIdRatioBasedSamplerConfig;
     envoy::extensions::transport_sockets::tls::v3::SpiffeCertValidatorConfig;
     envoy::extensions::upstreams::tcp::v3::TcpProtocolOptions;
     envoy::r#type::matcher::v3::HttpRequestHeaderMatchInput;

@@ -67,7 +67,7 @@ fn lb_endpoint(endpoint: &Endpoint) -> Value {
         "load_balancing_weight": endpoint.config.weight,
     });
     if let Some(metadata) = &endpoint.config.metadata {
-        shown["metadata"] = json!({"filter_metadata": &**metadata});
+        shown["metadata"] = json!({"filter_metadata": Value::from(&**metadata)});
     }
     shown
 }

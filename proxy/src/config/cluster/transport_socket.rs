@@ -2,14 +2,12 @@
 
 use std::sync::Arc;
 
-use xds_api::{
-    envoy::config::{cluster::v3 as pb, core::v3 as core},
-    json::from_struct,
-};
+use xds_api::envoy::config::{cluster::v3 as pb, core::v3 as core};
 
 use super::super::{
     at::At,
     extension::{self, Category, Kind},
+    metadata,
     rejection::Rejection,
     tls::{self, UpstreamTlsConfig},
 };
@@ -25,7 +23,7 @@ pub(super) fn parse(pb: &pb::Cluster, stat_name: &Arc<str>, at: &At) -> Result<T
         let at = at.item("transport_socket_matches", i);
         matches.push(TransportSocketMatch {
             name: at.non_empty("name", &socket.name)?.into(),
-            criteria: socket.r#match.as_ref().map(from_struct).unwrap_or_default(),
+            criteria: socket.r#match.as_ref().map(metadata::members).unwrap_or_default(),
             transport: transport_socket(
                 at.required("transport_socket", socket.transport_socket.as_deref())?,
                 stat_name,

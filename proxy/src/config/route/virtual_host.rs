@@ -11,6 +11,7 @@ use super::{
         header_edit::{self, header_fields},
         matcher as shared, metadata,
         rejection::Rejection,
+        tracing,
     },
     Defaults, action, matcher, per_filter, redirect, retry,
 };
@@ -126,8 +127,12 @@ fn route(
         },
         per_request_buffer_limit: pb.per_request_buffer_limit_bytes,
         metadata: metadata::parse(pb.metadata.as_deref()),
-        decorator_operation: match pb.decorator.as_deref() {
-            Some(decorator) => Some(at.non_empty("decorator.operation", &decorator.operation)?.into()),
+        decorator: match pb.decorator.as_deref() {
+            Some(decorator) => Some(tracing::decorator(decorator, &at.field("decorator"))?),
+            None => None,
+        },
+        tracing: match pb.tracing.as_deref() {
+            Some(own) => Some(Box::new(tracing::route(own, &at.field("tracing"))?)),
             None => None,
         },
     })

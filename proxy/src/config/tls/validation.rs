@@ -195,7 +195,11 @@ const NEVER: &str = "\n";
 
 fn sans(pb: &pb::CertificateValidationContext, at: &At) -> Result<Vec<SanMatcher>, Rejection> {
     use pb::subject_alt_name_matcher::SanType as S;
-    let mut sans = Vec::new();
+    let mut sans = Vec::with_capacity(
+        pb.match_typed_subject_alt_names
+            .len()
+            .max(pb.match_subject_alt_names.len()),
+    );
     for (i, san) in pb.match_typed_subject_alt_names.iter().enumerate() {
         let at = at.item("match_typed_subject_alt_names", i);
         let kind = match at.enumeration("san_type", san.san_type)? {

@@ -1,5 +1,7 @@
 //! Metadata of the stream, its route, virtual host, cluster and endpoint.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
 use super::{Argument, Facts, put};
@@ -64,25 +66,29 @@ impl Metadata {
         }
     }
 
-    fn value<'a>(&self, facts: &Facts<'a>) -> Option<&'a Value> {
+    fn value<'a>(&self, facts: &Facts<'a>) -> Option<Cow<'a, Value>> {
         let upstream = &facts.info.upstream;
         let namespace = match self.of {
             Of::Stream => facts.info.dynamic_metadata.as_deref()?.get(&*self.namespace),
             Of::Route => facts.info.route.as_deref()?.metadata.as_deref()?.get(&*self.namespace),
-            Of::Cluster => upstream.cluster.as_deref()?.metadata.as_deref()?.get(&*self.namespace),
-            Of::Endpoint => {
-                let endpoint = upstream.endpoint.as_deref()?;
-                endpoint.config.metadata.as_deref()?.get(&*self.namespace)
-            }
+            Of::Cluster => return self.within(upstream.cluster.as_deref()?.metadata.as_deref()?),
+            Of::Endpoint => return self.within(upstream.endpoint.as_deref()?.config.metadata.as_deref()?),
             Of::Absent => None,
         };
-        self.keys.iter().try_fold(namespace?, |at, key| at.get(&**key))
+        let found = self.keys.iter().try_fold(namespace?, |at, key| at.get(&**key));
+        found.map(Cow::Borrowed)
+    }
+
+    fn within(&self, metadata: &crate::metadata::Metadata) -> Option<Cow<'static, Value>> {
+        let mut path = [&self.namespace].into_iter().chain(&self.keys);
+        let found = path.try_fold(metadata, |at, key| at.get(key))?;
+        Some(Cow::Owned(found.into()))
     }
 
     /// In JSON logs, what is no text stays what it is; Envoy makes text of an endpoint's numbers alone.
-    pub(super) fn typed<'a>(&self, facts: &Facts<'a>) -> Option<&'a Value> {
+    pub(super) fn typed<'a>(&self, facts: &Facts<'a>) -> Option<Cow<'a, Value>> {
         let number_as_text = matches!(self.of, Of::Endpoint);
-        let typed = |value: &&Value| match value {
+        let typed = |value: &Cow<'_, Value>| match &**value {
             Value::Null | Value::String(_) => false,
             Value::Number(_) => !number_as_text,
             _ => true,
@@ -92,7 +98,7 @@ impl Metadata {
 
     /// A string as it is, anything else as JSON.
     pub(super) fn write(&self, out: &mut String, facts: &Facts<'_>) -> bool {
-        match self.value(facts) {
+        match self.value(facts).as_deref() {
             None | Some(Value::Null) => false,
             Some(Value::String(text)) => put(out, text),
             Some(other) => put(out, other),

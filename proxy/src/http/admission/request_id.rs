@@ -7,6 +7,7 @@ use http::{HeaderName, HeaderValue};
 use crate::{
     http::{HttpConnectionManager, message::RequestHead},
     stream_info::StreamInfo,
+    trace::decision::{self, Reason},
 };
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -18,16 +19,34 @@ pub(super) fn set(
     edge: bool,
     random: impl Fn() -> u64,
 ) {
-    if manager.generate_request_id {
-        // An id from outside is replaced at the edge, so that nobody can collide with another's traces.
-        let replace = edge && !manager.preserve_external_request_id;
-        let make = || uuid(random(), random());
-        if replace {
-            request.headers.insert(REQUEST_ID, make());
-        }
-        info.request_id = Some(request.headers.entry(REQUEST_ID).or_insert_with(make).clone());
-    } else {
+    if !manager.generate_request_id {
         info.request_id = request.headers.get(REQUEST_ID).cloned();
+        return;
+    }
+    let known = request.headers.get(REQUEST_ID).filter(|id| !id.is_empty());
+    // An id from outside is replaced at the edge, so that nobody can collide with another's traces.
+    let Some(id) = known.filter(|_| !edge || manager.preserve_external_request_id) else {
+        let id = uuid(random(), random());
+        request.headers.insert(REQUEST_ID, id.clone());
+        info.request_id = Some(id);
+        return;
+    };
+    info.request_id = Some(id.clone());
+    // Whether to trace is not for those outside to say.
+    if edge && let Some(digit) = decision::digit(id.as_bytes(), manager.request_id, Reason::NotTraceable) {
+        tell(request, info, digit);
+    }
+}
+
+/// Writes the trace decision into the id.
+pub fn tell(request: &mut RequestHead, info: &mut StreamInfo, digit: u8) {
+    let Some(mut id) = info.request_id.as_ref().map(|id| id.as_bytes().to_vec()) else {
+        return;
+    };
+    id[decision::DIGIT_AT] = digit;
+    if let Ok(id) = HeaderValue::from_maybe_shared(bytes::Bytes::from(id)) {
+        request.headers.insert(REQUEST_ID, id.clone());
+        info.request_id = Some(id);
     }
 }
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::super::{cached_route, message::Protocol, stream::Stream};
-use crate::{cluster::UpstreamProtocol, istio};
+use crate::{cluster::UpstreamProtocol, istio, metadata::Metadata};
 
 /// `istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig`, parsed. Empty lists override nothing.
 #[derive(Debug, Default)]
@@ -19,7 +19,7 @@ pub(super) fn run(alpn: &Alpn, stream: &mut Stream<'_>) {
     let Some(cluster) = cached_route::cluster(stream) else {
         return;
     };
-    if istio::of_cluster(cluster, "alpn_override").and_then(serde_json::Value::as_str) == Some("false") {
+    if istio::of_cluster(cluster, "alpn_override").and_then(Metadata::as_str) == Some("false") {
         return;
     }
     let protocol = match &cluster.protocol {

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::super::{cached_route, stream::Stream};
-use crate::{cluster::Cluster, istio, worker::Node};
+use crate::{cluster::Cluster, istio, metadata::Metadata, worker::Node};
 
 pub const ID: HeaderName = HeaderName::from_static("x-envoy-peer-metadata-id");
 pub const METADATA: HeaderName = HeaderName::from_static("x-envoy-peer-metadata");
@@ -116,7 +116,7 @@ pub(super) fn encode(filter: &PeerMetadata, stream: &mut Stream<'_>, headers: &m
 
 impl Propagation {
     fn skips(self, cluster: &Cluster) -> bool {
-        let says = |key| istio::of_cluster(cluster, key).and_then(serde_json::Value::as_bool) == Some(true);
+        let says = |key| istio::of_cluster(cluster, key).and_then(Metadata::as_bool) == Some(true);
         let external = || &*cluster.name == "PassthroughCluster" || says("external");
         self.skip_external_clusters && external() || says("disable_mx")
     }

@@ -27,6 +27,7 @@ use super::super::{
     message::ResponseHead,
     response,
     stream::{Stream, StreamEnd},
+    tracing::{self, Ended},
 };
 use crate::{
     cluster::{Cluster, Endpoint},
@@ -47,6 +48,8 @@ use crate::{
 pub struct Router {
     /// Do not add `x-envoy-*` headers to requests and responses.
     pub suppress_envoy_headers: bool,
+    /// Each attempt is a span of its own.
+    pub start_child_span: bool,
     pub respect_expected_rq_timeout: bool,
     pub suppress_grpc_request_failure_code_stats: bool,
     /// Statistics by response code, cluster and zone. Envoy's default: true.
@@ -108,6 +111,9 @@ pub async fn run(router: &Router, stream: &mut Stream<'_>) -> StreamEnd {
     };
     // Attempts may last: they must not pin a snapshot that has been replaced.
     drop(snapshot);
+    if let Some(spans) = &mut stream.spans {
+        spans.start_child_span = router.start_child_span;
+    }
     forward(router, stream, plan).await
 }
 
@@ -218,6 +224,7 @@ async fn forward(router: &Router, stream: &mut Stream<'_>, plan: Plan) -> Stream
                 plan.cluster.state.stats.inc(ClusterStat::UpstreamRqRetry);
                 plan.count(RouteStat::UpstreamRqRetry);
                 if let Outcome::Head(head, _, exchange) = &outcome {
+                    tracing::attempt_over(stream, Ended::Abandoned, Some(head));
                     count::retried(&plan, head.status);
                     stream.info.bytes.add_upstream(exchange.wire_bytes());
                 }

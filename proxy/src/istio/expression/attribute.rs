@@ -69,10 +69,10 @@ fn attribute(root: &str, name: &str, rest: &[String], facts: &Facts<'_>) -> Opti
         },
         "xds" => Some(match name {
             "cluster_name" => (*info.upstream.cluster.as_ref()?.name).into(),
-            "cluster_metadata" => filters(info.upstream.cluster.as_ref()?.metadata.as_deref()?),
+            "cluster_metadata" => filters(info.upstream.cluster.as_ref()?.metadata.as_deref()?.into()),
             "route_name" => (*info.route.as_ref()?.name).into(),
-            "route_metadata" => filters(info.route.as_ref()?.metadata.as_deref()?),
-            "upstream_host_metadata" => filters(info.upstream.endpoint.as_ref()?.config.metadata.as_deref()?),
+            "route_metadata" => filters(info.route.as_ref()?.metadata.as_deref()?.clone()),
+            "upstream_host_metadata" => filters(info.upstream.endpoint.as_ref()?.config.metadata.as_deref()?.into()),
             "filter_chain_name" => (*info.connection.filter_chain_name).into(),
             "node" => node(facts)?,
             _ => return None,
@@ -137,9 +137,9 @@ fn header(headers: &HeaderMap, name: &str) -> Option<Value> {
 }
 
 /// A message with metadata by filter, as protobuf names it.
-fn filters(metadata: &Value) -> Value {
+fn filters(metadata: Value) -> Value {
     let mut message = Map::new();
-    message.insert("filter_metadata".to_owned(), metadata.clone());
+    message.insert("filter_metadata".to_owned(), metadata);
     Value::Object(message)
 }
 

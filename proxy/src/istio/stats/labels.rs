@@ -4,13 +4,12 @@
 
 use std::hash::BuildHasher;
 
-use serde_json::Value;
-
 use super::{IstioStats, Reporter};
 use crate::{
     cluster::Cluster,
     format::Facts,
     istio::{of_cluster, peer::Peer},
+    metadata::Metadata,
     stream_info::TlsInfo,
 };
 
@@ -228,10 +227,10 @@ impl<'a> Ends<'a> {
             service.name = &cluster.name;
             return service;
         }
-        let Some(first) = of_cluster(cluster, "services").and_then(|services| services.get(0)) else {
+        let Some(first) = of_cluster(cluster, "services").and_then(Metadata::first) else {
             return service;
         };
-        let of = |key: &str| first.get(key).and_then(Value::as_str);
+        let of = |key: &str| first.get(key).and_then(Metadata::as_str);
         service.host = of("host").unwrap_or(service.host);
         service.namespace = of("namespace").unwrap_or_default();
         let short = || service.host.split('.').next().unwrap_or_default();

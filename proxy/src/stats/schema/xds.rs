@@ -188,6 +188,31 @@ schema! {
 }
 
 schema! {
+    /// `tracing.zipkin.`
+    ZipkinStat {
+        shared {
+            counter ReportsDropped "reports_dropped",
+            counter ReportsFailed "reports_failed",
+            counter ReportsSent "reports_sent",
+            counter ReportsSkippedNoCluster "reports_skipped_no_cluster",
+            counter SpansSent "spans_sent",
+            counter TimerFlushed "timer_flushed",
+        }
+    }
+}
+
+schema! {
+    /// `tracing.opentelemetry.`
+    OpenTelemetryStat {
+        shared {
+            counter SpansDropped "spans_dropped",
+            counter SpansSent "spans_sent",
+            counter TimerFlushed "timer_flushed",
+        }
+    }
+}
+
+schema! {
     /// `access_logs.grpc_access_log.`
     GrpcAccessLogStat {
         shared {

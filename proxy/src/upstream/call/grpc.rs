@@ -41,6 +41,12 @@ impl Destination {
             metadata: service.initial_metadata.clone(),
         })
     }
+
+    /// The same, saying one thing more of itself.
+    pub fn with_metadata(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.metadata.push((name, value));
+        self
+    }
 }
 
 /// How a call ended that was not OK.

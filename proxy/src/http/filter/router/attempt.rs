@@ -22,6 +22,7 @@ use crate::{
         codec::CodecError,
         message::{Frame, Incoming, ResponseHead},
         stream::Stream,
+        tracing::{self, Ended},
     },
     route::{self, retry::AttemptResult},
     stats::{ClusterStat, RouteStat},
@@ -96,6 +97,7 @@ impl Attempt<'_, '_> {
             let tls = matches!(endpoint.transport, UpstreamTransport::Tls(_));
             self.stream.request.scheme = HeaderValue::from_static(if tls { "https" } else { "http" });
         }
+        tracing::attempt(self.stream);
         // Nothing was waited for before the first.
         let info = &self.stream.info;
         let now = if info.upstream.attempts == 1 {
@@ -114,7 +116,19 @@ impl Attempt<'_, '_> {
             Err(outcome) => outcome,
         };
         self.report(&endpoint, &outcome);
+        self.trace(&outcome);
         outcome
+    }
+
+    fn trace(&mut self, outcome: &Outcome) {
+        let ended = match outcome {
+            Outcome::Head(head, ..) => return tracing::answered(self.stream, head),
+            Outcome::Failed(AttemptFailure::Reset { reason, .. }) => Ended::Reset(*reason),
+            Outcome::Failed(AttemptFailure::TimedOut(Expired::PerTry)) => Ended::PerTryTimeout,
+            Outcome::Failed(AttemptFailure::TimedOut(_) | AttemptFailure::NoHealthyEndpoint)
+            | Outcome::Downstream(_) => Ended::Abandoned,
+        };
+        tracing::attempt_over(self.stream, ended, None);
     }
 
     fn choose(&mut self) -> Option<Arc<Endpoint>> {

@@ -75,7 +75,8 @@ pub(super) fn begin(stream: &mut Stream<'_>, plan: &Plan) {
         let Some(cluster) = mirror.cluster(stream) else {
             continue;
         };
-        let head = mirror.head(&stream.request);
+        let mut head = mirror.head(&stream.request);
+        crate::http::tracing::copy(stream, &mut head.headers, mirror.trace_sampled);
         let (sender, frames) = mpsc::unbounded_channel();
         let lag = Rc::new(Cell::new(0));
         let body = (!stream.request_done).then(|| (frames, lag.clone()));

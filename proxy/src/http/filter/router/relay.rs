@@ -44,8 +44,8 @@ pub(super) async fn run(
         // does not apply to upgrades).
         deadlines.tunnelled();
     }
-    let logged = !stream.manager.access_log.is_empty();
-    if let Err(e) = stream.down.send_head(&mut head, end, logged) {
+    let told = stream.is_told();
+    if let Err(e) = stream.down.send_head(&mut head, end, told) {
         return stream.downstream_failed(&e).await;
     }
     stream.response = Some(head);
@@ -131,7 +131,7 @@ fn pass_down(stream: &mut Stream<'_>, incoming: Incoming, last: bool) -> Result<
             if let Some(grpc) = &mut stream.kept.grpc {
                 grpc.told(&trailers);
             }
-            if !stream.manager.access_log.is_empty() {
+            if stream.is_told() {
                 stream.response_trailers = Some(trailers.clone());
             }
             (Frame::Trailers(trailers), true)

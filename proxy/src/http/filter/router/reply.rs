@@ -186,7 +186,7 @@ pub(super) fn upstream_failure(stream: &mut Stream<'_>, plan: &Plan, failure: At
 const OVERLOADED: HeaderName = HeaderName::from_static("x-envoy-overloaded");
 
 fn reset(stream: &Stream<'_>, reason: ResetReason, transport: Option<Box<str>>, sentence: String) -> LocalReply {
-    let words = words(reason);
+    let words = reason.words();
     let retried = if stream.info.upstream.attempts > 1 {
         "retried and the latest "
     } else {
@@ -203,36 +203,11 @@ fn reset(stream: &Stream<'_>, reason: ResetReason, transport: Option<Box<str>>, 
         ResetReason::ProtocolError => StatusCode::BAD_GATEWAY,
         _ => StatusCode::SERVICE_UNAVAILABLE,
     };
-    let mut reply = LocalReply::new(status, body, "").with_flags(flag(reason));
+    let mut reply = LocalReply::new(status, body, "").with_flags(reason.flag());
     reply.details = Cow::Owned(details);
     reply.sentence = Some(sentence);
     if reason == ResetReason::Overflow {
         reply.headers.insert(OVERLOADED, HeaderValue::from_static("true"));
     }
     reply
-}
-
-/// Envoy's words for a reset reason.
-fn words(reason: ResetReason) -> &'static str {
-    match reason {
-        ResetReason::ConnectFailure => "remote connection failure",
-        ResetReason::ConnectTimeout => "connection timeout",
-        ResetReason::ConnectionTermination => "connection termination",
-        ResetReason::RemoteReset => "remote reset",
-        ResetReason::RemoteRefused => "remote refused stream reset",
-        ResetReason::LocalReset => "local reset",
-        ResetReason::Overflow => "overflow",
-        ResetReason::ProtocolError => "protocol error",
-    }
-}
-
-fn flag(reason: ResetReason) -> ResponseFlags {
-    match reason {
-        ResetReason::ConnectFailure | ResetReason::ConnectTimeout => ResponseFlags::UPSTREAM_CONNECTION_FAILURE,
-        ResetReason::ConnectionTermination => ResponseFlags::UPSTREAM_CONNECTION_TERMINATION,
-        ResetReason::RemoteReset | ResetReason::RemoteRefused => ResponseFlags::UPSTREAM_REMOTE_RESET,
-        ResetReason::LocalReset => ResponseFlags::LOCAL_RESET,
-        ResetReason::Overflow => ResponseFlags::UPSTREAM_OVERFLOW,
-        ResetReason::ProtocolError => ResponseFlags::UPSTREAM_PROTOCOL_ERROR,
-    }
 }
