@@ -86,12 +86,6 @@ pub fn begin(stream: &mut Stream<'_>) {
         request_id::tell(&mut stream.request, &mut stream.info, digit);
     }
     stream.info.trace_reason = Some(decision.reason);
-    stream.manager.stats.inc(match decision.reason {
-        Reason::NotTraceable => HttpStat::TracingNotTraceable,
-        Reason::Sampling => HttpStat::TracingRandomSampling,
-        Reason::ServiceForced => HttpStat::TracingServiceForced,
-        Reason::ClientForced => HttpStat::TracingClientEnabled,
-    });
     let egress = stream.info.connection.direction == TrafficDirection::Outbound;
     if let Some(tracer) = tracing.tracer.as_ref().or(worker.shared.tracer.as_ref()) {
         let begin = Begin {
@@ -162,8 +156,18 @@ fn rename(stream: &mut Stream<'_>, name: impl FnOnce(&Stream<'_>) -> String) {
     }
 }
 
-/// A response head on its way down.
+/// A response head on its way down. Only now is the decision counted, as in Envoy: not of requests that are never answered,
+/// and of those that were refused before anybody decided.
 pub fn answer(stream: &mut Stream<'_>, head: &mut ResponseHead) {
+    if stream.manager.tracing.is_none() {
+        return;
+    }
+    stream.manager.stats.inc(match stream.info.trace_reason {
+        None | Some(Reason::NotTraceable) => HttpStat::TracingNotTraceable,
+        Some(Reason::Sampling) => HttpStat::TracingRandomSampling,
+        Some(Reason::ServiceForced) => HttpStat::TracingServiceForced,
+        Some(Reason::ClientForced) => HttpStat::TracingClientEnabled,
+    });
     match stream.kept.decoration {
         Decoration::None => {}
         Decoration::Tell => {

@@ -210,7 +210,9 @@ impl Zipkin {
                 tracing::debug!(cluster = &*self.collector.cluster, "spans were not sent: {failure}");
                 match failure.cause {
                     Cause::NoCluster => ZipkinStat::ReportsSkippedNoCluster,
-                    _ => ZipkinStat::ReportsFailed,
+                    Cause::TooLarge => ZipkinStat::ReportsFailed,
+                    // Envoy's calls have answers of its own where there are no others: anything but 202.
+                    Cause::NoHealthyEndpoint | Cause::Reset(_) | Cause::Timeout => ZipkinStat::ReportsDropped,
                 }
             }
         };

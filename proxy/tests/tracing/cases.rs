@@ -136,6 +136,7 @@ fn told() -> Vec<Case> {
         case("/dead", "", 1),
         case("/own", "", 1),
         case("/copied", "", 1),
+        case("/a#refused", "", 0),
         case("/moved", "", 1),
         case("/nowhere", "", 1),
         case("/none", "", 1),
@@ -435,9 +436,10 @@ fn reports_are_full_or_due_and_counted() {
         assert_eq!(run.wait(1).len(), 1);
         assert!(run.proxy.stat("tracing.zipkin.timer_flushed") > 0);
         counted.push(run.counted("tracing.zipkin.reports_sent", 1));
+        // So is one that nobody takes.
         let run = Run::start(&binary, &lost);
         run.ask(&one);
-        counted.push(run.counted("tracing.zipkin.reports_failed", 1));
+        counted.push(run.counted("tracing.zipkin.reports_dropped", 1));
         counted
     });
     assert_eq!(ours, envoys);
