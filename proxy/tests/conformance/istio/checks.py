@@ -10,6 +10,7 @@ import time
 import mesh
 from istioctl import Istioctl
 from lab import APPLICATION_USER, PODS, Failed, Lab, wait_for
+from services import Services
 from traffic import MARKER, Traffic
 
 SECONDS = int(os.environ.get("ISTIO_SECONDS", "75"))
@@ -100,6 +101,9 @@ class Checks:
         self.say(steady.sent > 0 and steady.lost == 0, f"outage: istiod is away for {AWAY_SECONDS} s: {steady.sent} requests, {steady.lost} lost")
         wait_for("everything in sync again", lambda: not self.istioctl.unsynced())
 
+    def services(self):
+        Services(self.lab, self.say, [OURS, *([ENVOY] if self.envoy else [])]).run()
+
     def run(self, parts):
         self.lab.lay_wires()
         self.lab.start_istiod()
@@ -145,7 +149,8 @@ class Steady:
         self.thread.join()
 
 
-# Not among them: "tproxy", which does not hold with Envoy either, so that the lab is to blame and not the proxy.
+# Not among them: "tproxy", which does not hold with Envoy either, so that the lab is to blame and not the proxy;
+# and "services", which measures for a quarter of an hour.
 PARTS = (*PLACEMENTS, "readings", "rotation", "outage")
 
 
