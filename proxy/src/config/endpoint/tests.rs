@@ -42,7 +42,7 @@ fn priorities_localities_and_attributes() {
     assert_eq!((&*config.hostname, config.additional_addresses.len()), ("h", 1));
     assert_eq!(
         **config.metadata.as_ref().unwrap(),
-        json!({"envoy.lb": {"canary": true, "n": 1.5}})
+        json!({"envoy.lb": {"canary": true, "n": 1.5}}).into()
     );
     assert_eq!(assignment.priorities[2][0].endpoints[0].1.weight, 1);
 }
