@@ -7,11 +7,18 @@ use std::{
     cell::Cell,
     future::{Future, poll_fn},
     pin::{Pin, pin},
-    task::{Context, Poll, Waker, ready},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
+    task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
 
-use tokio::{sync::watch, time::sleep_until};
+use tokio::{
+    sync::{Notify, futures::OwnedNotified},
+    time::sleep_until,
+};
 
 /// How connections are told: `--drain-strategy`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -67,56 +74,83 @@ impl DrainOrder {
 }
 
 /// The switch; connections hold a [`DrainWatch`] of it.
-#[derive(Debug)]
-pub struct Drain(watch::Sender<Option<DrainOrder>>);
+#[derive(Debug, Default)]
+pub struct Drain(Arc<Switch>);
 
-impl Default for Drain {
-    fn default() -> Self {
-        Self(watch::Sender::new(None))
+#[derive(Debug, Default)]
+struct Switch {
+    order: Mutex<Option<DrainOrder>>,
+    /// Orders so far. Counted and told of under the lock: whoever has read a new order has had its notice too.
+    given: AtomicU32,
+    news: Arc<Notify>,
+}
+
+impl Switch {
+    fn order(&self) -> MutexGuard<'_, Option<DrainOrder>> {
+        self.order.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drain {
     /// Starts the drain, or replaces its order.
-    pub fn start(&self, order: DrainOrder) {
-        self.0.send_replace(Some(order));
+    pub fn start(&self, new: DrainOrder) {
+        let mut order = self.0.order();
+        *order = Some(new);
+        self.0.given.fetch_add(1, Ordering::Release);
+        self.0.news.notify_waiters();
     }
 
     pub fn is_draining(&self) -> bool {
-        self.0.borrow().is_some()
+        self.0.order().is_some()
     }
 
     /// An order that stands already is told of too.
     pub fn watch(&self) -> DrainWatch {
-        let mut watch = self.0.subscribe();
-        watch.mark_changed();
-        DrainWatch(watch)
+        DrainWatch {
+            switch: self.0.clone(),
+            told: 0,
+        }
     }
 
     /// Connections that watch.
     pub fn watchers(&self) -> usize {
-        self.0.receiver_count()
+        Arc::strong_count(&self.0) - 1
     }
 }
 
 #[derive(Debug, Clone)]
-pub struct DrainWatch(watch::Receiver<Option<DrainOrder>>);
+pub struct DrainWatch {
+    switch: Arc<Switch>,
+    /// Of the orders that were given, how many this watch was told of or passed over.
+    told: u32,
+}
 
 impl DrainWatch {
+    /// An order that was not told of yet.
+    fn news(&mut self) -> Option<DrainOrder> {
+        if self.switch.given.load(Ordering::Acquire) == self.told {
+            return None;
+        }
+        self.order()
+    }
+
     /// The order that stands; [`Self::ordered`] tells of the next.
     pub fn order(&mut self) -> Option<DrainOrder> {
-        *self.0.borrow_and_update()
+        let order = self.switch.order();
+        self.told = self.switch.given.load(Ordering::Relaxed);
+        *order
     }
 
     /// Waits for an order that was not told of yet; pends for ever where the switch is gone without one. Safe to cancel.
     pub async fn ordered(&mut self) -> DrainOrder {
+        let news = self.switch.news.clone();
         loop {
-            if self.0.changed().await.is_err() {
-                return std::future::pending().await;
-            }
-            if let Some(order) = self.order() {
+            // Before the look: no notice may come between the two.
+            let notice = news.notified();
+            if let Some(order) = self.news() {
                 return order;
             }
+            notice.await;
         }
     }
 
@@ -124,18 +158,15 @@ impl DrainWatch {
     pub fn orders(self) -> DrainOrders {
         DrainOrders {
             last: None,
-            next: Box::pin(self.next()),
+            notice: Box::pin(self.switch.news.clone().notified_owned()),
+            wakes: None,
+            watch: self,
         }
-    }
-
-    async fn next(mut self) -> (Self, DrainOrder) {
-        let order = self.ordered().await;
-        (self, order)
     }
 
     /// Whoever asks next is told again of the order that stands.
     pub fn rewind(&mut self) {
-        self.0.mark_changed();
+        self.told = 0;
     }
 
     /// Keeps `order` up to date, and is ready when its time is over for connections that are left. Safe to cancel.
@@ -169,26 +200,49 @@ impl DrainWatch {
     }
 }
 
-/// A watch whose wait for the next order stands between looks: to begin one and give it up, three times a request, would cost
-/// more than what is looked for, which next to no request finds.
+/// A watch whose wait for the next order stands between looks: a look, of which a request has four, is then one load and a
+/// comparison.
 pub struct DrainOrders {
+    watch: DrainWatch,
     last: Option<DrainOrder>,
-    next: Pin<Box<dyn Future<Output = (DrainWatch, DrainOrder)>>>,
+    notice: Pin<Box<OwnedNotified>>,
+    /// Whom `notice` wakes.
+    wakes: Option<Waker>,
 }
 
 impl DrainOrders {
     /// Ready with an order that was not told of yet.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<DrainOrder> {
-        let (watch, order) = ready!(self.next.as_mut().poll(cx));
-        self.next = Box::pin(watch.next());
-        self.last = Some(order);
-        Poll::Ready(order)
+        loop {
+            if let Some(order) = self.news() {
+                return Poll::Ready(order);
+            }
+            if self.wakes.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+                return Poll::Pending;
+            }
+            self.wakes = match self.notice.as_mut().poll(cx) {
+                Poll::Pending => Some(cx.waker().clone()),
+                // Of an order that was told of.
+                Poll::Ready(()) => {
+                    self.notice.set(self.watch.switch.news.clone().notified_owned());
+                    None
+                }
+            };
+        }
     }
 
     /// The order that stands; [`Self::poll_next`] tells of the next.
     pub fn order(&mut self) -> Option<DrainOrder> {
-        let _ = self.poll_next(&mut Context::from_waker(Waker::noop()));
+        self.news();
         self.last
+    }
+
+    fn news(&mut self) -> Option<DrainOrder> {
+        let order = self.watch.news()?;
+        self.last = Some(order);
+        // The notice came with it.
+        self.wakes = None;
+        Some(order)
     }
 }
 

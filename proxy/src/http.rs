@@ -12,6 +12,7 @@ pub mod admission;
 pub mod cached_route;
 pub mod codec;
 pub mod connection;
+pub mod decimal;
 pub mod filter;
 pub mod local_reply;
 pub mod message;

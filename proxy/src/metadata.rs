@@ -27,10 +27,10 @@ impl Metadata {
         }
     }
 
-    /// The first item of a list.
-    pub fn first(&self) -> Option<&Self> {
+    /// An item of a list.
+    pub fn item(&self, index: usize) -> Option<&Self> {
         match self {
-            Self::List(items) => items.first(),
+            Self::List(items) => items.get(index),
             _ => None,
         }
     }
@@ -102,7 +102,7 @@ mod tests {
         let istio = metadata.get("istio").unwrap();
         let host = istio
             .get("services")
-            .and_then(Metadata::first)
+            .and_then(|services| services.item(0))
             .and_then(|first| first.get("host"));
         assert_eq!(host.and_then(Metadata::as_str), Some("a"));
         assert_eq!(istio.get("yes").and_then(Metadata::as_bool), Some(true));

@@ -66,18 +66,27 @@ fn set(socket: &impl AsRawFd, level: i32, name: i32, value: &[u8]) -> io::Result
     }
 }
 
-/// Which of the sockets have something to read, or an end or error to tell. One system call for all.
-pub fn readable(sockets: impl Iterator<Item = RawFd>) -> Vec<bool> {
-    let mut polled: Vec<libc::pollfd> = sockets
-        .map(|fd| libc::pollfd {
-            fd,
-            events: libc::POLLIN,
-            revents: 0,
-        })
-        .collect();
-    // SAFETY: the pointer and length describe `polled`; a descriptor that is not open is told in its `revents`.
-    unsafe { libc::poll(polled.as_mut_ptr(), polled.len() as libc::nfds_t, 0) };
-    polled.iter().map(|one| one.revents != 0).collect()
+/// Sockets that [`readable`] asks about in one system call.
+pub const ASKED_AT_ONCE: usize = 256;
+
+/// Which of the first [`ASKED_AT_ONCE`] sockets have something to read, or an end or error to tell. Nothing is allocated: what
+/// looks every second would keep an idle proxy's allocator at work, and its code in memory.
+pub fn readable(sockets: impl Iterator<Item = RawFd>) -> [bool; ASKED_AT_ONCE] {
+    // The kernel passes over negative descriptors.
+    let mut polled = [libc::pollfd {
+        fd: -1,
+        events: libc::POLLIN,
+        revents: 0,
+    }; ASKED_AT_ONCE];
+    let mut count = 0;
+    for (one, fd) in polled.iter_mut().zip(sockets) {
+        one.fd = fd;
+        count += 1;
+    }
+    // SAFETY: the pointer and length describe `polled`, of which `count` is at most the length; a descriptor that is not open
+    // is told in its `revents`.
+    unsafe { libc::poll(polled.as_mut_ptr(), count, 0) };
+    polled.map(|one| one.revents != 0)
 }
 
 /// The process gets SIGTERM when its parent ends: how Envoy ends with its launcher unless `--disable-hot-restart`.
@@ -186,9 +195,12 @@ unsafe fn address_of(address: *const libc::sockaddr, ipv6: bool) -> Option<std::
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// jemalloc's settings, compiled in: few arenas, for a sidecar has few threads; dirty pages go back after a second, by a
-/// thread of jemalloc's own, so that memory falls also where nothing is allocated any more. `_RJEM_MALLOC_CONF` in the
-/// environment overrides them.
+/// thread of jemalloc's own, so that memory falls also where nothing is allocated any more. What a request has of more than
+/// a kilobyte comes from slabs of 64 KB instead of a few pages: the allocator never gives back what it notes of each slab,
+/// and after a burst that was half a megabyte. `_RJEM_MALLOC_CONF` in the environment overrides them.
 #[unsafe(export_name = "_rjem_malloc_conf")]
 pub static MALLOC_CONF: Option<&'static libc::c_char> =
     // SAFETY: the literal ends with a NUL byte and lives for ever.
-    Some(unsafe { &*c"narenas:2,background_thread:true,dirty_decay_ms:1000,muzzy_decay_ms:0".as_ptr() });
+    Some(unsafe {
+        &*c"narenas:2,background_thread:true,dirty_decay_ms:1000,muzzy_decay_ms:0,slab_sizes:1025-14336:16".as_ptr()
+    });

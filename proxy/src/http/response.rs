@@ -7,7 +7,9 @@ use std::{
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use super::{HttpConnectionManager, ServerHeader, codec::CodecError, filter, message::ResponseHead, stream::Stream};
+use super::{
+    HttpConnectionManager, ServerHeader, codec::CodecError, decimal, filter, message::ResponseHead, stream::Stream,
+};
 use crate::{
     route,
     stats::{HttpStat, ListenerHttpStat},
@@ -28,7 +30,7 @@ pub fn from_upstream(stream: &mut Stream<'_>, head: &mut ResponseHead, weighted:
         let until = stream.info.times.first_upstream_rx.unwrap_or_else(Instant::now);
         let elapsed = until.saturating_duration_since(since).as_millis();
         head.headers
-            .insert(UPSTREAM_SERVICE_TIME, HeaderValue::from(elapsed as u64));
+            .insert(UPSTREAM_SERVICE_TIME, decimal::value(elapsed as u64));
     }
     count_attempts(stream, &mut head.headers);
     route::finalize_response(stream, head, weighted);
@@ -58,9 +60,7 @@ pub fn finish_head(stream: &mut Stream<'_>, head: &mut ResponseHead) {
         }
         ServerHeader::PassThrough => {}
     }
-    if !head.headers.contains_key(header::DATE) {
-        head.headers.insert(header::DATE, date());
-    }
+    head.headers.entry(header::DATE).or_insert_with(date);
     if (manager.always_set_request_id_in_response || stream.request.headers.contains_key(FORCE_TRACE))
         && let Some(id) = &stream.info.request_id
     {

@@ -1,6 +1,6 @@
 //! One request, from its head to its access-log line.
 
-use std::{cell::Cell, rc::Rc, sync::Arc, time::Instant};
+use std::{cell::Cell, future::Future, pin::Pin, rc::Rc, sync::Arc, time::Instant};
 
 use http::StatusCode;
 
@@ -174,8 +174,12 @@ impl<'a> Stream<'a> {
         !self.manager.access_log.is_empty() || tracing::tells(self)
     }
 
-    /// Sends a reply of the proxy's own and ends the stream.
-    pub async fn reply(&mut self, mut reply: LocalReply) -> StreamEnd {
+    /// Sends a reply of the proxy's own and ends the stream. Boxed: rare, and no other request's future has room for it.
+    pub fn reply(&mut self, reply: LocalReply) -> Pin<Box<dyn Future<Output = StreamEnd> + '_>> {
+        Box::pin(self.send_reply(reply))
+    }
+
+    async fn send_reply(&mut self, mut reply: LocalReply) -> StreamEnd {
         self.info.flags.insert(reply.flags);
         self.info.response_code_details = Some(reply.details.clone());
         self.info.failure = reply.sentence.clone().map(Into::into);
@@ -234,9 +238,7 @@ impl<'a> Stream<'a> {
             && self.response.is_none()
             && self.request.protocol != Protocol::Http2
         {
-            let reply = LocalReply::unparsable(*status, details, sentence);
-            // Rare, and large: not a part of every request's future.
-            Box::pin(self.reply(reply)).await;
+            self.reply(LocalReply::unparsable(*status, details, sentence)).await;
             return StreamEnd::Answered;
         }
         self.cut(error)

@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::RouteAction;
-use crate::http::{filter::router::Router, local_reply::is_grpc, message::RequestHead};
+use crate::http::{decimal, filter::router::Router, local_reply::is_grpc, message::RequestHead};
 
 const TIMEOUT: HeaderName = HeaderName::from_static("x-envoy-upstream-rq-timeout-ms");
 const PER_TRY: HeaderName = HeaderName::from_static("x-envoy-upstream-rq-per-try-timeout-ms");
@@ -82,7 +82,7 @@ pub fn effective(
         if let Some(expected) = expected {
             request
                 .headers
-                .insert(EXPECTED, HeaderValue::from(expected.as_millis() as u64));
+                .insert(EXPECTED, decimal::value(expected.as_millis() as u64));
         }
     }
     let alternative_response = take(&mut request.headers, ALTERNATIVE_RESPONSE).is_some();

@@ -5,7 +5,10 @@ use std::{borrow::Cow, sync::Arc};
 use serde_json::Value;
 
 use super::span::{Tags, ValueType};
-use crate::format::{Facts, Format};
+use crate::{
+    format::{Facts, Format},
+    metadata::Metadata,
+};
 
 /// `envoy.type.tracing.v3.CustomTag`, parsed.
 #[derive(Debug)]
@@ -73,7 +76,7 @@ impl CustomTag {
                 path,
                 default,
             } => {
-                let found = of.find(filter, path, facts).and_then(printed);
+                let found = of.find(filter, path, facts).and_then(|value| printed(&value));
                 found.unwrap_or_else(|| default.to_string())
             }
             Source::Format(format) => printed_by(format, facts),
@@ -89,19 +92,28 @@ fn printed_by(format: &Format, facts: &Facts<'_>) -> String {
 }
 
 impl Holder {
-    fn find<'a>(self, filter: &str, path: &[Step], facts: &'a Facts<'_>) -> Option<&'a Value> {
+    fn find<'a>(self, filter: &str, path: &[Step], facts: &'a Facts<'_>) -> Option<Cow<'a, Value>> {
         let info = facts.info;
         let own = match self {
             Self::Request => info.dynamic_metadata.as_deref()?.get(filter)?,
             Self::Route => info.route.as_ref()?.metadata.as_ref()?.get(filter)?,
-            Self::Cluster => info.upstream.cluster.as_ref()?.metadata.as_ref()?.get(filter)?,
-            Self::Host => info.upstream.endpoint.as_ref()?.config.metadata.as_ref()?.get(filter)?,
+            Self::Cluster => return within(info.upstream.cluster.as_ref()?.metadata.as_ref()?, filter, path),
+            Self::Host => return within(info.upstream.endpoint.as_ref()?.config.metadata.as_ref()?, filter, path),
         };
-        path.iter().try_fold(own, |value, step| match step {
+        let found = path.iter().try_fold(own, |value, step| match step {
             Step::Key(key) => value.get(&**key),
             Step::Index(index) => value.get(*index),
-        })
+        })?;
+        Some(Cow::Borrowed(found))
     }
+}
+
+fn within(metadata: &Metadata, filter: &str, path: &[Step]) -> Option<Cow<'static, Value>> {
+    let found = path.iter().try_fold(metadata.get(filter)?, |value, step| match step {
+        Step::Key(key) => value.get(key),
+        Step::Index(index) => value.item(*index),
+    })?;
+    Some(Cow::Owned(found.into()))
 }
 
 /// `None`: there is nothing to print.

@@ -110,16 +110,14 @@ impl Connection {
             let last = self.is_spent(requests);
             let closing_at = leaving.or(longest.map(|at| at + manager.drain_timeout));
             let end = {
-                // The stream is made where it stays: it is too large to be moved about.
-                let mut serving = Box::pin(async {
-                    let down = ServerStream::Http1(&mut *codec);
-                    let mut stream = Stream::new(&self.worker, manager, &self.info, down, head, done);
-                    stream.last = last;
-                    stream.drain = Some(&order);
-                    stream.timer = Some(&timer);
-                    stream.closing_at = closing_at;
-                    stream.serve().await
-                });
+                let down = ServerStream::Http1(&mut *codec);
+                let mut stream = Box::new(Stream::new(&self.worker, manager, &self.info, down, head, done));
+                stream.last = last;
+                stream.drain = Some(&order);
+                stream.timer = Some(&timer);
+                stream.closing_at = closing_at;
+                // Apart from its stream: what is boxed is copied there, and two small boxes come cheaper than a large one.
+                let mut serving = Box::pin(stream.serve());
                 let mut cut = Timer::default();
                 poll_fn(|cx| {
                     while let Poll::Ready(new) = drain.poll_next(cx) {

@@ -98,9 +98,15 @@ impl Connection {
             // Boxed first: the runtime moves a task's future several times.
             tokio::task::spawn_local(Box::pin(async move {
                 let done = down.request_ended();
-                Stream::new(&worker, &manager, &info, ServerStream::Http2(down), head, done)
-                    .serve()
-                    .await;
+                let mut stream = Box::new(Stream::new(
+                    &worker,
+                    &manager,
+                    &info,
+                    ServerStream::Http2(down),
+                    head,
+                    done,
+                ));
+                stream.serve().await;
             }));
         }
     }

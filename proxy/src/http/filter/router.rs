@@ -17,6 +17,7 @@ mod reply;
 
 use self::{
     attempt::{Attempt, AttemptFailure, Outcome},
+    count::Answered,
     deadline::{Deadlines, Expired},
     replay::Replay,
 };
@@ -40,7 +41,7 @@ use crate::{
     },
     snapshot::Snapshot,
     stats::{ClusterStat, Group, HttpStat, RouteStat},
-    upstream::LocalCluster,
+    upstream::{Exchange, LocalCluster},
 };
 
 /// `envoy.extensions.filters.http.router.v3.Router`, parsed.
@@ -114,7 +115,7 @@ pub async fn run(router: &Router, stream: &mut Stream<'_>) -> StreamEnd {
     if let Some(spans) = &mut stream.spans {
         spans.start_child_span = router.start_child_span;
     }
-    forward(router, stream, plan).await
+    forward(router, stream, &plan).await
 }
 
 /// Everything that is decided before an endpoint is chosen.
@@ -181,25 +182,25 @@ fn plan(router: &Router, stream: &mut Stream<'_>, snapshot: &Snapshot) -> Result
 }
 
 /// Tries the upstream until an answer is good enough, and relays it.
-async fn forward(router: &Router, stream: &mut Stream<'_>, plan: Plan) -> StreamEnd {
+async fn forward(router: &Router, stream: &mut Stream<'_>, plan: &Plan) -> StreamEnd {
     let action = plan.action();
     if let Some(unconditional) = plan.cluster.drops(stream.worker.random()) {
         return stream.reply(reply::dropped(unconditional)).await;
     }
     let mut retry = RetryState::new(action.retry.as_deref(), &mut stream.request, plan.action().priority);
     route::finalize_request(stream, &plan.virtual_host, &plan.route, plan.weighted, router);
-    mirror::begin(stream, &plan);
+    mirror::begin(stream, plan);
     let mut replay = Replay::new(
         retry
             .is_some()
-            .then(|| replay_limit(&plan, stream.info.connection.buffer_limit)),
+            .then(|| replay_limit(plan, stream.info.connection.buffer_limit)),
     );
     let deadlines = &mut Deadlines::new(&plan.timeouts, stream.info.start, stream.timer);
     let mut tried: Vec<Arc<Endpoint>> = Vec::new();
     loop {
         stream.info.upstream.attempts += 1;
         let attempt = Attempt {
-            plan: &plan,
+            plan,
             stream,
             replay: &mut replay,
             tried: &tried,
@@ -225,7 +226,7 @@ async fn forward(router: &Router, stream: &mut Stream<'_>, plan: Plan) -> Stream
                 plan.count(RouteStat::UpstreamRqRetry);
                 if let Outcome::Head(head, _, exchange) = &outcome {
                     tracing::attempt_over(stream, Ended::Abandoned, Some(head));
-                    count::retried(&plan, head.status);
+                    count::retried(plan, head.status);
                     stream.info.bytes.add_upstream(exchange.wire_bytes());
                 }
                 if plan.virtual_host.include_is_timeout_retry_header {
@@ -258,14 +259,19 @@ async fn forward(router: &Router, stream: &mut Stream<'_>, plan: Plan) -> Stream
                     plan.cluster.state.stats.inc(ClusterStat::UpstreamRqRetrySuccess);
                     plan.count(RouteStat::UpstreamRqRetrySuccess);
                 }
-                respond(router, stream, &plan, head, end, &mut exchange, deadlines).await
+                if stream.request.is_websocket() && reply::is_no_handshake(head.status) {
+                    count::answered(stream, plan, &head);
+                    return stream.reply(reply::no_handshake(head)).await;
+                }
+                let counted = accept(router, stream, plan, head);
+                respond(stream, plan, counted, end, &mut exchange, deadlines).await
             }
             Outcome::Failed(failure) => {
                 // What our own limits end is not the upstream's answer.
                 let ours = matches!(&failure, AttemptFailure::TimedOut(expired) if !expired.is_upstreams());
-                let mut reply = reply::upstream_failure(stream, &plan, failure);
+                let mut reply = reply::upstream_failure(stream, plan, failure);
                 if !ours {
-                    count::failed(stream, &plan, reply.status);
+                    count::failed(stream, plan, reply.status);
                 }
                 response::count_attempts(stream, &mut reply.headers);
                 stream.reply(reply).await
@@ -323,28 +329,30 @@ async fn wait<T>(
     }
 }
 
-async fn respond(
-    router: &Router,
-    stream: &mut Stream<'_>,
-    plan: &Plan,
-    mut head: ResponseHead,
-    end: bool,
-    exchange: &mut crate::upstream::Exchange,
-    deadlines: &mut Deadlines<'_>,
-) -> StreamEnd {
-    if stream.request.is_websocket() && reply::is_no_handshake(head.status) {
-        count::answered(stream, plan, &head);
-        return stream.reply(reply::no_handshake(head)).await;
-    }
+/// Takes the upstream's head over as the response.
+fn accept(router: &Router, stream: &mut Stream<'_>, plan: &Plan, mut head: ResponseHead) -> Answered {
     stream.info.response_code = Some(head.status.as_u16());
     stream.info.response_code_details.get_or_insert("via_upstream".into());
     response::from_upstream(stream, &mut head, plan.weighted, router.suppress_envoy_headers);
-    let canary = count::answered(stream, plan, &head);
-    let ended = relay::run(stream, plan, head, end, exchange, deadlines).await;
+    let counted = count::answered(stream, plan, &head);
+    stream.response = Some(head);
+    counted
+}
+
+/// Passes on the response that was taken over.
+async fn respond(
+    stream: &mut Stream<'_>,
+    plan: &Plan,
+    counted: Answered,
+    end: bool,
+    exchange: &mut Exchange,
+    deadlines: &mut Deadlines<'_>,
+) -> StreamEnd {
+    let ended = relay::run(stream, plan, end, exchange, deadlines).await;
     if stream.request_done {
         let since = stream.info.times.last_downstream_rx.unwrap_or(stream.info.start);
         let until = stream.info.times.last_upstream_rx.unwrap_or_else(Instant::now);
-        count::time(stream, plan, canary, until.saturating_duration_since(since));
+        counted.time(plan, until.saturating_duration_since(since));
     }
     ended
 }

@@ -227,7 +227,7 @@ impl<'a> Ends<'a> {
             service.name = &cluster.name;
             return service;
         }
-        let Some(first) = of_cluster(cluster, "services").and_then(Metadata::first) else {
+        let Some(first) = of_cluster(cluster, "services").and_then(|list| list.item(0)) else {
             return service;
         };
         let of = |key: &str| first.get(key).and_then(Metadata::as_str);

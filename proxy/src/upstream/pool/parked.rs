@@ -28,6 +28,8 @@ pub(super) struct Parked {
     requests: u32,
     idle_since: Instant,
     open: OpenConnection,
+    /// What the last sweep found: the peer closed it, or sent something.
+    stale: bool,
 }
 
 impl Parked {
@@ -41,6 +43,7 @@ impl Parked {
             requests: connection.requests,
             idle_since: connection.idle_since,
             open: connection.open,
+            stale: false,
         })
     }
 
@@ -83,19 +86,23 @@ pub(super) fn sweep(parked: &mut Vec<Parked>, expired: impl Fn(Instant) -> bool,
     if parked.is_empty() {
         return;
     }
-    let mut stale = sys::readable(parked.iter().map(|p| p.socket.as_raw_fd())).into_iter();
+    for some in parked.chunks_mut(sys::ASKED_AT_ONCE) {
+        let readable = sys::readable(some.iter().map(|p| p.socket.as_raw_fd()));
+        for (parked, stale) in some.iter_mut().zip(readable) {
+            parked.stale = stale;
+        }
+    }
     parked.retain(|p| {
-        let stale = stale.next().unwrap_or(true);
         if expired(p.idle_since) {
             if !all {
                 p.open.idled_out();
             }
             return false;
         }
-        if stale {
+        if p.stale {
             p.open.ended_by_peer();
         }
-        !stale
+        !p.stale
     });
 }
 

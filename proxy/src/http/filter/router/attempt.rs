@@ -160,7 +160,11 @@ impl Attempt<'_, '_> {
     /// A connection with the request's head on it.
     // An outcome is made once an attempt, and moved once.
     #[allow(clippy::result_large_err)]
-    async fn start(&mut self, endpoint: &Arc<Endpoint>, deadlines: &mut Deadlines<'_>) -> Result<Exchange, Outcome> {
+    async fn start(
+        &mut self,
+        endpoint: &Arc<Endpoint>,
+        deadlines: &mut Deadlines<'_>,
+    ) -> Result<Box<Exchange>, Outcome> {
         let Plan { cluster, local, .. } = self.plan;
         let priority = self.plan.action().priority;
         let options = self.connect_options(endpoint);
@@ -171,7 +175,8 @@ impl Attempt<'_, '_> {
             let terminates = self.plan.action().terminates(&self.stream.request.method);
             let mut acquire = pin!(async {
                 if terminates {
-                    pool.connect_tunnel(cluster, endpoint, priority, shared).await
+                    // Rare, and large: no other request's future has room for it.
+                    Box::pin(pool.connect_tunnel(cluster, endpoint, priority, shared)).await
                 } else {
                     pool.acquire(cluster, endpoint, priority, shared).await
                 }
@@ -206,7 +211,7 @@ impl Attempt<'_, '_> {
         endpoint.state.counters.rq_total.fetch_add(1, Ordering::Relaxed);
         let bodyless = self.stream.request_done && self.replay.frames().is_empty();
         let started = Exchange::start(lease, pool, cluster, endpoint, permit, &self.stream.request, bodyless);
-        let mut exchange = started.map_err(|e| Outcome::Failed(reset(&e, endpoint)))?;
+        let mut exchange = Box::new(started.map_err(|e| Outcome::Failed(reset(&e, endpoint)))?);
         let upstream = &mut self.stream.info.upstream;
         if let Some(facts) = exchange.facts() {
             upstream.local_address.clone_from(&facts.local_address);
@@ -259,7 +264,7 @@ impl Attempt<'_, '_> {
     }
 
     /// Carries the request body up until the final response head has come down.
-    async fn await_head(&mut self, mut exchange: Exchange, deadlines: &mut Deadlines<'_>) -> Outcome {
+    async fn await_head(&mut self, mut exchange: Box<Exchange>, deadlines: &mut Deadlines<'_>) -> Outcome {
         let endpoint = self.stream.info.upstream.endpoint.clone();
         let (stream, replay) = (&mut *self.stream, &mut *self.replay);
         enum Event {
@@ -324,7 +329,7 @@ impl Attempt<'_, '_> {
                 let now = Instant::now();
                 deadlines.active(now);
                 self.stream.info.times.first_upstream_rx = Some(now);
-                Outcome::Head(head, end, Box::new(exchange))
+                Outcome::Head(head, end, exchange)
             }
             Event::Upstream(e) => Outcome::Failed(match &endpoint {
                 Some(endpoint) => reset(&e, endpoint),

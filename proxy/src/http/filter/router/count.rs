@@ -27,11 +27,21 @@ impl Plan {
     }
 }
 
-/// A final answer of the upstream; whether a canary gave it.
-pub(super) fn answered(stream: &Stream<'_>, plan: &Plan, head: &ResponseHead) -> bool {
-    let canary = is_canary(stream, head);
-    charge(stream, plan, head.status, canary);
-    canary
+/// Under what an answer counts besides its cluster.
+#[derive(Clone, Copy)]
+pub(super) struct Answered {
+    origin: &'static Origin,
+    canary: bool,
+}
+
+/// A final answer of the upstream.
+pub(super) fn answered(stream: &Stream<'_>, plan: &Plan, head: &ResponseHead) -> Answered {
+    let counted = Answered {
+        origin: origin(stream),
+        canary: is_canary(stream, head),
+    };
+    charge(stream, plan, head.status, counted);
+    counted
 }
 
 /// Whether the answer says that a canary gave it, or the endpoint is one.
@@ -48,7 +58,8 @@ pub(super) fn failed(stream: &Stream<'_>, plan: &Plan, status: StatusCode) {
         .endpoint
         .as_ref()
         .is_some_and(|host| host.config.canary);
-    charge(stream, plan, status, canary);
+    let origin = origin(stream);
+    charge(stream, plan, status, Answered { origin, canary });
 }
 
 /// An answer that the client does not see, because it is asked again.
@@ -56,11 +67,11 @@ pub(super) fn retried(plan: &Plan, status: StatusCode) {
     answers::RETRY.count(&plan.cluster.state.stats, status.as_u16());
 }
 
-fn charge(stream: &Stream<'_>, plan: &Plan, status: StatusCode, canary: bool) {
+fn charge(stream: &Stream<'_>, plan: &Plan, status: StatusCode, counted: Answered) {
     let (stats, code) = (&plan.cluster.state.stats, status.as_u16());
     answers::ALL.count(stats, code);
-    origin(stream).count(stats, code);
-    if canary {
+    counted.origin.count(stats, code);
+    if counted.canary {
         answers::CANARY.count(stats, code);
     }
     zones(stream, |zones| {
@@ -84,18 +95,20 @@ fn charge(stream: &Stream<'_>, plan: &Plan, status: StatusCode, canary: bool) {
     }
 }
 
-/// How long the upstream took, from the end of the request to the end of the response.
-pub(super) fn time(stream: &Stream<'_>, plan: &Plan, canary: bool, taken: Duration) {
-    let (stats, taken) = (&plan.cluster.state.stats, taken.as_millis() as u64);
-    let canary = canary.then_some(&answers::CANARY);
-    let times = [Some(&answers::ALL), Some(origin(stream)), canary];
-    times
-        .into_iter()
-        .flatten()
-        .filter_map(|origin| origin.time)
-        .for_each(|time| stats.record(time, taken));
-    plan.counted()
-        .for_each(|stats| stats.record(RouteStat::UpstreamRqTime, taken));
+impl Answered {
+    /// How long the upstream took, from the end of the request to the end of the response.
+    pub(super) fn time(self, plan: &Plan, taken: Duration) {
+        let (stats, taken) = (&plan.cluster.state.stats, taken.as_millis() as u64);
+        let canary = self.canary.then_some(&answers::CANARY);
+        let times = [Some(&answers::ALL), Some(self.origin), canary];
+        times
+            .into_iter()
+            .flatten()
+            .filter_map(|origin| origin.time)
+            .for_each(|time| stats.record(time, taken));
+        plan.counted()
+            .for_each(|stats| stats.record(RouteStat::UpstreamRqTime, taken));
+    }
 }
 
 fn origin(stream: &Stream<'_>) -> &'static Origin {

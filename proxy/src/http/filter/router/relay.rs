@@ -11,7 +11,7 @@ use crate::{
     failure::ResponseFlags,
     http::{
         codec::{CodecError, h2},
-        message::{Frame, Incoming, ResponseHead},
+        message::{Frame, Incoming},
         stream::{Stream, StreamEnd},
     },
     stats::ClusterStat,
@@ -25,18 +25,18 @@ enum Event {
     Expired(Expired),
 }
 
-/// Sends `head` to the client and relays the bodies.
+/// Sends the head of the response to the client and relays the bodies.
 pub(super) async fn run(
     stream: &mut Stream<'_>,
     plan: &Plan,
-    mut head: ResponseHead,
     end: bool,
     exchange: &mut Exchange,
     deadlines: &mut Deadlines<'_>,
 ) -> StreamEnd {
-    let accepted = match head.status {
-        http::StatusCode::SWITCHING_PROTOCOLS => true,
-        status => stream.request.method == http::Method::CONNECT && status.is_success(),
+    let accepted = match stream.response.as_ref().map(|head| head.status) {
+        Some(http::StatusCode::SWITCHING_PROTOCOLS) => true,
+        Some(status) => stream.request.method == http::Method::CONNECT && status.is_success(),
+        None => false,
     };
     let upgraded = accepted && !end;
     if upgraded {
@@ -45,10 +45,13 @@ pub(super) async fn run(
         deadlines.tunnelled();
     }
     let told = stream.is_told();
-    if let Err(e) = stream.down.send_head(&mut head, end, told) {
+    if let Some(head) = &mut stream.response
+        && let Err(e) = stream.down.send_head(head, end, told)
+    {
+        // Nothing of it was sent.
+        stream.response = None;
         return stream.downstream_failed(&e).await;
     }
-    stream.response = Some(head);
     let first_tx = Instant::now();
     stream.info.times.first_downstream_tx = Some(first_tx);
     let mut response_done = end;
