@@ -311,6 +311,11 @@ pub fn end(stream: &mut Stream<'_>, end: StreamEnd) {
     ];
     let broke = broke.into_iter().find(|reason| flags.contains(reason.flag()));
     let whole = matches!(end, StreamEnd::Complete | StreamEnd::Answered);
+    if !whole {
+        // What broke off has no last byte.
+        stream.info.times.last_upstream_rx = None;
+        stream.info.times.last_downstream_tx = None;
+    }
     let attempt = Attempt {
         canceled: !whole && broke.is_none(),
         reset: broke.filter(|_| !whole),
