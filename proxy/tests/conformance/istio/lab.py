@@ -198,6 +198,9 @@ class Lab:
         self.modes[pod] = mode
 
     def iptables(self, pod, mode, *more):
+        # Left to itself it picks a kind of tables anew each time, and does not see the rules that stand in the other.
+        version = self.run(pod, "iptables", "--version")
+        more = (*more, "--force-iptables-binary", "nft" if "nf_tables" in version else "legacy")
         with open(f"{self.folder('logs')}/rules-{pod}.log", "a") as log:
             subprocess.run(self.within(pod, [f"{self.bin}/pilot-agent", "istio-iptables", "-p", "15001", "-z", "15006", "-u", PROXY_USER,
                                              "-g", PROXY_USER, "-m", mode, "-i", "*", "-x", "", "-b", "*", "-d", "15090,15021,15020", *more]),
