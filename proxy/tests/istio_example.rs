@@ -114,11 +114,7 @@ fn outcome(line: &str) -> Option<&'static str> {
         "Listener" => config::listener::parse(&bytes, &mut context).map(drop),
         _ => config::route::parse(&bytes, &mut context).map(drop),
     };
-    let skipped = context
-        .notes
-        .take()
-        .iter()
-        .any(|note| note.text.contains("is skipped") || note.text.contains("no spans are exported"));
+    let skipped = context.notes.take().iter().any(|note| note.text.contains("is skipped"));
     match parsed {
         Ok(()) if skipped => Some("skipped"),
         Ok(()) => None,
@@ -271,6 +267,7 @@ fn least(name: &str) -> Value {
         "ZipkinConfig" => {
             json!({"collector_cluster": "c", "collector_endpoint": "/", "collector_endpoint_version": "HTTP_JSON"})
         }
+        "OpenTelemetryConfig" => json!({"grpc_service": service()}),
         "FileAccessLog" => json!({"path": "/dev/stdout"}),
         "HttpGrpcAccessLogConfig" | "TcpGrpcAccessLogConfig" => json!({"common_config": logs()}),
         "OpenTelemetryAccessLogConfig" => json!({"common_config": logs()}),
