@@ -39,7 +39,7 @@ FIGURES = (
 
 
 def resources(size):
-    """Services that nobody calls, each with two instances; and no spans: only one of the two proxies would send any."""
+    """Services that nobody calls, each with two instances; and no spans, for which there is no collector."""
     services = [mesh.network(
         "ServiceEntry", f"service-{number}", hosts=[f"service-{number}.demo.svc.cluster.local"], location="MESH_INTERNAL",
         resolution="STATIC", addresses=[f"10.97.{number // 250}.{number % 250 + 1}"],
