@@ -336,7 +336,7 @@ fn run(binary: &Path, setup: &Setup, cases: &[Case]) -> Value {
         }
         heads.dedup();
         // Those of attempts come in their own time.
-        spans.sort_by_key(|span| (span["kind"].to_string(), span["tags"]["retry.count"].to_string()));
+        spans.sort_by_key(|span| [&span["kind"], &span["name"], &span["tags"]["retry.count"]].map(Value::to_string));
         if case.path == "/copied" {
             let both = run.app.wait(LIMIT, |received| received.len() == 2);
             assert!(run.runtime.block_on(both), "no copy came");
