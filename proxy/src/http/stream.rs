@@ -169,6 +169,18 @@ impl<'a> Stream<'a> {
         Some(&self.request).filter(|_| !self.unparsed)
     }
 
+    /// What formats and expressions may tell of the request.
+    pub fn facts(&self) -> Facts<'_> {
+        Facts {
+            info: &self.info,
+            node: Some(&self.worker.shared.node),
+            request: self.heard(),
+            response: self.response.as_ref(),
+            response_trailers: self.response_trailers.as_ref(),
+            local_reply_body: "",
+        }
+    }
+
     /// Whether somebody will ask for the response once it is sent.
     pub fn is_told(&self) -> bool {
         !self.manager.access_log.is_empty() || tracing::tells(self)

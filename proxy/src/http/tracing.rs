@@ -120,7 +120,7 @@ fn name(stream: &mut Stream<'_>, tracing: &Tracing, of_route: Option<&RouteTraci
         tags::local(&mut spans.span.tags, &stream.worker.shared.node);
     }
     if let Some(format) = operation(tracing, of_route, |operations| operations.downstream.as_ref()) {
-        return rename(stream, |stream| printed(format, &facts(stream)));
+        return rename(stream, |stream| printed(format, &stream.facts()));
     }
     let route = stream.info.route.clone();
     let decorator = route.as_deref().and_then(|route| route.decorator.as_ref());
@@ -198,7 +198,7 @@ pub fn attempt(stream: &mut Stream<'_>) {
             let route = stream.info.route.clone();
             let of_route = route.as_deref().and_then(|route| route.tracing.as_deref());
             let named = operation(tracing, of_route, |operations| operations.upstream.as_ref());
-            span.name = named.map(|format| printed(format, &facts(stream))).unwrap_or_default();
+            span.name = named.map(|format| printed(format, &stream.facts())).unwrap_or_default();
             if span.name.is_empty() {
                 let cluster = stream.info.upstream.cluster.as_ref();
                 span.name = format!("router {} egress", cluster.map_or("", |cluster| &*cluster.stat_name));
@@ -290,9 +290,9 @@ fn end_upstream(stream: &mut Stream<'_>, mut attempt: Attempt, head: Option<&Res
         Some(head) => Facts {
             response: Some(head),
             response_trailers: None,
-            ..facts(stream)
+            ..stream.facts()
         },
-        None => facts(stream),
+        None => stream.facts(),
     };
     tags::upstream(&mut span, &attempt, &facts, tracing.verbose);
     report(stream, tracing, &mut span, &facts);
@@ -328,7 +328,7 @@ pub fn end(stream: &mut Stream<'_>, end: StreamEnd) {
     if let Some(tracing) = &stream.manager.tracing
         && spans.span.context.sampled
     {
-        let facts = facts(stream);
+        let facts = stream.facts();
         let span = &mut spans.span;
         tags::downstream(span, &facts, tracing.max_path_tag_length, tracing.verbose);
         custom_tags(stream, tracing, span, &facts);
@@ -365,17 +365,6 @@ fn operation<'a>(
     of_route
         .and_then(|own| which(&own.operations))
         .or_else(|| which(&tracing.operations))
-}
-
-fn facts<'a>(stream: &'a Stream<'_>) -> Facts<'a> {
-    Facts {
-        info: &stream.info,
-        node: Some(&stream.worker.shared.node),
-        request: stream.heard(),
-        response: stream.response.as_ref(),
-        response_trailers: stream.response_trailers.as_ref(),
-        local_reply_body: "",
-    }
 }
 
 fn printed(format: &Format, facts: &Facts<'_>) -> String {

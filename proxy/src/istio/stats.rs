@@ -138,14 +138,7 @@ impl IstioStats {
 
     /// A request is over.
     pub fn request(&self, stream: &Stream<'_>) {
-        let facts = Facts {
-            info: &stream.info,
-            node: Some(&stream.worker.shared.node),
-            request: stream.heard(),
-            response: stream.response.as_ref(),
-            response_trailers: stream.response_trailers.as_ref(),
-            local_reply_body: "",
-        };
+        let facts = stream.facts();
         let grpc = stream
             .kept
             .grpc
