@@ -303,14 +303,7 @@ impl<'a> Stream<'a> {
             let wire = self.down.wire_bytes();
             self.info.bytes.downstream_wire_received = wire.received;
             self.info.bytes.downstream_wire_sent = wire.sent;
-            let facts = Facts {
-                info: &self.info,
-                node: Some(&self.worker.shared.node),
-                request: self.heard(),
-                response: self.response.as_ref(),
-                response_trailers: self.response_trailers.as_ref(),
-                local_reply_body: "",
-            };
+            let facts = self.facts();
             for log in &self.manager.access_log {
                 log.write(&facts, self.worker);
             }
