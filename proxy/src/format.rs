@@ -50,7 +50,7 @@ impl<'a> Facts<'a> {
         let told = self.response_trailers.and_then(of);
         told.or_else(|| of(&self.response?.headers)).or_else(|| {
             let status = http::StatusCode::from_u16(self.info.response_code?).ok()?;
-            Some(crate::http::local_reply::grpc_status(status))
+            Some(xds_client::grpc::of_http(status))
         })
     }
 }

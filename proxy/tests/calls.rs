@@ -309,8 +309,8 @@ fn grpc_is_unary() {
         let ask = || async { grpc::unary(&worker, &destination(), "/test.Service/Ask", b"may I?", 1024).await };
         assert_eq!(&ask().await.unwrap()[..], b"yes");
         let no = ask().await.unwrap_err();
-        assert_eq!((no.code, &*no.message, no.cause), (7, "no", None));
-        assert_eq!(ask().await.unwrap_err().code, 14, "UNAVAILABLE stands for 503");
+        assert_eq!((no.status.code, &*no.status.message, no.cause), (7, "no", None));
+        assert_eq!(ask().await.unwrap_err().status.code, 14, "UNAVAILABLE stands for 503");
     });
     let received = bench.recorder.received();
     let message = &received[0].message;

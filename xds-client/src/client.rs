@@ -153,7 +153,7 @@ impl Client {
     pub async fn run(mut self) {
         loop {
             while let Some(Outgoing { request, with_node }) = self.mux.next_request() {
-                self.link.send(self.with_node(request, with_node));
+                self.link.send(&self.with_node(request, with_node));
             }
             match self.wake().await {
                 Woken::End => return,

@@ -1,19 +1,19 @@
-//! One HTTP/2 connection to a management server. It is hyper's own client and not tonic's `Channel`, because only who
-//! drives a connection learns why it ended (GOAWAY's reason, a ping without answer), and because `Channel` reconnects
+//! One HTTP/2 connection to a management server. It is driven here and not by a gRPC library's channel, because only who
+//! drives a connection learns why it ended (GOAWAY's reason, a ping without answer), and because such a channel reconnects
 //! behind one's back.
 
 use crate::target::Io;
-use hyper::body::Incoming;
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming};
 use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use std::convert::Infallible;
 use std::error::Error as StdError;
-use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch;
-use tonic::body::Body;
-use tonic::codegen::Service;
 
 /// What a server may send ahead of the reader on a stream, and on all streams together: enough to keep a link across a
 /// data centre full, small enough that a stalled reader costs little. Messages may be larger.
@@ -33,8 +33,22 @@ pub struct Keepalive {
 /// A connection, shared by streams.
 #[derive(Clone)]
 pub(crate) struct Connection {
-    requests: SendRequest<Body>,
+    requests: SendRequest<Requests>,
     ended: watch::Receiver<Option<Ended>>,
+}
+
+/// The body of a stream: what is sent on it, until its sender is gone.
+pub(crate) struct Requests(pub(crate) UnboundedReceiver<Bytes>);
+
+impl Body for Requests {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.0
+            .poll_recv(cx)
+            .map(|sent| sent.map(|bytes| Ok(Frame::data(bytes))))
+    }
 }
 
 /// Why a connection ended.
@@ -70,6 +84,12 @@ impl Connection {
         Ok(Self { requests, ended })
     }
 
+    /// Opens a stream; the response's head may come long after the first of its requests.
+    pub(crate) async fn send(&mut self, request: http::Request<Requests>) -> hyper::Result<http::Response<Incoming>> {
+        self.requests.ready().await?;
+        self.requests.send_request(request).await
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         self.requests.is_closed()
     }
@@ -82,20 +102,6 @@ impl Connection {
     pub(crate) async fn ended(&mut self) -> Option<Ended> {
         let ended = self.ended.wait_for(Option::is_some);
         tokio::time::timeout(END_GRACE, ended).await.ok()?.ok()?.clone()
-    }
-}
-
-impl Service<http::Request<Body>> for Connection {
-    type Response = http::Response<Incoming>;
-    type Error = hyper::Error;
-    type Future = Pin<Box<dyn Future<Output = hyper::Result<Self::Response>> + Send>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.requests.poll_ready(context)
-    }
-
-    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        Box::pin(self.requests.send_request(request))
     }
 }
 

@@ -41,6 +41,7 @@ mod backoff;
 mod client;
 mod connection;
 mod error;
+pub mod grpc;
 mod handle;
 mod link;
 pub mod message;

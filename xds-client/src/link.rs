@@ -1,20 +1,16 @@
 //! A client's stream to its management server: waiting, connecting or open, one step at a time.
 
-mod codec;
+mod stream;
 
 use crate::connection::{Connection, chain};
 use crate::message::{Request, Response};
 use crate::server::ManagementServer;
 use crate::state::Protocol;
-use codec::Envelopes;
-use http::uri::PathAndQuery;
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
-use tokio::sync::mpsc::{self, UnboundedSender};
+use stream::{Failure, Stream};
 use tokio::time::{Instant, sleep_until};
-use tonic::codegen::tokio_stream::wrappers::UnboundedReceiverStream;
-use tonic::{Status, Streaming};
 
 type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
@@ -22,7 +18,7 @@ pub(crate) enum Link {
     /// Until the next attempt.
     Waiting(Instant),
     Connecting(Boxed<Result<Connection, Broken>>),
-    Open(Stream),
+    Open(Open),
     /// The stream is gone; why is being found out.
     Breaking(Boxed<Broken>),
 }
@@ -42,18 +38,10 @@ pub(crate) struct Broken {
     pub(crate) reason: String,
 }
 
-pub(crate) struct Stream {
-    requests: UnboundedSender<Request>,
-    responses: Responses,
+pub(crate) struct Open {
+    stream: Stream,
     connection: Connection,
     server: ManagementServer,
-}
-
-/// A server may hold its headers back until it has something to say, which it may not before it has read requests: so
-/// they are awaited while requests already flow.
-enum Responses {
-    Opening(Boxed<Result<Streaming<Response>, Status>>),
-    Open(Box<Streaming<Response>>),
 }
 
 impl Link {
@@ -69,33 +57,17 @@ impl Link {
     }
 
     pub(crate) fn open(server: &ManagementServer, connection: Connection, path: &'static str, of: Protocol) -> Self {
-        let (requests, receiver) = mpsc::unbounded_channel();
-        let mut grpc = tonic::client::Grpc::with_origin(connection.clone(), server.origin().clone())
-            // Envoy sets no limit, and a push of 10,000 clusters passes gRPC's 4 MiB easily.
-            .max_decoding_message_size(usize::MAX);
-        let mut request = tonic::Request::new(UnboundedReceiverStream::new(receiver));
-        *request.metadata_mut() = server.metadata().clone();
-        let opening = Box::pin(async move {
-            grpc.ready()
-                .await
-                .map_err(|error| Status::from_error(Box::new(error)))?;
-            let response = grpc
-                .streaming(request, PathAndQuery::from_static(path), Envelopes(of))
-                .await?;
-            Ok(response.into_inner())
-        });
-        Self::Open(Stream {
-            requests,
-            responses: Responses::Opening(opening),
+        Self::Open(Open {
+            stream: Stream::open(server, connection.clone(), path, of),
             connection,
             server: server.clone(),
         })
     }
 
     /// Puts a request on the stream, if one is open; what a broken stream does not take is said again on the next.
-    pub(crate) fn send(&self, request: Request) {
-        if let Self::Open(stream) = self {
-            _ = stream.requests.send(request);
+    pub(crate) fn send(&self, request: &Request) {
+        if let Self::Open(open) = self {
+            open.stream.send(request);
         }
     }
 
@@ -111,16 +83,21 @@ impl Link {
                     Ok(connection) => return Step::Connected(connection),
                     Err(broken) => return Step::Broken(broken),
                 },
-                Self::Open(stream) => match stream.next().await {
+                Self::Open(open) => match open.stream.next().await {
                     Ok(Some(response)) => return Step::Received(response),
                     Ok(None) => {
                         return Step::Broken(Broken {
                             reason: "the server ended the stream".to_owned(),
                         });
                     }
-                    Err(status) => {
-                        let (server, connection) = (stream.server.clone(), stream.connection.clone());
-                        *self = Self::Breaking(Box::pin(broken(server, connection, status)));
+                    Err(Failure::Status(status)) => {
+                        return Step::Broken(Broken {
+                            reason: status.to_string(),
+                        });
+                    }
+                    Err(Failure::Lost(error)) => {
+                        let (server, connection) = (open.server.clone(), open.connection.clone());
+                        *self = Self::Breaking(Box::pin(broken(server, connection, error)));
                     }
                 },
                 Self::Breaking(broken) => return Step::Broken(broken.await),
@@ -129,26 +106,8 @@ impl Link {
     }
 }
 
-impl Stream {
-    async fn next(&mut self) -> Result<Option<Response>, Status> {
-        loop {
-            match &mut self.responses {
-                Responses::Opening(opening) => self.responses = Responses::Open(Box::new(opening.await?)),
-                Responses::Open(responses) => return responses.message().await,
-            }
-        }
-    }
-}
-
-/// What became of a stream that ended with an error. A status that the server sent leaves the connection to its other
-/// streams; any other comes from the connection.
-async fn broken(server: ManagementServer, mut connection: Connection, status: Status) -> Broken {
-    let Some(lost) = std::error::Error::source(&status).map(chain) else {
-        let code = status.code();
-        return Broken {
-            reason: format!("gRPC status {} ({code:?}): {}", i32::from(code), status.message()),
-        };
-    };
+/// What became of a stream that ended with its connection, or alone of its connection's streams.
+async fn broken(server: ManagementServer, mut connection: Connection, error: hyper::Error) -> Broken {
     server.give_up(&connection);
     match connection.ended().await {
         Some(ended) => {
@@ -160,7 +119,7 @@ async fn broken(server: ManagementServer, mut connection: Connection, status: St
             }
         }
         None => Broken {
-            reason: format!("the connection was lost: {lost}"),
+            reason: format!("the connection was lost: {}", chain(&error)),
         },
     }
 }

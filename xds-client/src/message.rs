@@ -8,7 +8,7 @@ use bytes::Bytes;
 use std::collections::BTreeMap;
 
 /// Resources whose bodies sum to less than this are copied out of the receive buffer: a small slice that lives for
-/// days would otherwise pin the 8 KiB (or more) around it. Above it, the slices *are* most of the buffer.
+/// days would otherwise pin what is around it. Above it, the slices *are* most of the buffer.
 const COPY_BELOW: usize = 64 * 1024;
 
 /// `google.protobuf.Any`.

@@ -3,7 +3,7 @@
 use crate::connection::{Connection, Keepalive, chain};
 use crate::error::Error;
 use crate::target::{Io, Target};
-use http::Uri;
+use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use std::fmt;
 use std::future::Future;
 use std::io;
@@ -12,7 +12,6 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::OnceCell;
-use tonic::metadata::{AsciiMetadataKey, AsciiMetadataValue, MetadataMap};
 
 /// How often a ping interval is doubled for servers that complain about it: 30 s become more than the five minutes
 /// that Go's gRPC server insists on by default.
@@ -72,7 +71,7 @@ pub struct ManagementServer(Arc<Inner>);
 struct Inner {
     options: ServerOptions,
     origin: Uri,
-    metadata: MetadataMap,
+    metadata: HeaderMap,
     /// Replaced when the connection is found dead; the cell makes clients that come together share one attempt.
     current: Mutex<Arc<OnceCell<Connection>>>,
     ping_doublings: AtomicU32,
@@ -94,15 +93,15 @@ impl ManagementServer {
             authority: authority.clone(),
             reason: error.to_string(),
         })?;
-        let mut metadata = MetadataMap::new();
+        let mut metadata = HeaderMap::new();
         for (key, value) in &options.initial_metadata {
             let invalid = |reason| Error::Metadata {
                 server: options.name.clone(),
                 key: key.clone(),
                 reason,
             };
-            let name: AsciiMetadataKey = key.parse().map_err(|_| invalid("the name".to_owned()))?;
-            let value: AsciiMetadataValue = value.parse().map_err(|_| invalid("the value".to_owned()))?;
+            let name: HeaderName = key.parse().map_err(|_| invalid("the name".to_owned()))?;
+            let value: HeaderValue = value.parse().map_err(|_| invalid("the value".to_owned()))?;
             metadata.append(name, value);
         }
         Ok(Self(Arc::new(Inner {
@@ -134,7 +133,7 @@ impl ManagementServer {
         &self.0.origin
     }
 
-    pub(crate) fn metadata(&self) -> &MetadataMap {
+    pub(crate) fn metadata(&self) -> &HeaderMap {
         &self.0.metadata
     }
 

@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use xds_client::grpc;
 
 use crate::{
     access_log::LogFormat,
@@ -126,13 +128,14 @@ impl LocalReply {
     pub fn render(self, mut head: ResponseHead, request: &RequestHead) -> (ResponseHead, Cow<'static, str>) {
         let headers = &mut head.headers;
         if is_grpc(request) {
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-            let status = self.grpc_status.unwrap_or_else(|| grpc_status(head.status));
-            headers.insert(GRPC_STATUS, HeaderValue::from(status));
-            if let Some(message) = Some(percent_encode(&self.body)).filter(|m| !m.is_empty())
+            headers.insert(header::CONTENT_TYPE, grpc::CONTENT_TYPE);
+            let status = self.grpc_status.unwrap_or_else(|| grpc::of_http(head.status));
+            headers.insert(grpc::GRPC_STATUS, HeaderValue::from(status));
+            let message = utf8_percent_encode(&self.body, GRPC_MESSAGE_ESCAPES).to_string();
+            if !message.is_empty()
                 && let Ok(value) = HeaderValue::try_from(message)
             {
-                headers.insert(GRPC_MESSAGE, value);
+                headers.insert(grpc::GRPC_MESSAGE, value);
             }
             head.status = StatusCode::OK;
             return (head, Cow::Borrowed(""));
@@ -158,8 +161,6 @@ fn facts<'a>(stream: &'a Stream<'_>, head: &'a ResponseHead, body: &'a str) -> F
 
 const TEXT_PLAIN: HeaderValue = HeaderValue::from_static("text/plain");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
-const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
-const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
 /// Whether a request is gRPC by its content type: `application/grpc`, alone or followed by `+` or `;`.
 pub fn is_grpc(request: &RequestHead) -> bool {
@@ -170,29 +171,5 @@ pub fn is_grpc(request: &RequestHead) -> bool {
         .is_some_and(|rest| rest.first().is_none_or(|c| *c == b'+' || *c == b';'))
 }
 
-/// gRPC's table from HTTP status to gRPC status (grpc/doc/http-grpc-status-mapping.md); 200 alone says nothing.
-pub fn grpc_status(status: StatusCode) -> u32 {
-    match status.as_u16() {
-        400 => 13,
-        401 => 16,
-        403 => 7,
-        404 => 12,
-        429 | 502 | 503 | 504 => 14,
-        _ => 2,
-    }
-}
-
-/// `grpc-message` encoding: printable ASCII but `%` as it is, the rest as `%XX`.
-fn percent_encode(text: &str) -> String {
-    use std::fmt::Write;
-    text.bytes().fold(String::with_capacity(text.len()), |mut out, b| {
-        match b {
-            b'%' | 0..0x20 | 0x7f.. => {
-                // Writing to a String cannot fail.
-                let _ = write!(out, "%{b:02X}");
-            }
-            printable => out.push(printable as char),
-        }
-        out
-    })
-}
+/// `grpc-message` has printable ASCII but `%` as it is, the rest as `%XX`.
+const GRPC_MESSAGE_ESCAPES: &AsciiSet = &CONTROLS.add(b'%');

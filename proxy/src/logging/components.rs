@@ -42,7 +42,7 @@ const COMPONENTS: &[(&str, &[&str])] = &[
     ("filter", &["pillion::tcp", "pillion::listener::inspect"]),
     ("forward_proxy", &[]),
     ("geolocation", &[]),
-    ("grpc", &["xds_client::link", "xds_client::connection", "tonic"]),
+    ("grpc", &["xds_client::link", "xds_client::connection"]),
     ("happy_eyeballs", &[]),
     ("hc", &["pillion::cluster::health_check"]),
     ("health_checker", &[]),

@@ -1,6 +1,8 @@
 //! Parts of the request, and the gRPC status that answered it.
 
 use http::HeaderName;
+use percent_encoding::percent_decode_str;
+use xds_client::grpc;
 
 use super::{Argument, Facts, put, put_some, put_text};
 use crate::http::{local_reply::is_grpc, message::RequestHead};
@@ -125,24 +127,9 @@ pub(super) fn put_query(out: &mut String, facts: &Facts<'_>, decoded: bool) -> b
         return false;
     };
     match decoded {
-        true => put_text(out, Some(&decode(query))),
+        true => put_text(out, Some(&percent_decode_str(query).decode_utf8_lossy())),
         false => put_text(out, Some(query)),
     }
-}
-
-/// `%XX` as the byte that it stands for.
-fn decode(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        let hex = (*first == b'%').then(|| after.get(..2)).flatten();
-        let byte = hex
-            .and_then(|hex| std::str::from_utf8(hex).ok())
-            .and_then(|hex| u8::from_str_radix(hex, 16).ok());
-        bytes.push(byte.unwrap_or(*first));
-        rest = if byte.is_some() { &after[2..] } else { after };
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// How `GRPC_STATUS` prints a status.
@@ -152,27 +139,6 @@ pub(in crate::format) enum GrpcForm {
     Snake,
     Number,
 }
-
-/// gRPC's status codes by number.
-const GRPC: [(&str, &str); 17] = [
-    ("OK", "OK"),
-    ("Canceled", "CANCELLED"),
-    ("Unknown", "UNKNOWN"),
-    ("InvalidArgument", "INVALID_ARGUMENT"),
-    ("DeadlineExceeded", "DEADLINE_EXCEEDED"),
-    ("NotFound", "NOT_FOUND"),
-    ("AlreadyExists", "ALREADY_EXISTS"),
-    ("PermissionDenied", "PERMISSION_DENIED"),
-    ("ResourceExhausted", "RESOURCE_EXHAUSTED"),
-    ("FailedPrecondition", "FAILED_PRECONDITION"),
-    ("Aborted", "ABORTED"),
-    ("OutOfRange", "OUT_OF_RANGE"),
-    ("Unimplemented", "UNIMPLEMENTED"),
-    ("Internal", "INTERNAL"),
-    ("Unavailable", "UNAVAILABLE"),
-    ("DataLoss", "DATA_LOSS"),
-    ("Unauthenticated", "UNAUTHENTICATED"),
-];
 
 impl GrpcForm {
     pub(super) fn parse(argument: Argument<'_>) -> Result<Self, String> {
@@ -192,7 +158,7 @@ impl GrpcForm {
         let Some(status) = facts.grpc_status() else {
             return false;
         };
-        let names = usize::try_from(status).ok().and_then(|at| GRPC.get(at));
+        let names = usize::try_from(status).ok().and_then(|at| grpc::CODES.get(at));
         match (self, names) {
             (Self::Camel, Some((camel, _))) => put(out, camel),
             (Self::Snake, Some((_, snake))) => put(out, snake),
@@ -207,7 +173,8 @@ mod tests {
 
     #[test]
     fn queries_are_decoded() {
-        assert_eq!(decode("a=%41%2f&b=%zz%4"), "a=A/&b=%zz%4");
+        let decoded = percent_decode_str("a=%41%2f&b=%zz%4").decode_utf8_lossy();
+        assert_eq!(decoded, "a=A/&b=%zz%4");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What a scrape asks for.
 
+use percent_encoding::percent_decode_str;
 use regex_automata::meta;
 
 use crate::stats::schema::Kind;
@@ -50,7 +51,7 @@ impl Query {
         let mut parsed = Self::default();
         for pair in query.rsplit('&') {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let value = percent_decode(value);
+            let value = percent_decode_str(value).decode_utf8_lossy();
             match key {
                 "usedonly" => parsed.used_only = true,
                 "invert_filter" => parsed.invert_filter = true,
@@ -140,27 +141,6 @@ fn hidden(value: &str) -> Result<(), String> {
         "" | "include" | "only" | "exclude" => Ok(()),
         _ => Err("usage: /stats?hidden=(include|only|exclude)\n\n".to_owned()),
     }
-}
-
-/// `%41` as `A`; what is not an escape stays as it is.
-fn percent_decode(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let mut decoded = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        let escape = text.get(at + 1..at + 3).filter(|_| bytes[at] == b'%');
-        match escape.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
-            Some(byte) => {
-                decoded.push(byte);
-                at += 3;
-            }
-            None => {
-                decoded.push(bytes[at]);
-                at += 1;
-            }
-        }
-    }
-    String::from_utf8_lossy(&decoded).into_owned()
 }
 
 #[cfg(test)]

@@ -1,15 +1,15 @@
 //! gRPC over calls of the proxy's own (`PROTOCOL-HTTP2.md` of gRPC): unary calls, and streams of messages to a server.
 
 use std::{
-    fmt,
     future::poll_fn,
     rc::Rc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use xds_client::grpc::{self, Messages};
 
 use super::{CallFailure, Cause, Streaming};
 use crate::{
@@ -51,33 +51,13 @@ impl Destination {
 
 /// How a call ended that was not OK.
 #[derive(Debug, Clone, thiserror::Error)]
+#[error("{status}")]
 pub struct Status {
-    /// gRPC's code.
-    pub code: u32,
-    pub message: String,
+    pub status: grpc::Status,
     /// Of a call that the server did not answer.
     pub cause: Option<Cause>,
 }
 
-impl fmt::Display for Status {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "gRPC status {}: {}", self.code, self.message)
-    }
-}
-
-/// gRPC's codes that are said here.
-const UNKNOWN: u32 = 2;
-const RESOURCE_EXHAUSTED: u32 = 8;
-const UNIMPLEMENTED: u32 = 12;
-const INTERNAL: u32 = 13;
-const UNAVAILABLE: u32 = 14;
-
-/// One byte that says whether it is compressed, four of length.
-const FRAME_HEADER: usize = 5;
-
-const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
-const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
-const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
 /// Sends one message and waits for the one that answers it. `path`: `/package.Service/Method`.
@@ -113,7 +93,7 @@ pub struct ClientStream {
     stream: Streaming,
     /// The answer's head came.
     head: Option<ResponseHead>,
-    body: BytesMut,
+    body: Messages,
     /// An answer with more is a failure. Default: [`MAX_RESPONSE_BYTES`].
     pub max_response_bytes: usize,
 }
@@ -132,7 +112,7 @@ impl ClientStream {
         if let Some(timeout) = to.timeout {
             headers.insert(GRPC_TIMEOUT, grpc_timeout(timeout));
         }
-        headers.insert(header::CONTENT_TYPE, GRPC);
+        headers.insert(header::CONTENT_TYPE, grpc::CONTENT_TYPE);
         for (name, value) in &to.metadata {
             headers.append(name, value.clone());
         }
@@ -141,7 +121,7 @@ impl ClientStream {
         Ok(Self {
             stream: Streaming::open(worker, &to.cluster, head, false).await?,
             head: None,
-            body: BytesMut::new(),
+            body: Messages::default(),
             max_response_bytes: MAX_RESPONSE_BYTES,
         })
     }
@@ -151,16 +131,8 @@ impl ClientStream {
     /// # Errors
     /// The stream is gone.
     pub fn send(&mut self, message: &[u8], end: bool) -> Result<(), Status> {
-        let length = u32::try_from(message.len()).map_err(|_| Status {
-            code: RESOURCE_EXHAUSTED,
-            message: "a message of more than 4 GiB".into(),
-            cause: None,
-        })?;
-        let mut framed = BytesMut::with_capacity(FRAME_HEADER + message.len());
-        framed.put_u8(0);
-        framed.put_u32(length);
-        framed.put_slice(message);
-        Ok(self.stream.send(Frame::Data(framed.freeze()), end)?)
+        let framed = grpc::framed(message.len(), |frame| frame.extend_from_slice(message))?;
+        Ok(self.stream.send(Frame::Data(framed), end)?)
     }
 
     /// Nothing more is sent; the server may answer.
@@ -180,7 +152,7 @@ impl ClientStream {
     pub fn poll_status(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
         if self.head.is_none() {
             let (head, end) = ready!(self.stream.poll_head(cx))?;
-            let known = head.headers.contains_key(GRPC_STATUS);
+            let known = head.headers.contains_key(grpc::GRPC_STATUS);
             if end || known {
                 return Poll::Ready(status(&head, None));
             }
@@ -198,7 +170,7 @@ impl ClientStream {
                     if self.body.len() + data.len() > self.max_response_bytes {
                         return Poll::Ready(Err(self.stream.too_large(self.max_response_bytes).into()));
                     }
-                    self.body.extend_from_slice(&data);
+                    self.body.push(&data);
                 }
                 Some(Frame::Trailers(trailers)) => return Poll::Ready(status(head, Some(&trailers))),
                 None => return Poll::Ready(status(head, None)),
@@ -216,57 +188,27 @@ impl ClientStream {
 
     async fn answer(&mut self) -> Result<Bytes, Status> {
         poll_fn(|cx| self.poll_status(cx)).await?;
-        let message = unframed(std::mem::take(&mut self.body).freeze());
-        message.ok_or_else(|| Status {
-            code: INTERNAL,
-            message: "the answer holds no whole, uncompressed message".into(),
-            cause: None,
-        })
+        let nothing = grpc::Status {
+            code: grpc::INTERNAL,
+            message: "the answer holds no whole message".into(),
+        };
+        Ok(self.body.take()?.ok_or(nothing)?)
     }
 }
 
-/// The first message of a body.
-fn unframed(body: Bytes) -> Option<Bytes> {
-    let header = body.first_chunk::<FRAME_HEADER>()?;
-    let [compressed, length @ ..] = *header;
-    let end = FRAME_HEADER.checked_add(usize::try_from(u32::from_be_bytes(length)).ok()?)?;
-    (compressed == 0 && body.len() >= end).then(|| body.slice(FRAME_HEADER..end))
-}
-
-/// What the server said, by `grpc-status` in the trailers or, where there is no body, in the head; by the HTTP status
-/// where it spoke no gRPC.
+/// How the server ended the call. One that says nothing did not say OK.
 fn status(head: &ResponseHead, trailers: Option<&HeaderMap>) -> Result<(), Status> {
-    let text = |name: &HeaderName| {
-        let value = trailers.and_then(|t| t.get(name)).or_else(|| head.headers.get(name))?;
-        Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
+    let said = grpc::status(head.status, &head.headers, trailers);
+    let nothing = grpc::Status {
+        code: grpc::UNKNOWN,
+        message: "the server ended the call without a status".into(),
     };
-    let code = match text(&GRPC_STATUS).map(|code| code.parse()) {
-        Some(Ok(code)) => code,
-        Some(Err(_)) => UNKNOWN,
-        None => of_http(head.status),
-    };
-    if code == 0 {
-        return Ok(());
-    }
-    let message = text(&GRPC_MESSAGE).unwrap_or_else(|| format!("HTTP status {}", head.status.as_u16()));
-    Err(Status {
-        code,
-        message,
-        cause: None,
-    })
+    Ok(said.unwrap_or(Err(nothing))?)
 }
 
-/// `http-grpc-status-mapping.md` of gRPC.
-fn of_http(status: StatusCode) -> u32 {
-    const UNAUTHENTICATED: u32 = 16;
-    const PERMISSION_DENIED: u32 = 7;
-    match status.as_u16() {
-        400 => INTERNAL,
-        401 => UNAUTHENTICATED,
-        403 => PERMISSION_DENIED,
-        404 => UNIMPLEMENTED,
-        429 | 502..=504 => UNAVAILABLE,
-        _ => UNKNOWN,
+impl From<grpc::Status> for Status {
+    fn from(status: grpc::Status) -> Self {
+        Self { status, cause: None }
     }
 }
 
@@ -285,12 +227,15 @@ fn grpc_timeout(timeout: Duration) -> HeaderValue {
 impl From<CallFailure> for Status {
     fn from(failure: CallFailure) -> Self {
         let code = match failure.cause {
-            Cause::TooLarge => RESOURCE_EXHAUSTED,
-            _ => UNAVAILABLE,
+            Cause::TooLarge => grpc::RESOURCE_EXHAUSTED,
+            _ => grpc::UNAVAILABLE,
         };
-        Self {
+        let status = grpc::Status {
             code,
             message: failure.sentence,
+        };
+        Self {
+            status,
             cause: Some(failure.cause),
         }
     }
