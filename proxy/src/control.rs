@@ -53,6 +53,8 @@ pub enum Command {
     Serve(HandedOver),
     /// The snapshot changed: let go of the old one, and of clusters that left.
     Swapped,
+    /// Nothing goes on: memory that the thread keeps at hand goes back.
+    Quiet,
     /// Finish and end the thread.
     Stop,
 }

@@ -17,7 +17,7 @@ use crate::{
     bootstrap::{self, Bootstrap, StaticResources},
     cli::{self, Args, Mode, Strategy},
     config::Context,
-    control::{Control, Neighbours, ledger::Ledger, publisher::DrainSettings, runtime::RuntimeLayers},
+    control::{Command, Control, Neighbours, ledger::Ledger, publisher::DrainSettings, runtime::RuntimeLayers},
     listener::{Listener, TrafficDirection},
     server::{self, Ending, Process, Resident, Settings},
     stats,
@@ -237,8 +237,6 @@ fn serve(
         )?;
         let mut initialized = control.initialized();
         let mut resident = Resident::of_start();
-        let mut quiet = tokio::time::interval(Resident::QUIET);
-        quiet.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         if args.mode == Mode::InitOnly {
             control.publisher().stop();
             return anyhow::Ok(());
@@ -252,8 +250,11 @@ fn serve(
             }
             tokio::select! {
                 () = control.step() => initialized = control.initialized(),
-                _ = quiet.tick(), if initialized => {
-                    resident.look(shared.connection_ids.load(Ordering::Relaxed) + admin.answered.get());
+                () = resident.due(), if initialized => {
+                    let so_far = shared.connection_ids.load(Ordering::Relaxed) + admin.answered.get();
+                    if resident.look(so_far) {
+                        control.publisher().tell(|| Command::Quiet);
+                    }
                 }
                 signal = signals() => match signal {
                     Ending::ReopenLogs => shared.log_files.reopen(),

@@ -23,7 +23,7 @@ use crate::{
     istio,
     listener::accept,
     snapshot::Snapshot,
-    stats,
+    stats, sys,
     trace::{Tracer, sender::SpanSender},
     upstream::LocalCluster,
 };
@@ -226,6 +226,7 @@ pub async fn run(worker: Rc<Worker>, mut commands: Commands) {
                 }
             }
             Some(Command::Swapped) => worker.swapped(),
+            Some(Command::Quiet) => sys::release_thread_cache(),
             Some(Command::Stop) | None => return,
         }
     }

@@ -274,10 +274,7 @@ impl Publisher {
             .set(ListenerManagerStat::TotalListenersActive, listeners.len() as u64);
         let old = self.shared.snapshot.swap(Arc::new(self.next.clone()));
         self.retired.push(old);
-        for worker in self.workers.iter().chain(&self.caller) {
-            // A worker ends only with the process.
-            let _ = worker.send(Command::Swapped);
-        }
+        self.tell(|| Command::Swapped);
         for (worker, listen) in self.opened.drain(..) {
             // As above.
             let _ = self.workers[worker].send(listen);
@@ -364,9 +361,14 @@ impl Publisher {
 
     /// Tells the workers to end.
     pub fn stop(&self) {
+        self.tell(|| Command::Stop);
+    }
+
+    /// Tells all workers, and this thread's.
+    pub fn tell(&self, command: impl Fn() -> Command) {
         for worker in self.workers.iter().chain(&self.caller) {
-            // A worker that is gone has stopped already.
-            let _ = worker.send(Command::Stop);
+            // One that is gone has stopped, and ends only with the process.
+            let _ = worker.send(command());
         }
     }
 }

@@ -2,21 +2,30 @@
 
 use std::time::Duration;
 
+use tokio::time::{Instant, sleep_until};
+
 use crate::sys;
 
-/// Gives the code back that start or a load mapped, once both are over; and again at the next looks, for idle connections to
-/// upstreams shrink in between, and the allocator returns what they leave.
+/// Gives back what start or a load left, once both are over: the free memory that threads keep at hand, then the code that
+/// was mapped. And again at the next looks, for idle connections to upstreams shrink in between, and the allocator returns
+/// what they leave.
 #[derive(Debug)]
 pub struct Resident {
     /// Connections and admin requests so far, at the last look.
     seen: u64,
+    next: Instant,
+    /// The threads were told.
+    told: bool,
     /// How often code was given back since.
     released: u32,
 }
 
 impl Resident {
     /// How long no connection must have been made, and nothing been asked of the admin interface.
-    pub const QUIET: Duration = Duration::from_secs(5);
+    const QUIET: Duration = Duration::from_secs(5);
+
+    /// Until the threads have done as they were told, and the allocator's has returned to the kernel what they gave it.
+    const RETURN: Duration = Duration::from_secs(3);
 
     /// How often code is given back.
     const RELEASES: u32 = 3;
@@ -25,18 +34,36 @@ impl Resident {
     pub fn of_start() -> Self {
         Self {
             seen: u64::MAX,
+            next: Instant::now(),
+            told: false,
             released: 0,
         }
     }
 
-    /// Looks every [`Self::QUIET`] how much there has been.
-    pub fn look(&mut self, so_far: u64) {
+    /// Waits for the next look.
+    pub async fn due(&self) {
+        sleep_until(self.next).await;
+    }
+
+    /// Looks how much there has been. True: all threads shall give back what they keep at hand.
+    pub fn look(&mut self, so_far: u64) -> bool {
+        self.next = Instant::now() + Self::QUIET;
         if so_far != self.seen {
             self.seen = so_far;
+            self.told = false;
             self.released = 0;
-        } else if self.released < Self::RELEASES {
+            return false;
+        }
+        if self.released == Self::RELEASES {
+            return false;
+        }
+        self.told = !self.told;
+        if self.told {
+            self.next = Instant::now() + Self::RETURN;
+        } else {
             self.released += 1;
             sys::release_code();
         }
+        self.told
     }
 }

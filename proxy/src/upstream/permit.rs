@@ -161,6 +161,14 @@ impl OpenConnection {
         }
     }
 
+    pub fn since(&self) -> Instant {
+        self.since
+    }
+
+    pub fn is_ended_by_peer(&self) -> bool {
+        self.by_peer.get()
+    }
+
     /// The peer ended it, or let it not come about.
     pub fn ended_by_peer(&self) {
         self.by_peer.set(true);

@@ -20,36 +20,44 @@ use crate::{
 /// left is parked, and woken by the next.
 const AFTER: Duration = Duration::from_secs(5);
 
+/// Times are counted from when the connection was opened, in the fewest bytes that tell them.
 pub(super) struct Parked {
     socket: Asleep,
     /// What cannot be asked of the socket again.
     id: u64,
-    connect: (Instant, Instant),
+    connect_us: (u32, u32),
     requests: u32,
-    idle_since: Instant,
+    idle_since_s: u32,
     open: OpenConnection,
-    /// What the last sweep found: the peer closed it, or sent something.
-    stale: bool,
 }
 
 impl Parked {
     /// `None`: the connection is closed, since the runtime does not let go of its socket.
     fn new(connection: Http1Connection) -> Option<Self> {
         let (stream, _) = connection.codec.into_upgraded();
+        let after = |time: Instant| time.saturating_duration_since(connection.open.since());
+        let us = |time| u32::try_from(after(time).as_micros()).unwrap_or(u32::MAX);
+        let (started, connected) = connection.facts.connect;
         Some(Self {
             socket: stream.sleep()?,
             id: connection.facts.id,
-            connect: connection.facts.connect,
+            connect_us: (us(started), us(connected)),
             requests: connection.requests,
-            idle_since: connection.idle_since,
+            idle_since_s: u32::try_from(after(connection.idle_since).as_secs()).unwrap_or(u32::MAX),
             open: connection.open,
-            stale: false,
         })
+    }
+
+    fn idle_since(&self) -> Instant {
+        self.open.since() + Duration::from_secs(self.idle_since_s.into())
     }
 
     /// The connection as it was; `None` where the runtime cannot watch its socket.
     pub(super) fn wake(self, cluster: &Cluster) -> Option<Box<Http1Connection>> {
         let local_address = self.socket.local_address();
+        let idle_since = self.idle_since();
+        let connect = |us: u32| self.open.since() + Duration::from_micros(us.into());
+        let (started, connected) = self.connect_us;
         let stream = self.socket.wake().ok()?;
         Some(Box::new(Http1Connection {
             codec: h1::ClientConnection::new(stream, exchange::http1_settings(cluster)),
@@ -58,10 +66,10 @@ impl Parked {
                 local_address,
                 tls: None,
                 protocol: Some(Protocol::Http11),
-                connect: self.connect,
+                connect: (connect(started), connect(connected)),
             }),
             requests: self.requests,
-            idle_since: self.idle_since,
+            idle_since,
             open: self.open,
         }))
     }
@@ -86,23 +94,19 @@ pub(super) fn sweep(parked: &mut Vec<Parked>, expired: impl Fn(Instant) -> bool,
     if parked.is_empty() {
         return;
     }
-    for some in parked.chunks_mut(sys::ASKED_AT_ONCE) {
+    for some in parked.chunks(sys::ASKED_AT_ONCE) {
         let readable = sys::readable(some.iter().map(|p| p.socket.as_raw_fd()));
-        for (parked, stale) in some.iter_mut().zip(readable) {
-            parked.stale = stale;
+        // The peer closed it, or sent what nobody asked for.
+        for (parked, _) in some.iter().zip(readable).filter(|(_, readable)| *readable) {
+            parked.open.ended_by_peer();
         }
     }
     parked.retain(|p| {
-        if expired(p.idle_since) {
-            if !all {
-                p.open.idled_out();
-            }
-            return false;
+        let expired = expired(p.idle_since());
+        if expired && !all {
+            p.open.idled_out();
         }
-        if p.stale {
-            p.open.ended_by_peer();
-        }
-        !p.stale
+        !expired && !p.open.is_ended_by_peer()
     });
 }
 
