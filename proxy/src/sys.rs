@@ -203,13 +203,14 @@ unsafe fn address_of(address: *const libc::sockaddr, ipv6: bool) -> Option<std::
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// jemalloc's settings, compiled in: few arenas, for a sidecar has few threads; dirty pages go back after a second, by a
-/// thread of jemalloc's own, so that memory falls also where nothing is allocated any more. What a request has of more than
-/// a kilobyte comes from slabs of 64 KB instead of a few pages: the allocator never gives back what it notes of each slab,
-/// and after a burst that was half a megabyte. `_RJEM_MALLOC_CONF` in the environment overrides them.
+/// jemalloc's settings, compiled in: one arena, for a sidecar has few threads, and each keeps at hand what it needs often;
+/// dirty pages go back after a second, by a thread of jemalloc's own, so that memory falls also where nothing is allocated any
+/// more. What a request has of a kilobyte and more comes from slabs of 32 KB instead of a few pages: the allocator never gives
+/// back what it notes of each slab, and after a burst that was half a megabyte. `_RJEM_MALLOC_CONF` in the environment
+/// overrides them.
 #[unsafe(export_name = "_rjem_malloc_conf")]
 pub static MALLOC_CONF: Option<&'static libc::c_char> =
     // SAFETY: the literal ends with a NUL byte and lives for ever.
     Some(unsafe {
-        &*c"narenas:1,background_thread:true,dirty_decay_ms:1000,muzzy_decay_ms:0,slab_sizes:1025-14336:16".as_ptr()
+        &*c"narenas:1,background_thread:true,dirty_decay_ms:1000,muzzy_decay_ms:0,slab_sizes:1024-14336:8".as_ptr()
     });
