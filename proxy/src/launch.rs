@@ -19,8 +19,8 @@ use crate::{
     config::Context,
     control::{Command, Control, Neighbours, ledger::Ledger, publisher::DrainSettings, runtime::RuntimeLayers},
     listener::{Listener, TrafficDirection},
-    server::{self, Ending, Process, Resident, Settings},
-    stats,
+    server::{self, Ending, Process, Release, Resident, Settings},
+    stats, sys,
     worker::Node,
 };
 
@@ -97,7 +97,7 @@ fn run(args: &Args) -> anyhow::Result<()> {
         return Ok(());
     }
     if !args.disable_hot_restart {
-        crate::sys::die_with_parent();
+        sys::die_with_parent();
     }
     serve(args, concurrency, bootstrap, resources, context)
 }
@@ -200,7 +200,7 @@ fn serve(
         },
     })?;
     // After the workers were started: they must not inherit it.
-    crate::sys::lower_thread_priority(CONTROL_NICENESS);
+    sys::lower_thread_priority(CONTROL_NICENESS);
     let runtime = server::runtime()?;
     runtime.block_on(async {
         let mut signals = server::signals()?;
@@ -252,7 +252,11 @@ fn serve(
                 () = control.step() => initialized = control.initialized(),
                 () = resident.due(), if initialized => {
                     let so_far = shared.connection_ids.load(Ordering::Relaxed) + admin.answered.get();
-                    if resident.look(so_far) {
+                    let release = resident.look(tokio::time::Instant::now(), so_far);
+                    if release.is_some() {
+                        sys::release_code();
+                    }
+                    if release == Some(Release::CodeAndCaches) {
                         control.publisher().tell(|| Command::Quiet);
                     }
                 }

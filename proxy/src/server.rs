@@ -36,7 +36,7 @@ mod resident;
 
 pub use concurrency::default_concurrency;
 pub use end::{Ending, drain, signals};
-pub use resident::Resident;
+pub use resident::{Release, Resident};
 
 /// Everything that threads need before any config is known.
 pub struct Process {

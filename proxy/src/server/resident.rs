@@ -4,38 +4,45 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use crate::sys;
-
-/// Gives back what start or a load left, once both are over: the free memory that threads keep at hand, then the code that
-/// was mapped. And again at the next looks, for idle connections to upstreams shrink in between, and the allocator returns
-/// what they leave.
+/// Gives back what start or a load left, once both are over: the code that was mapped, and the free memory that threads keep
+/// at hand. More than once, for that takes code too, idle connections to upstreams shrink in between, and the allocator takes
+/// a second to return what they leave.
 #[derive(Debug)]
 pub struct Resident {
-    /// Connections and admin requests so far, at the last look.
+    /// Connections and admin requests so far.
     seen: u64,
+    /// When there was one more.
+    since: Instant,
     next: Instant,
-    /// The threads were told.
-    told: bool,
     /// How often code was given back since.
     released: u32,
+}
+
+/// What a quiet proxy gives back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Release {
+    Code,
+    /// And what threads keep at hand of free memory.
+    CodeAndCaches,
 }
 
 impl Resident {
     /// How long no connection must have been made, and nothing been asked of the admin interface.
     const QUIET: Duration = Duration::from_secs(5);
 
-    /// Until the threads have done as they were told, and the allocator's has returned to the kernel what they gave it.
-    const RETURN: Duration = Duration::from_secs(3);
+    /// From look to look.
+    const LOOK: Duration = Duration::from_millis(2500);
 
-    /// How often code is given back.
-    const RELEASES: u32 = 3;
+    /// How often code is given back, every other time with the threads' memory, but not the last.
+    const RELEASES: u32 = 6;
 
     /// The start counts as a load.
     pub fn of_start() -> Self {
+        let now = Instant::now();
         Self {
-            seen: u64::MAX,
-            next: Instant::now(),
-            told: false,
+            seen: 0,
+            since: now,
+            next: now,
             released: 0,
         }
     }
@@ -45,25 +52,51 @@ impl Resident {
         sleep_until(self.next).await;
     }
 
-    /// Looks how much there has been. True: all threads shall give back what they keep at hand.
-    pub fn look(&mut self, so_far: u64) -> bool {
-        self.next = Instant::now() + Self::QUIET;
+    /// What is to be given back, with so many connections and requests so far.
+    pub fn look(&mut self, now: Instant, so_far: u64) -> Option<Release> {
+        self.next = now + Self::LOOK;
         if so_far != self.seen {
             self.seen = so_far;
-            self.told = false;
+            self.since = now;
             self.released = 0;
-            return false;
         }
-        if self.released == Self::RELEASES {
-            return false;
+        if now - self.since < Self::QUIET || self.released == Self::RELEASES {
+            return None;
         }
-        self.told = !self.told;
-        if self.told {
-            self.next = Instant::now() + Self::RETURN;
-        } else {
-            self.released += 1;
-            sys::release_code();
+        self.released += 1;
+        Some(match self.released % 2 {
+            1 => Release::CodeAndCaches,
+            _ => Release::Code,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quiet_is_waited_for_after_the_start_and_after_every_load() {
+        let mut resident = Resident::of_start();
+        let start = resident.next;
+        let mut given = Vec::new();
+        while resident.next < start + Duration::from_secs(40) {
+            let now = resident.next;
+            // Something happens once, after eleven seconds.
+            let so_far = u64::from(now - start >= Duration::from_secs(11));
+            if let Some(release) = resident.look(now, so_far) {
+                given.push(((now - start).as_millis(), release == Release::CodeAndCaches));
+            }
         }
-        self.told
+        let before = [(5_000, true), (7_500, false), (10_000, true)];
+        let after = [
+            (17_500, true),
+            (20_000, false),
+            (22_500, true),
+            (25_000, false),
+            (27_500, true),
+            (30_000, false),
+        ];
+        assert_eq!(given, [&before[..], &after].concat());
     }
 }
