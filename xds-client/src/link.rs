@@ -18,7 +18,7 @@ pub(crate) enum Link {
     /// Until the next attempt.
     Waiting(Instant),
     Connecting(Boxed<Result<Connection, Broken>>),
-    Open(Open),
+    Open(Box<Open>),
     /// The stream is gone; why is being found out.
     Breaking(Boxed<Broken>),
 }
@@ -57,11 +57,11 @@ impl Link {
     }
 
     pub(crate) fn open(server: &ManagementServer, connection: Connection, path: &'static str, of: Protocol) -> Self {
-        Self::Open(Open {
+        Self::Open(Box::new(Open {
             stream: Stream::open(server, connection.clone(), path, of),
             connection,
             server: server.clone(),
-        })
+        }))
     }
 
     /// Puts a request on the stream, if one is open; what a broken stream does not take is said again on the next.
