@@ -112,6 +112,9 @@ pub fn framed(length: usize, encode: impl FnOnce(&mut BytesMut)) -> Result<Bytes
     Ok(frame.freeze())
 }
 
+/// For so much of a message room is made before it comes: its length may be a lie.
+const MOST_AHEAD: usize = 16 << 20;
+
 /// Messages out of the pieces of a body. Memory is that of the message under way: what a large one took goes with it.
 #[derive(Debug, Default)]
 pub struct Messages(BytesMut);
@@ -120,7 +123,7 @@ impl Messages {
     pub fn push(&mut self, piece: &[u8]) {
         self.0.extend_from_slice(piece);
         if let Some(end) = self.end() {
-            self.0.reserve(end.saturating_sub(self.0.len()));
+            self.0.reserve(end.saturating_sub(self.0.len()).min(MOST_AHEAD));
         }
     }
 
@@ -201,6 +204,14 @@ mod tests {
         assert_eq!(messages.take(), Ok(None));
         assert_eq!(messages.len(), 7);
         assert!(messages.0.capacity() < 1024, "{} bytes are kept", messages.0.capacity());
+    }
+
+    #[test]
+    fn a_length_alone_takes_little_memory() {
+        let mut messages = Messages::default();
+        messages.push(b"\0\xff\xff\xff\xffx");
+        assert_eq!(messages.take(), Ok(None));
+        assert!(messages.0.capacity() < 2 * MOST_AHEAD);
     }
 
     #[test]
