@@ -5,6 +5,7 @@
 use std::{sync::Arc, time::Duration};
 
 use http::{HeaderName, StatusCode};
+use xds_client::grpc::GRPC_STATUS;
 
 use super::{RetryPolicy, action::RetryOn, matcher::HeaderMatcher};
 use crate::{
@@ -21,7 +22,6 @@ const MAX_RETRIES: HeaderName = HeaderName::from_static("x-envoy-max-retries");
 const RETRIABLE_STATUS_CODES: HeaderName = HeaderName::from_static("x-envoy-retriable-status-codes");
 const RETRIABLE_HEADER_NAMES: HeaderName = HeaderName::from_static("x-envoy-retriable-header-names");
 const RATE_LIMITED: HeaderName = HeaderName::from_static("x-envoy-ratelimited");
-const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
 macro_rules! conditions {
     ($($bit:literal $name:ident $text:literal;)*) => {

@@ -1,6 +1,7 @@
 //! The tags that every span has, with Envoy's names.
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
+use xds_client::grpc::{GRPC_MESSAGE, GRPC_STATUS};
 
 use super::span::{Span, Tags};
 use crate::{
@@ -20,8 +21,6 @@ const CLIENT_TRACE_ID: HeaderName = HeaderName::from_static("x-client-trace-id")
 const DOWNSTREAM_CLUSTER: HeaderName = HeaderName::from_static("x-envoy-downstream-service-cluster");
 const ORIGINAL_PATH: HeaderName = HeaderName::from_static("x-envoy-original-path");
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
-const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
-const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
 /// Tags that a downstream span has without any of the config's.
 pub const TYPICAL: usize = 20;

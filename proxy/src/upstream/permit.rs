@@ -161,6 +161,7 @@ impl OpenConnection {
         }
     }
 
+    /// When it began to be opened.
     pub fn since(&self) -> Instant {
         self.since
     }

@@ -188,22 +188,22 @@ impl ClientStream {
 
     async fn answer(&mut self) -> Result<Bytes, Status> {
         poll_fn(|cx| self.poll_status(cx)).await?;
-        let nothing = grpc::Status {
+        let nothing = || grpc::Status {
             code: grpc::INTERNAL,
             message: "the answer holds no whole message".into(),
         };
-        Ok(self.body.take()?.ok_or(nothing)?)
+        Ok(self.body.take()?.ok_or_else(nothing)?)
     }
 }
 
 /// How the server ended the call. One that says nothing did not say OK.
 fn status(head: &ResponseHead, trailers: Option<&HeaderMap>) -> Result<(), Status> {
     let said = grpc::status(head.status, &head.headers, trailers);
-    let nothing = grpc::Status {
+    let nothing = || grpc::Status {
         code: grpc::UNKNOWN,
         message: "the server ended the call without a status".into(),
     };
-    Ok(said.unwrap_or(Err(nothing))?)
+    Ok(said.unwrap_or_else(|| Err(nothing()))?)
 }
 
 impl From<grpc::Status> for Status {

@@ -43,7 +43,8 @@ impl Parked {
             id: connection.facts.id,
             connect_us: (us(started), us(connected)),
             requests: connection.requests,
-            idle_since_s: u32::try_from(after(connection.idle_since).as_secs()).unwrap_or(u32::MAX),
+            // Rounded up: late rather than early is it closed for having idled.
+            idle_since_s: u32::try_from(after(connection.idle_since).as_millis().div_ceil(1000)).unwrap_or(u32::MAX),
             open: connection.open,
         })
     }
