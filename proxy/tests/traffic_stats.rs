@@ -125,7 +125,7 @@ fn stats_of(binary: &Path) -> BTreeMap<String, u64> {
         serve_h2(bootstrap.port("h2:up2"), "up2", &recorder);
     });
     let proxy = Proxy::start(binary, &bootstrap.text, dir.path());
-    runtime.block_on(traffic(&bootstrap, &recorder));
+    runtime.block_on(traffic(&bootstrap, &recorder, &proxy));
     settle(&runtime, &proxy)
 }
 
@@ -166,7 +166,7 @@ async fn guarded(bootstrap: &Bootstrap, recorder: &Recorder) {
     assert!(refused.is_none());
 }
 
-async fn traffic(bootstrap: &Bootstrap, recorder: &Recorder) {
+async fn traffic(bootstrap: &Bootstrap, recorder: &Recorder, proxy: &Proxy) {
     let ok = || Reply::h1("200 OK", "", "hello");
     let failed = || Reply::h1("503 Service Unavailable", "", "");
     let hang = || Reply::acts([Act::Hang]);
@@ -208,9 +208,21 @@ async fn traffic(bootstrap: &Bootstrap, recorder: &Recorder) {
     ask("vh", "GET", "/retry", "", 200).await;
     recorder.begin(vec![failed()]);
     ask("vh", "GET", "/retry", "", 503).await;
-    for _ in 0..4 {
+    for _ in 0..3 {
         ask("vh", "GET", "/outlier", "", 503).await;
     }
+    // Envoy's main thread ejects, and its workers hear of it a moment later.
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let healthy = || {
+        proxy
+            .get("/stats?filter=^cluster.outlier.membership_healthy$")
+            .unwrap()
+            .1
+    };
+    while healthy().trim() != "cluster.outlier.membership_healthy: 0" && Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    ask("vh", "GET", "/outlier", "", 503).await;
     recorder.begin(vec![hang()]);
     ask("vh", "GET", "/slow", "", 504).await;
     ask("vh", "GET", "/pertry", "", 504).await;
