@@ -119,9 +119,10 @@ class Proxy:
         entries = json.loads(self.get("/certs"))["certificates"]
         return {c["serial_number"] for entry in entries for c in entry["cert_chain"]}
 
-    def expiry_times(self):
+    def first_expiry(self):
+        """When the first of the identities in use ends."""
         entries = json.loads(self.get("/certs"))["certificates"]
-        return {c["expiration_time"] for entry in entries for c in entry["cert_chain"]}
+        return min(c["expiration_time"] for entry in entries for c in entry["cert_chain"])
 
     def log_lines(self):
         with open(self.log) as file:
