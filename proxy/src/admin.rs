@@ -77,8 +77,6 @@ pub struct Admin {
     pub state: Cell<State>,
     /// `/healthcheck/fail`.
     pub failing: Cell<bool>,
-    /// Requests so far.
-    pub answered: Cell<u64>,
     pub runtime: Rc<RefCell<RuntimeLayers>>,
     server: Group<ServerStat>,
     listener_manager: Group<ListenerManagerStat>,
@@ -116,7 +114,6 @@ impl Admin {
             started: Instant::now(),
             state: Cell::new(State::PreInitializing),
             failing: Cell::new(false),
-            answered: Cell::new(0),
             runtime,
             server,
             listener_manager,

@@ -1,12 +1,6 @@
 //! From arguments to a running proxy: what `main` does, callable by programs that stand in for `pillion`.
 
-use std::{
-    cell::RefCell,
-    process::ExitCode,
-    rc::Rc,
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{cell::RefCell, process::ExitCode, rc::Rc, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use tokio::sync::mpsc;
@@ -251,8 +245,7 @@ fn serve(
             tokio::select! {
                 () = control.step() => initialized = control.initialized(),
                 () = resident.due(), if initialized => {
-                    let so_far = shared.connection_ids.load(Ordering::Relaxed) + admin.answered.get();
-                    let release = resident.look(tokio::time::Instant::now(), so_far);
+                    let release = resident.look(tokio::time::Instant::now(), sys::cpu_time());
                     if release.is_some() {
                         sys::release_code();
                     }

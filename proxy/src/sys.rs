@@ -101,6 +101,14 @@ pub fn thread_id() -> i32 {
     unsafe { libc::gettid() }
 }
 
+/// CPU time that the process has used, in all of its threads and in the kernel; zero where the kernel does not say.
+pub fn cpu_time() -> std::time::Duration {
+    let mut used = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `used` is writable, and all that is written.
+    unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut used) };
+    std::time::Duration::new(used.tv_sec.unsigned_abs(), u32::try_from(used.tv_nsec).unwrap_or(0))
+}
+
 /// CPUs that the process may run on (its affinity mask); `None` where the kernel does not say.
 pub fn affinity() -> Option<usize> {
     // SAFETY: `cpu_set_t` is a plain bit array, for which all zeros is a value.

@@ -9,9 +9,10 @@ use tokio::time::{Instant, sleep_until};
 /// a second to return what they leave.
 #[derive(Debug)]
 pub struct Resident {
-    /// Connections and admin requests so far.
-    seen: u64,
-    /// When there was one more.
+    looked: Instant,
+    /// CPU time that the process had used by then.
+    used: Duration,
+    /// The end of the last load.
     since: Instant,
     next: Instant,
     /// How often code was given back since.
@@ -27,8 +28,11 @@ pub enum Release {
 }
 
 impl Resident {
-    /// How long no connection must have been made, and nothing been asked of the admin interface.
+    /// How long the process must have had next to nothing to do.
     const QUIET: Duration = Duration::from_secs(5);
+
+    /// What part of a core is no load.
+    const IDLE_SHARE: f64 = 0.01;
 
     /// From look to look.
     const LOOK: Duration = Duration::from_millis(2500);
@@ -40,7 +44,8 @@ impl Resident {
     pub fn of_start() -> Self {
         let now = Instant::now();
         Self {
-            seen: 0,
+            looked: now,
+            used: Duration::ZERO,
             since: now,
             next: now,
             released: 0,
@@ -52,14 +57,15 @@ impl Resident {
         sleep_until(self.next).await;
     }
 
-    /// What is to be given back, with so many connections and requests so far.
-    pub fn look(&mut self, now: Instant, so_far: u64) -> Option<Release> {
-        self.next = now + Self::LOOK;
-        if so_far != self.seen {
-            self.seen = so_far;
+    /// What is to be given back; `used` is the CPU time of the process, all threads and system calls included.
+    pub fn look(&mut self, now: Instant, used: Duration) -> Option<Release> {
+        let idle = (now - self.looked).mul_f64(Self::IDLE_SHARE);
+        if used.saturating_sub(self.used) > idle {
             self.since = now;
             self.released = 0;
         }
+        (self.looked, self.used) = (now, used);
+        self.next = now + Self::LOOK;
         if now - self.since < Self::QUIET || self.released == Self::RELEASES {
             return None;
         }
@@ -80,22 +86,25 @@ mod tests {
         let mut resident = Resident::of_start();
         let start = resident.next;
         let mut given = Vec::new();
-        while resident.next < start + Duration::from_secs(40) {
+        while resident.next < start + Duration::from_secs(45) {
             let now = resident.next;
-            // Something happens once, after eleven seconds.
-            let so_far = u64::from(now - start >= Duration::from_secs(11));
-            if let Some(release) = resident.look(now, so_far) {
+            // A tenth of a core from eleven seconds on, for five seconds; and always some bookkeeping.
+            let load = (now - start)
+                .saturating_sub(Duration::from_secs(11))
+                .min(Duration::from_secs(5));
+            let used = Duration::from_millis(40) + load / 10 + (now - start) / 1000;
+            if let Some(release) = resident.look(now, used) {
                 given.push(((now - start).as_millis(), release == Release::CodeAndCaches));
             }
         }
         let before = [(5_000, true), (7_500, false), (10_000, true)];
         let after = [
-            (17_500, true),
-            (20_000, false),
             (22_500, true),
             (25_000, false),
             (27_500, true),
             (30_000, false),
+            (32_500, true),
+            (35_000, false),
         ];
         assert_eq!(given, [&before[..], &after].concat());
     }
