@@ -96,7 +96,7 @@ impl AccessLog {
                 line.push('\n');
             }
         }
-        worker.shared.log_files.write(path, line);
+        worker.shared.log_files.write(path, &line);
     }
 }
 

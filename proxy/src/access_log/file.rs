@@ -1,4 +1,4 @@
-//! Log files: workers hand lines over, one thread writes them, so that a slow disk never stops a request.
+//! Log files: workers copy lines to where they wait, one thread writes them, so that a slow disk never stops a request.
 //!
 //! `/dev/stdout` and `/dev/stderr` are the inherited descriptors: opening them by name fails where they belong to another
 //! user, as under pilot-agent.
@@ -6,13 +6,13 @@
 use std::{
     fs::{File, OpenOptions},
     io::{self, Write},
+    mem,
     os::fd::AsFd,
     sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-        mpsc::{self, Sender, SyncSender, TryRecvError},
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        mpsc::{self, SyncSender},
     },
-    thread::{self, Thread},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -20,10 +20,9 @@ use hashbrown::HashMap;
 
 use crate::stats::{FilesystemStat, Group};
 
-/// Lines that wait for the writer at most; beyond, lines are dropped and counted rather than requests stopped.
-const QUEUE_LINES: usize = 64 * 1024;
-/// Bytes that wait for the writer before it is woken ahead of its time.
-const QUEUE_BYTES: usize = 64 * 1024;
+/// Bytes that wait for a file at most, beyond those that have to come together first. Then lines are dropped and counted
+/// rather than requests stopped.
+const WAITING_MAX: usize = 16 * 1024 * 1024;
 
 /// When buffered lines are written: `--file-flush-interval-msec`, `--file-flush-min-size-kb`.
 #[derive(Debug, Clone, Copy)]
@@ -36,202 +35,248 @@ pub struct FlushSettings {
 /// The way to every log file.
 #[derive(Debug)]
 pub struct LogFiles {
-    /// Grows with what it holds: a bounded channel would take its 3 MB at once, also where nothing is logged.
-    queue: Sender<Message>,
-    waiting: Arc<Waiting>,
-    /// The writer sleeps between flushes: a thread that every line woke would cost a sixth of what a request costs.
-    writer: Thread,
-    /// Bytes that wake it: [`QUEUE_BYTES`], or the size at which files are flushed.
-    wake_at: usize,
+    shared: Arc<Shared>,
+    settings: FlushSettings,
     /// `filesystem.`
     stats: Group<FilesystemStat>,
 }
 
-/// What was handed over and not taken yet.
+/// What workers and the writer share.
+#[derive(Debug, Default)]
+struct Shared {
+    /// Held for as long as it takes to copy a line.
+    waiting: Mutex<Waiting>,
+    /// The writer is not woken for each line: that would cost a sixth of what a request costs.
+    wake: Condvar,
+}
+
 #[derive(Debug, Default)]
 struct Waiting {
-    lines: AtomicUsize,
-    bytes: AtomicUsize,
+    files: HashMap<Arc<str>, Lines>,
+    /// The writer waits for a first line rather than for a time.
+    asleep: bool,
+    /// Open the files anew (SIGUSR1, after a rotation).
+    reopen: bool,
+    /// Who waits until everything is written out.
+    flushes: Vec<SyncSender<()>>,
+    ended: bool,
 }
 
 #[derive(Debug)]
-enum Message {
-    Line(Arc<str>, String),
-    /// Open the files anew (SIGUSR1, after a rotation).
-    Reopen,
-    /// Write everything out, then answer.
-    Flush(SyncSender<()>),
+struct Lines {
+    bytes: Vec<u8>,
+    /// When the first of them came.
+    since: Instant,
 }
 
 impl LogFiles {
-    /// Starts the writer's thread.
+    /// Starts the writer's thread, which ends with what is returned here.
     ///
     /// # Errors
     /// Where no thread can be made.
     pub fn start(settings: FlushSettings, stats: Group<FilesystemStat>) -> io::Result<Arc<Self>> {
-        let (queue, lines) = mpsc::channel();
-        let waiting = Arc::new(Waiting::default());
+        let settings = FlushSettings {
+            // No bytes at all are never enough.
+            min_size: settings.min_size.max(1),
+            ..settings
+        };
+        let shared = Arc::new(Shared::default());
         let writer = Writer {
+            shared: shared.clone(),
             settings,
             stats: stats.clone(),
-            waiting: waiting.clone(),
             files: HashMap::new(),
         };
-        let thread = thread::Builder::new()
+        thread::Builder::new()
             .name("access-log".into())
-            .spawn(move || writer.run(&lines))?;
+            .spawn(move || writer.run())?;
         Ok(Arc::new(Self {
-            queue,
-            waiting,
-            writer: thread.thread().clone(),
-            wake_at: settings.min_size.min(QUEUE_BYTES),
+            shared,
+            settings,
             stats,
         }))
     }
 
     /// Hands a line (with its newline) over.
-    pub fn write(&self, path: &Arc<str>, line: String) {
-        if self.waiting.lines.fetch_add(1, Ordering::Relaxed) >= QUEUE_LINES {
-            self.waiting.lines.fetch_sub(1, Ordering::Relaxed);
+    pub fn write(&self, path: &Arc<str>, line: &str) {
+        let mut waiting = self.shared.waiting();
+        let lines = match waiting.files.get_mut(path) {
+            Some(lines) => lines,
+            None => waiting.files.entry(path.clone()).or_insert_with(Lines::new),
+        };
+        let before = lines.bytes.len();
+        let after = before + line.len();
+        if after > self.settings.min_size.saturating_add(WAITING_MAX) {
+            drop(waiting);
             self.stats.inc(FilesystemStat::WriteFailed);
             tracing::warn!(path = &**path, "access-log line dropped: the writer is behind");
             return;
         }
-        let length = line.len();
-        // Before it is handed over, so that the writer never takes off what was not added.
-        let before = self.waiting.bytes.fetch_add(length, Ordering::Relaxed);
-        // The writer ends only with the process.
-        if self.queue.send(Message::Line(path.clone(), line)).is_ok() {
-            self.stats.inc(FilesystemStat::WriteBuffered);
-            self.stats.gauge_add(FilesystemStat::WriteTotalBuffered, length as i64);
+        if before == 0 {
+            lines.since = Instant::now();
         }
-        if before < self.wake_at && before + length >= self.wake_at {
-            self.writer.unpark();
+        lines.bytes.extend_from_slice(line.as_bytes());
+        let enough = before < self.settings.min_size && after >= self.settings.min_size;
+        // Before the writer can take it off again.
+        self.stats.inc(FilesystemStat::WriteBuffered);
+        self.stats
+            .gauge_add(FilesystemStat::WriteTotalBuffered, line.len() as i64);
+        let first = mem::take(&mut waiting.asleep);
+        drop(waiting);
+        if enough || first {
+            self.shared.wake.notify_one();
         }
     }
 
     pub fn reopen(&self) {
-        // The writer ends only with the process.
-        let _ = self.queue.send(Message::Reopen);
-        self.writer.unpark();
+        self.tell(|waiting| waiting.reopen = true);
     }
 
     /// Waits until every line that was handed over is written.
     pub fn flush(&self) {
         let (done, wait) = mpsc::sync_channel(1);
-        if self.queue.send(Message::Flush(done)).is_ok() {
-            self.writer.unpark();
-            let _ = wait.recv();
+        self.tell(|waiting| waiting.flushes.push(done));
+        // Refused only where the writer has panicked.
+        let _ = wait.recv();
+    }
+
+    fn tell(&self, what: impl FnOnce(&mut Waiting)) {
+        what(&mut self.shared.waiting());
+        self.shared.wake.notify_one();
+    }
+}
+
+impl Drop for LogFiles {
+    fn drop(&mut self) {
+        self.tell(|waiting| waiting.ended = true);
+    }
+}
+
+impl Shared {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Lines {
+    fn new() -> Self {
+        Self {
+            bytes: Vec::new(),
+            since: Instant::now(),
+        }
+    }
+}
+
+/// What the writer has to do at a time.
+#[derive(Default)]
+struct Due {
+    lines: Vec<(Arc<str>, Vec<u8>)>,
+    reopen: bool,
+    flushes: Vec<SyncSender<()>>,
+    ended: bool,
+}
+
+impl Waiting {
+    /// Takes what is to be written now. Otherwise: when the next will be, if there are lines.
+    fn take_due(&mut self, settings: FlushSettings, stats: &Group<FilesystemStat>) -> Result<Due, Option<Instant>> {
+        let mut due = Due {
+            lines: Vec::new(),
+            reopen: mem::take(&mut self.reopen),
+            flushes: mem::take(&mut self.flushes),
+            ended: self.ended,
+        };
+        let all = due.reopen || due.ended || !due.flushes.is_empty();
+        let (now, mut next) = (Instant::now(), None);
+        for (path, lines) in self.files.iter_mut().filter(|(_, lines)| !lines.bytes.is_empty()) {
+            let length = lines.bytes.len();
+            let enough = length >= settings.min_size;
+            let at = lines.since + settings.interval;
+            if enough || all || at <= now {
+                if !enough && !all {
+                    stats.inc(FilesystemStat::FlushedByTimer);
+                }
+                // As many will come again before the next time, if they came fast.
+                let room = Vec::with_capacity(if enough { length } else { 0 });
+                due.lines.push((path.clone(), mem::replace(&mut lines.bytes, room)));
+            } else {
+                next = Some(next.map_or(at, |next: Instant| next.min(at)));
+            }
+        }
+        if all || !due.lines.is_empty() {
+            Ok(due)
+        } else {
+            Err(next)
         }
     }
 }
 
 struct Writer {
+    shared: Arc<Shared>,
     settings: FlushSettings,
     stats: Group<FilesystemStat>,
-    waiting: Arc<Waiting>,
-    files: HashMap<Arc<str>, Buffered>,
-}
-
-struct Buffered {
-    file: Option<File>,
-    buffer: Vec<u8>,
-    oldest: Instant,
+    /// `None`: it could not be opened.
+    files: HashMap<Arc<str>, Option<File>>,
 }
 
 impl Writer {
-    fn run(mut self, lines: &mpsc::Receiver<Message>) {
+    fn run(mut self) {
         loop {
-            loop {
-                match lines.try_recv() {
-                    Ok(message) => self.take(message),
-                    Err(TryRecvError::Empty) => break,
-                    Err(TryRecvError::Disconnected) => return self.flush_all(),
-                }
+            let due = self.due();
+            for (path, bytes) in due.lines {
+                self.write(path, &bytes);
             }
-            self.flush_due();
-            let buffered = self.files.values().filter(|file| !file.buffer.is_empty());
-            match buffered.map(|file| file.oldest + self.settings.interval).min() {
-                // Not on the queue, where every line would wake it.
-                Some(due) => thread::park_timeout(due.saturating_duration_since(Instant::now())),
-                None => match lines.recv() {
-                    Ok(message) => self.take(message),
-                    Err(_) => return,
-                },
-            }
-        }
-    }
-
-    fn take(&mut self, message: Message) {
-        match message {
-            Message::Line(path, line) => {
-                self.waiting.lines.fetch_sub(1, Ordering::Relaxed);
-                self.waiting.bytes.fetch_sub(line.len(), Ordering::Relaxed);
-                self.line(path, &line);
-            }
-            Message::Reopen => {
-                self.flush_all();
+            if due.reopen {
                 self.files.clear();
             }
-            Message::Flush(done) => {
-                self.flush_all();
+            for done in due.flushes {
                 let _ = done.send(());
+            }
+            if due.ended {
+                return;
             }
         }
     }
 
-    fn line(&mut self, path: Arc<str>, line: &str) {
-        let file = self.files.entry(path).or_insert_with_key(|path| Buffered {
-            file: open(path)
+    /// Waits until there is something to do.
+    fn due(&self) -> Due {
+        let (mut waiting, mut lately) = (self.shared.waiting(), true);
+        loop {
+            let until = match waiting.take_due(self.settings, &self.stats) {
+                Ok(due) => return due,
+                Err(Some(next)) => next.saturating_duration_since(Instant::now()),
+                // While lines come, the first of them need not wake the writer.
+                Err(None) if mem::take(&mut lately) => self.settings.interval,
+                Err(None) => {
+                    waiting.asleep = true;
+                    waiting.files.values_mut().for_each(|lines| lines.bytes = Vec::new());
+                    waiting = self.shared.wake.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+                    continue;
+                }
+            };
+            let woken = self.shared.wake.wait_timeout(waiting, until);
+            (waiting, _) = woken.unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn write(&mut self, path: Arc<str>, bytes: &[u8]) {
+        let file = self.files.entry(path).or_insert_with_key(|path| {
+            open(path)
                 .inspect_err(|e| {
                     self.stats.inc(FilesystemStat::ReopenFailed);
                     tracing::error!("access log {path}: cannot open it: {e}");
                 })
-                .ok(),
-            buffer: Vec::new(),
-            oldest: Instant::now(),
+                .ok()
         });
-        if file.buffer.is_empty() {
-            file.oldest = Instant::now();
-        }
-        file.buffer.extend_from_slice(line.as_bytes());
-        if file.buffer.len() >= self.settings.min_size {
-            file.flush(&self.stats);
-        }
-    }
-
-    fn flush_due(&mut self) {
-        let now = Instant::now();
-        let interval = self.settings.interval;
-        self.files
-            .values_mut()
-            .filter(|f| !f.buffer.is_empty() && now.duration_since(f.oldest) >= interval)
-            .for_each(|f| {
-                self.stats.inc(FilesystemStat::FlushedByTimer);
-                f.flush(&self.stats);
-            });
-    }
-
-    fn flush_all(&mut self) {
-        self.files.values_mut().for_each(|f| f.flush(&self.stats));
-    }
-}
-
-impl Buffered {
-    fn flush(&mut self, stats: &Group<FilesystemStat>) {
-        if self.buffer.is_empty() {
-            return;
-        }
-        match self.file.as_mut().map(|file| file.write_all(&self.buffer)) {
-            Some(Ok(())) => stats.inc(FilesystemStat::WriteCompleted),
+        match file.as_mut().map(|file| file.write_all(bytes)) {
+            Some(Ok(())) => self.stats.inc(FilesystemStat::WriteCompleted),
             Some(Err(e)) => {
-                stats.inc(FilesystemStat::WriteFailed);
+                self.stats.inc(FilesystemStat::WriteFailed);
                 tracing::error!("access log: lines are lost: {e}");
             }
-            None => stats.inc(FilesystemStat::WriteFailed),
+            None => self.stats.inc(FilesystemStat::WriteFailed),
         }
-        stats.gauge_add(FilesystemStat::WriteTotalBuffered, -(self.buffer.len() as i64));
-        self.buffer.clear();
+        let written = i64::try_from(bytes.len()).unwrap_or(i64::MAX);
+        self.stats.gauge_add(FilesystemStat::WriteTotalBuffered, -written);
     }
 }
 
@@ -244,5 +289,68 @@ pub fn open(path: &str) -> io::Result<File> {
         "/dev/stdout" => io::stdout().as_fd().try_clone_to_owned().map(File::from),
         "/dev/stderr" => io::stderr().as_fd().try_clone_to_owned().map(File::from),
         path => OpenOptions::new().create(true).append(true).open(path),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::{Prefix, StatsConfig, Store};
+
+    const FOREVER: Duration = Duration::from_secs(3600);
+
+    fn written(path: &str, wanted: &str) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while std::fs::read_to_string(path).unwrap_or_default() != wanted {
+            assert!(Instant::now() < deadline, "not written to {path}: {wanted:?}");
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn files(interval: Duration, min_size: usize) -> (Arc<LogFiles>, tempfile::TempDir, Arc<str>) {
+        let settings = FlushSettings { interval, min_size };
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log").to_str().unwrap().into();
+        let stats = Store::new(1, StatsConfig::default()).group(Prefix::root("filesystem."));
+        (LogFiles::start(settings, stats).unwrap(), folder, path)
+    }
+
+    #[test]
+    fn lines_are_written_together_once_they_are_enough_and_what_is_left_at_the_end() {
+        let (files, _folder, path) = files(FOREVER, 8);
+        files.write(&path, "first\n");
+        assert!(!std::fs::exists(&*path).unwrap());
+        files.write(&path, "second\n");
+        written(&path, "first\nsecond\n");
+        files.write(&path, "third\n");
+        drop(files);
+        written(&path, "first\nsecond\nthird\n");
+    }
+
+    #[test]
+    fn few_lines_are_written_after_the_interval_also_after_a_pause() {
+        let (files, _folder, path) = files(Duration::from_millis(20), 1024);
+        files.write(&path, "first\n");
+        written(&path, "first\n");
+        // Longer than the writer waits for more.
+        thread::sleep(Duration::from_millis(100));
+        files.write(&path, "second\n");
+        written(&path, "first\nsecond\n");
+    }
+
+    #[test]
+    fn a_rotated_file_is_opened_anew_and_loses_nothing() {
+        let (files, folder, path) = files(FOREVER, 1024);
+        files.write(&path, "before\n");
+        files.flush();
+        let rotated = folder.path().join("rotated");
+        std::fs::rename(&*path, &rotated).unwrap();
+        files.write(&path, "between\n");
+        files.reopen();
+        files.flush();
+        files.write(&path, "after\n");
+        files.flush();
+        assert_eq!(std::fs::read_to_string(rotated).unwrap(), "before\nbetween\n");
+        assert_eq!(std::fs::read_to_string(&*path).unwrap(), "after\n");
     }
 }
