@@ -140,6 +140,28 @@ pub fn release_code() {
     unsafe { libc::madvise(start as *mut libc::c_void, end - start, libc::MADV_DONTNEED) };
 }
 
+/// Gives back the pages of the calling thread's stack that deeper calls have left behind.
+pub fn release_stack() {
+    /// Bytes for what runs before this returns.
+    const OWN: usize = 16 * 1024;
+    const PAGE: usize = 4096;
+    let mut attributes = std::mem::MaybeUninit::uninit();
+    let (mut lowest, mut size) = (std::ptr::null_mut(), 0);
+    // SAFETY: the attributes are written by the first call, read by the second if that succeeded, and destroyed once.
+    unsafe {
+        if libc::pthread_getattr_np(libc::pthread_self(), attributes.as_mut_ptr()) != 0 {
+            return;
+        }
+        libc::pthread_attr_getstack(attributes.as_ptr(), &mut lowest, &mut size);
+        libc::pthread_attr_destroy(attributes.as_mut_ptr());
+    }
+    let here = &raw const size as usize;
+    let length = (here / PAGE * PAGE).saturating_sub(lowest as usize + OWN);
+    // SAFETY: stacks grow downwards, so that nothing lives between the lowest address and a local variable of the innermost
+    // function, less what that may still call; a failure changes nothing.
+    unsafe { libc::madvise(lowest, length, libc::MADV_DONTNEED) };
+}
+
 /// Gives back what the allocator keeps at hand of free memory for the calling thread: after a burst more than a megabyte.
 /// The allocator itself would only do so in the course of further allocations.
 pub fn release_thread_cache() {

@@ -20,6 +20,7 @@ use crate::{
     },
     cluster::{Cluster, Limit},
     control::{Command, Commands, demand::Demands},
+    http::{codec::h1, decimal},
     istio,
     listener::accept,
     snapshot::Snapshot,
@@ -226,10 +227,19 @@ pub async fn run(worker: Rc<Worker>, mut commands: Commands) {
                 }
             }
             Some(Command::Swapped) => worker.swapped(),
-            Some(Command::Quiet) => sys::release_thread_cache(),
+            Some(Command::Quiet) => quiet(),
             Some(Command::Stop) | None => return,
         }
     }
+}
+
+/// Gives back what the thread keeps at hand. What lives on among what a burst left holds the whole page that it lies on, so
+/// small things go too.
+fn quiet() {
+    h1::forget();
+    decimal::forget();
+    sys::release_thread_cache();
+    sys::release_stack();
 }
 
 impl Worker {

@@ -11,6 +11,11 @@ thread_local! {
     static KEPT: RefCell<[Option<(u64, HeaderValue)>; SLOTS]> = const { RefCell::new([const { None }; SLOTS]) };
 }
 
+/// Lets go of the values that the calling thread keeps.
+pub fn forget() {
+    KEPT.set([const { None }; SLOTS]);
+}
+
 /// `n` in decimal digits. Formatted, and its two allocations made, only where its place holds another number.
 pub fn value(n: u64) -> HeaderValue {
     KEPT.with_borrow_mut(|kept| {

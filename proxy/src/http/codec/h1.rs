@@ -33,6 +33,12 @@ pub use client::ClientConnection;
 pub use server::ServerConnection;
 pub use tunnel::Tunnel;
 
+/// Lets go of what the calling thread keeps for its next messages.
+pub fn forget() {
+    name::forget();
+    output::forget();
+}
+
 /// Bytes of one exchange on the wire, framing and all.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct WireBytes {

@@ -13,12 +13,20 @@ const KEPT_NAME_LEN: usize = 64;
 
 thread_local! {
     /// Direct-mapped. The `http` crate allocates for each name that it does not know (`x-request-id` and the like).
-    static NAMES: RefCell<Vec<Option<HeaderName>>> = RefCell::new(vec![None; SLOTS]);
+    static NAMES: RefCell<Vec<Option<HeaderName>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Lets go of the names that the calling thread keeps.
+pub(super) fn forget() {
+    NAMES.take();
 }
 
 /// The lower-case name. None where it is not a token.
 pub(super) fn intern(raw: &str) -> Option<HeaderName> {
     NAMES.with_borrow_mut(|names| {
+        if names.is_empty() {
+            names.resize(SLOTS, None);
+        }
         let slot = &mut names[slot_of(raw.as_bytes())];
         if let Some(name) = slot
             && (name.as_str() == raw || name.as_str().eq_ignore_ascii_case(raw))

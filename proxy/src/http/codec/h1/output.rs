@@ -49,6 +49,11 @@ struct Large {
     data: Bytes,
 }
 
+/// Lets go of the buffers that the calling thread keeps.
+pub(super) fn forget() {
+    POOL.take();
+}
+
 impl Output {
     /// Bytes queued.
     pub(super) fn len(&self) -> usize {
