@@ -245,12 +245,10 @@ fn serve(
             tokio::select! {
                 () = control.step() => initialized = control.initialized(),
                 () = resident.due(), if initialized => {
-                    let release = resident.look(tokio::time::Instant::now(), sys::cpu_time());
-                    if release.is_some() {
-                        sys::release_code();
-                    }
-                    if release == Some(Release::CodeAndCaches) {
-                        control.publisher().tell(|| Command::Quiet);
+                    match resident.look(tokio::time::Instant::now(), sys::cpu_time()) {
+                        Some(Release::Kept) => control.publisher().tell(|| Command::Quiet),
+                        Some(Release::Code) => sys::release_code(),
+                        None => {}
                     }
                 }
                 signal = signals() => match signal {

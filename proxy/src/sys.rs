@@ -140,11 +140,15 @@ pub fn release_code() {
     unsafe { libc::madvise(start as *mut libc::c_void, end - start, libc::MADV_DONTNEED) };
 }
 
-/// Gives back the pages of the calling thread's stack that deeper calls have left behind.
+/// Gives back the pages of the calling thread's stack that deeper calls have left behind; not of the main thread's, whose bounds
+/// take a look into `/proc`.
 pub fn release_stack() {
     /// Bytes for what runs before this returns.
     const OWN: usize = 16 * 1024;
     const PAGE: usize = 4096;
+    if thread_id().cast_unsigned() == std::process::id() {
+        return;
+    }
     let mut attributes = std::mem::MaybeUninit::uninit();
     let (mut lowest, mut size) = (std::ptr::null_mut(), 0);
     // SAFETY: the attributes are written by the first call, read by the second if that succeeded, and destroyed once.
@@ -235,12 +239,12 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// jemalloc's settings, compiled in: one arena, for a sidecar has few threads, and each keeps at hand what it needs often;
 /// dirty pages go back after a second, by a thread of jemalloc's own, so that memory falls also where nothing is allocated any
-/// more. What a request has of a kilobyte and more comes from slabs of 32 KB instead of a few pages: the allocator never gives
+/// more. What a request has of 256 bytes and more comes from slabs of 32 KB instead of a few pages: the allocator never gives
 /// back what it notes of each slab, and after a burst that was half a megabyte. `_RJEM_MALLOC_CONF` in the environment
 /// overrides them.
 #[unsafe(export_name = "_rjem_malloc_conf")]
 pub static MALLOC_CONF: Option<&'static libc::c_char> =
     // SAFETY: the literal ends with a NUL byte and lives for ever.
     Some(unsafe {
-        &*c"narenas:1,background_thread:true,dirty_decay_ms:1000,muzzy_decay_ms:0,slab_sizes:1024-14336:8".as_ptr()
+        &*c"narenas:1,background_thread:true,dirty_decay_ms:1000,muzzy_decay_ms:0,slab_sizes:256-14336:8".as_ptr()
     });

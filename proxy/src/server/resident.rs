@@ -15,16 +15,16 @@ pub struct Resident {
     /// The end of the last load.
     since: Instant,
     next: Instant,
-    /// How often code was given back since.
-    released: u32,
+    /// Looks since then that found it quiet.
+    looks: usize,
 }
 
 /// What a quiet proxy gives back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Release {
+    /// What threads keep at hand: free memory, buffers, deep stacks. Finding it takes code.
+    Kept,
     Code,
-    /// And what threads keep at hand of free memory.
-    CodeAndCaches,
 }
 
 impl Resident {
@@ -37,8 +37,17 @@ impl Resident {
     /// From look to look.
     const LOOK: Duration = Duration::from_millis(2500);
 
-    /// How often code is given back, every other time with the threads' memory, but not the last.
-    const RELEASES: u32 = 6;
+    /// By the look.
+    const RELEASES: [Option<Release>; 8] = [
+        Some(Release::Kept),
+        Some(Release::Code),
+        None,
+        Some(Release::Kept),
+        Some(Release::Code),
+        None,
+        Some(Release::Kept),
+        Some(Release::Code),
+    ];
 
     /// The start counts as a load.
     pub fn of_start() -> Self {
@@ -48,7 +57,7 @@ impl Resident {
             used: Duration::ZERO,
             since: now,
             next: now,
-            released: 0,
+            looks: 0,
         }
     }
 
@@ -62,18 +71,15 @@ impl Resident {
         let idle = (now - self.looked).mul_f64(Self::IDLE_SHARE);
         if used.saturating_sub(self.used) > idle {
             self.since = now;
-            self.released = 0;
+            self.looks = 0;
         }
         (self.looked, self.used) = (now, used);
         self.next = now + Self::LOOK;
-        if now - self.since < Self::QUIET || self.released == Self::RELEASES {
+        if now - self.since < Self::QUIET {
             return None;
         }
-        self.released += 1;
-        Some(match self.released % 2 {
-            1 => Release::CodeAndCaches,
-            _ => Release::Code,
-        })
+        self.looks += 1;
+        Self::RELEASES.get(self.looks - 1).copied().flatten()
     }
 }
 
@@ -94,17 +100,17 @@ mod tests {
                 .min(Duration::from_secs(5));
             let used = Duration::from_millis(40) + load / 10 + (now - start) / 1000;
             if let Some(release) = resident.look(now, used) {
-                given.push(((now - start).as_millis(), release == Release::CodeAndCaches));
+                given.push(((now - start).as_millis(), release));
             }
         }
-        let before = [(5_000, true), (7_500, false), (10_000, true)];
+        let before = [(5_000, Release::Kept), (7_500, Release::Code)];
         let after = [
-            (22_500, true),
-            (25_000, false),
-            (27_500, true),
-            (30_000, false),
-            (32_500, true),
-            (35_000, false),
+            (22_500, Release::Kept),
+            (25_000, Release::Code),
+            (30_000, Release::Kept),
+            (32_500, Release::Code),
+            (37_500, Release::Kept),
+            (40_000, Release::Code),
         ];
         assert_eq!(given, [&before[..], &after].concat());
     }
