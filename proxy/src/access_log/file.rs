@@ -177,8 +177,8 @@ struct Due {
 }
 
 impl Waiting {
-    /// Takes what is to be written now. Otherwise: when the next will be, if there are lines.
-    fn take_due(&mut self, settings: FlushSettings, stats: &Group<FilesystemStat>) -> Result<Due, Option<Instant>> {
+    /// Takes what is to be written now. Otherwise: how long until the next will be, if there are lines.
+    fn take_due(&mut self, settings: FlushSettings, stats: &Group<FilesystemStat>) -> Result<Due, Option<Duration>> {
         let mut due = Due {
             lines: Vec::new(),
             reopen: mem::take(&mut self.reopen),
@@ -186,12 +186,12 @@ impl Waiting {
             ended: self.ended,
         };
         let all = due.reopen || due.ended || !due.flushes.is_empty();
-        let (now, mut next) = (Instant::now(), None);
+        let mut next = None;
         for (path, lines) in self.files.iter_mut().filter(|(_, lines)| !lines.bytes.is_empty()) {
             let length = lines.bytes.len();
             let enough = length >= settings.min_size;
-            let at = lines.since + settings.interval;
-            if enough || all || at <= now {
+            let left = settings.interval.saturating_sub(lines.since.elapsed());
+            if enough || all || left.is_zero() {
                 if !enough && !all {
                     stats.inc(FilesystemStat::FlushedByTimer);
                 }
@@ -199,7 +199,7 @@ impl Waiting {
                 let room = Vec::with_capacity(if enough { length } else { 0 });
                 due.lines.push((path.clone(), mem::replace(&mut lines.bytes, room)));
             } else {
-                next = Some(next.map_or(at, |next: Instant| next.min(at)));
+                next = Some(next.map_or(left, |next: Duration| next.min(left)));
             }
         }
         if all || !due.lines.is_empty() {
@@ -243,7 +243,7 @@ impl Writer {
         loop {
             let until = match waiting.take_due(self.settings, &self.stats) {
                 Ok(due) => return due,
-                Err(Some(next)) => next.saturating_duration_since(Instant::now()),
+                Err(Some(next)) => next,
                 // While lines come, the first of them need not wake the writer.
                 Err(None) if mem::take(&mut lately) => self.settings.interval,
                 Err(None) => {

@@ -114,11 +114,6 @@ class Proxy:
                 return int(value)
         return None
 
-    def serials(self):
-        """Of the certificates that are in use."""
-        entries = json.loads(self.get("/certs"))["certificates"]
-        return {c["serial_number"] for entry in entries for c in entry["cert_chain"]}
-
     def first_expiry(self):
         """When the first of the identities in use ends."""
         entries = json.loads(self.get("/certs"))["certificates"]
