@@ -267,23 +267,26 @@ impl Core {
     /// Appends the name at `at`, prefix and all.
     pub(super) fn push_name(&self, at: &At, out: &mut String) {
         use std::fmt::Write;
-        self.prefix.push_to(out);
         let name = |index: u16| self.schema.spec(usize::from(index)).map_or("", |spec| spec.name);
-        // Writing to a String cannot fail.
-        let _ = match at {
-            At::Stat(index) => write!(out, "{}", name(*index)),
-            At::Thread { stat, row } => match usize::from(*row).checked_sub(thread::CONTROL + 1) {
-                Some(worker) => write!(out, "worker_{worker}.{}", name(*stat)),
-                None => write!(out, "main_thread.{}", name(*stat)),
-            },
+        self.prefix.push_to(out);
+        // Writing to a String cannot fail, hence the `let _` below.
+        match at {
+            At::Stat(index) => out.push_str(name(*index)),
+            At::Thread { stat, row } => {
+                let _ = match usize::from(*row).checked_sub(thread::CONTROL + 1) {
+                    Some(worker) => write!(out, "worker_{worker}."),
+                    None => write!(out, "main_thread."),
+                };
+                out.push_str(name(*stat));
+            }
             At::Leaf { family, leaf } => {
                 out.push_str(self.schema.families[usize::from(*family)]);
-                match leaf {
+                let _ = match leaf {
                     Leaf::Code(code) => write!(out, "{code}"),
                     Leaf::Name(name) => write!(out, "{name}"),
-                }
+                };
             }
-        };
+        }
     }
 }
 

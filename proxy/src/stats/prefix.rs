@@ -115,6 +115,10 @@ impl Prefix {
         }
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.root.len() + self.name.len() + self.tail.len()
+    }
+
     pub(super) fn push_to(&self, out: &mut String) {
         out.push_str(self.root);
         out.push_str(&self.name);

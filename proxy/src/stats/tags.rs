@@ -111,13 +111,20 @@ impl TagProducer {
         tagged
             .tags
             .extend(self.fixed.iter().map(|(label, value)| (&**label, &**value)));
-        let first = name.split('.').next().unwrap_or_default();
+        let dots = rules::dots(name);
+        let first = dots.first().map_or(name, |&dot| &name[..dot]);
+        let is_tls = rules::is_tls(name);
         let by_first = self.by_first.get(first).into_iter().flatten();
         for rule in self.anywhere.iter().chain(by_first) {
             if tagged.tags.iter().any(|(label, _)| *label == rule.label) {
                 continue;
             }
-            let found = rule.find.find(name);
+            let found = match &rule.find {
+                Find::Path(path) => rules::on_path(path, name, &dots),
+                Find::By(find) => find(name),
+                Find::Tls(find) => is_tls.then(|| find(name)).flatten(),
+                Find::Regex(regex) => by_regex(regex, name),
+            };
             let Some((cut, value)) = found.and_then(|cut| Some((cut.range, name.get(cut.value)?))) else {
                 continue;
             };
@@ -130,26 +137,21 @@ impl TagProducer {
 }
 
 impl Tagged<'_> {
-    /// The name without what became tags. Cuts may overlap.
-    pub(super) fn rest(&self) -> String {
-        let mut rest = String::with_capacity(self.name.len());
+    /// Appends the name without what became tags. Cuts may overlap.
+    pub(super) fn push_rest(&self, rest: &mut String) {
         let mut at = 0;
         for cut in &self.cuts {
             rest.push_str(self.name.get(at..cut.start.max(at)).unwrap_or_default());
             at = at.max(cut.end);
         }
         rest.push_str(self.name.get(at..).unwrap_or_default());
-        rest
     }
-}
 
-impl Find {
-    fn find(&self, name: &str) -> Option<Cut> {
-        match self {
-            Self::Path(path) => rules::on_path(path, name),
-            Self::By(find) => find(name),
-            Self::Regex(regex) => by_regex(regex, name),
-        }
+    /// The name without what became tags.
+    pub(super) fn rest(&self) -> String {
+        let mut rest = String::with_capacity(self.name.len());
+        self.push_rest(&mut rest);
+        rest
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::CHUNK_BYTES;
 use super::number::general;
 use super::query::{Buckets, Query};
-use super::series::{Order, Place as Found, Walk};
+use super::series::{Order, Place as Shown, Walk};
 use crate::stats::config::Settings;
 use crate::stats::core::{At, Core};
 use crate::stats::histogram::{HistogramSnapshot, PERCENTILES};
@@ -26,14 +26,23 @@ const NAMESPACE: &str = "envoy_";
 
 pub(super) struct Prometheus {
     walk: Walk,
-    /// By kind and name as shown: names that differ only in what Prometheus does not allow are one metric, where Envoy
-    /// tells such a metric's type twice.
-    found: HashMap<(Kind, String), Metric>,
+    found: Found,
     /// Sorted, once everything was found; written from the end.
     to_write: Option<Vec<Metric>>,
     labelled: Vec<Arc<Labelled>>,
     /// The metric with labels that is being written, and what is left of its series, the last one first.
     labelled_left: Option<(Arc<Labelled>, Vec<Arc<Series>>)>,
+}
+
+/// The metrics of a first pass.
+#[derive(Default)]
+struct Found {
+    metrics: Vec<Metric>,
+    /// Where in `metrics`, by kind and dotted name.
+    by_dotted: HashMap<Kind, HashMap<String, usize>>,
+    /// The same by kind and name as shown: names that differ only in what Prometheus does not allow are one metric, where
+    /// Envoy tells such a metric's type twice.
+    by_name: HashMap<(Kind, String), usize>,
 }
 
 struct Place {
@@ -55,7 +64,7 @@ impl Prometheus {
     pub(super) fn new(groups: Vec<Arc<Core>>, labelled: Vec<Arc<Labelled>>) -> Self {
         Self {
             walk: Walk::new(groups, Vec::new(), Order::Tokens),
-            found: HashMap::new(),
+            found: Found::default(),
             to_write: None,
             labelled,
             labelled_left: None,
@@ -100,12 +109,13 @@ impl Prometheus {
             }
         };
         let name = metric_name(metric.name());
+        let mut bounds = Bounds::default();
         while out.len() < CHUNK_BYTES
             && let Some(series) = left.pop()
         {
             let labels = labels(series.labels.pairs());
             match metric.kind() {
-                Kind::Histogram => write_histogram(&name, &labels, &series.histogram(), query, &mut out),
+                Kind::Histogram => write_histogram(&name, &labels, &series.histogram(), query, &mut bounds, &mut out),
                 _ => write_value(&name, &labels, series.value(), &mut out),
             }
         }
@@ -122,29 +132,22 @@ impl Prometheus {
             &[Kind::Counter, Kind::Gauge, Kind::Histogram]
         };
         if !self.walk.is_done() {
+            let mut dotted = String::new();
             for series in self.walk.some(settings, query, kinds) {
-                let dotted = settings.tags.extract(&series.name).rest();
-                let name = metric_name(&dotted);
-                let Found::Group { group, at } = series.place else {
+                let Shown::Group { group, at } = series.place else {
                     continue;
                 };
-                let place = Place {
+                dotted.clear();
+                settings.tags.extract(&series.name).push_rest(&mut dotted);
+                self.found.metric(series.kind, &dotted).places.push(Place {
                     group: group as u32,
                     at,
-                };
-                let metric = self.found.entry((series.kind, name.clone())).or_insert_with(|| Metric {
-                    kind: series.kind,
-                    name,
-                    dotted,
-                    places: Vec::new(),
-                    written: 0,
                 });
-                metric.places.push(place);
             }
             return;
         }
         let rank = |kind: Kind| kinds.iter().position(|k| *k == kind);
-        let mut metrics: Vec<Metric> = std::mem::take(&mut self.found).into_values().collect();
+        let mut metrics = std::mem::take(&mut self.found).metrics;
         metrics.sort_by(|a, b| {
             rank(a.kind)
                 .cmp(&rank(b.kind))
@@ -155,17 +158,43 @@ impl Prometheus {
     }
 }
 
+impl Found {
+    fn metric(&mut self, kind: Kind, dotted: &str) -> &mut Metric {
+        let known = self.by_dotted.entry(kind).or_default();
+        if let Some(&at) = known.get(dotted) {
+            return &mut self.metrics[at];
+        }
+        let name = metric_name(dotted);
+        let at = *self.by_name.entry((kind, name.clone())).or_insert(self.metrics.len());
+        known.insert(dotted.to_owned(), at);
+        if at == self.metrics.len() {
+            self.metrics.push(Metric {
+                kind,
+                name,
+                dotted: dotted.to_owned(),
+                places: Vec::new(),
+                written: 0,
+            });
+        }
+        &mut self.metrics[at]
+    }
+}
+
 impl Metric {
     fn write(&mut self, groups: &[Arc<Core>], settings: &Settings, query: &Query, out: &mut String) {
         let name = &self.name;
         if self.written == 0 {
             write_type(name, type_of(self.kind, query), out);
         }
+        let (mut full, mut labels, mut bounds) = (String::new(), String::new(), Bounds::default());
         for place in &self.places[self.written..] {
             let core = &groups[place.group as usize];
-            let mut full = String::new();
+            full.clear();
             core.push_name(&place.at, &mut full);
-            let labels = labels(settings.tags.extract(&full).tags.iter().copied());
+            labels.clear();
+            for (name, value) in settings.tags.extract(&full).tags {
+                push_label(name, value, &mut labels);
+            }
             let index = if let At::Stat(index) = place.at {
                 usize::from(index)
             } else {
@@ -174,11 +203,10 @@ impl Metric {
             match self.kind {
                 Kind::Counter | Kind::Gauge => write_value(name, &labels, core.value(&place.at), out),
                 Kind::TextReadout => {
-                    let text = core.text(index).unwrap_or_default();
-                    let labels = join(&labels, &label("text_value", &text));
+                    push_label("text_value", &core.text(index).unwrap_or_default(), &mut labels);
                     write_value(name, &labels, 0, out);
                 }
-                Kind::Histogram => write_histogram(name, &labels, &core.histogram(index), query, out),
+                Kind::Histogram => write_histogram(name, &labels, &core.histogram(index), query, &mut bounds, out),
             }
             self.written += 1;
             if out.len() >= CHUNK_BYTES {
@@ -224,46 +252,93 @@ fn write_type(name: &str, kind: &str, out: &mut String) {
 }
 
 fn write_value(name: &str, labels: &str, value: u64, out: &mut String) {
-    let _ = writeln!(out, "{name}{{{labels}}} {value}");
+    write_sample(&[name], &[labels], value, out);
+}
+
+/// A line: what it is called and what stands in braces, each in pieces.
+fn write_sample(name: &[&str], labels: &[&str], value: impl std::fmt::Display, out: &mut String) {
+    name.iter().for_each(|piece| out.push_str(piece));
+    out.push('{');
+    labels.iter().for_each(|piece| out.push_str(piece));
+    let _ = writeln!(out, "}} {value}");
 }
 
 fn labels<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> String {
-    pairs.fold(String::new(), |all, (name, value)| join(&all, &label(name, value)))
+    let mut all = String::new();
+    pairs.for_each(|(name, value)| push_label(name, value, &mut all));
+    all
 }
 
-fn label(name: &str, value: &str) -> String {
-    let value = value.replace('\\', "\\\\").replace('\n', "\\n").replace('"', "\\\"");
-    format!("{name}=\"{value}\"")
+fn push_label(name: &str, value: &str, labels: &mut String) {
+    if !labels.is_empty() {
+        labels.push(',');
+    }
+    labels.push_str(name);
+    labels.push_str("=\"");
+    let mut rest = value;
+    while let Some(at) = rest.find(['\\', '\n', '"']) {
+        let (plain, special) = rest.split_at(at);
+        labels.push_str(plain);
+        labels.push_str(match special.as_bytes()[0] {
+            b'\n' => "\\n",
+            b'"' => "\\\"",
+            _ => "\\\\",
+        });
+        rest = &special[1..];
+    }
+    labels.push_str(rest);
+    labels.push('"');
 }
 
-fn join(labels: &str, more: &str) -> String {
-    if labels.is_empty() {
-        more.to_owned()
-    } else {
-        format!("{labels},{more}")
+/// The bounds of the histogram that was last written, as `le` shows them: the next one's are mostly the same.
+#[derive(Default)]
+struct Bounds {
+    of: Option<Arc<[f64]>>,
+    shown: Vec<String>,
+}
+
+impl Bounds {
+    fn show(&mut self, bounds: &Arc<[f64]>) -> &[String] {
+        if self.of.as_ref() != Some(bounds) {
+            self.shown = bounds.iter().map(|bound| format!("le=\"{bound}\"")).collect();
+            self.of = Some(bounds.clone());
+        }
+        &self.shown
     }
 }
 
-fn write_histogram(name: &str, labels: &str, histogram: &HistogramSnapshot, query: &Query, out: &mut String) {
+fn write_histogram(
+    name: &str,
+    labels: &str,
+    histogram: &HistogramSnapshot,
+    query: &Query,
+    bounds: &mut Bounds,
+    out: &mut String,
+) {
+    let comma = if labels.is_empty() { "" } else { "," };
     if query.histogram_buckets == Some(Buckets::Summary) {
         for percent in PERCENTILES {
             let value = histogram.percentile(&histogram.interval, percent);
             let value = value.map_or_else(|| "nan".to_owned(), |value| value.to_string());
-            let labels = join(labels, &label("quantile", &general(percent / 100.0)));
-            let _ = writeln!(out, "{name}{{{labels}}} {value}");
+            let quantile = general(percent / 100.0);
+            write_sample(&[name], &[labels, comma, "quantile=\"", &quantile, "\""], value, out);
         }
-        write_value(&format!("{name}_sum"), labels, histogram.interval_sum, out);
-        write_value(&format!("{name}_count"), labels, histogram.interval.iter().sum(), out);
+        write_sample(&[name, "_sum"], &[labels], histogram.interval_sum, out);
+        write_sample(
+            &[name, "_count"],
+            &[labels],
+            histogram.interval.iter().sum::<u64>(),
+            out,
+        );
         return;
     }
     let mut below = 0;
-    for (bound, count) in histogram.bounds.iter().zip(&histogram.counts) {
+    for (bound, count) in bounds.show(&histogram.bounds).iter().zip(&histogram.counts) {
         below += count;
-        let labels = join(labels, &label("le", &bound.to_string()));
-        let _ = writeln!(out, "{name}_bucket{{{labels}}} {below}");
+        write_sample(&[name, "_bucket"], &[labels, comma, bound], below, out);
     }
     let count = histogram.count();
-    let _ = writeln!(out, "{name}_bucket{{{}}} {count}", join(labels, "le=\"+Inf\""));
-    write_value(&format!("{name}_sum"), labels, histogram.sum, out);
-    write_value(&format!("{name}_count"), labels, count, out);
+    write_sample(&[name, "_bucket"], &[labels, comma, "le=\"+Inf\""], count, out);
+    write_sample(&[name, "_sum"], &[labels], histogram.sum, out);
+    write_sample(&[name, "_count"], &[labels], count, out);
 }

@@ -14,6 +14,8 @@ use crate::stats::schema::Kind;
 
 /// Where metrics with labels stand among the groups: their names all begin so.
 const LABELLED: &str = "istiocustom.";
+/// Bytes that most stats' names have after their group's.
+const OWN_NAME: usize = 48;
 /// Series with labels taken for one chunk; their names are long.
 const LABELLED_PER_CHUNK: usize = 128;
 
@@ -61,9 +63,10 @@ impl Order {
     }
 
     pub(super) fn compare(self, a: &str, b: &str) -> Ordering {
-        a.bytes()
-            .map(|byte| self.key(byte))
-            .cmp(b.bytes().map(|byte| self.key(byte)))
+        match a.bytes().zip(b.bytes()).find(|(a, b)| a != b) {
+            Some((a, b)) => self.key(a).cmp(&self.key(b)),
+            None => a.len().cmp(&b.len()),
+        }
     }
 
     fn compare_prefixes(self, a: &Prefix, b: &Prefix) -> Ordering {
@@ -117,10 +120,11 @@ impl Walk {
         while self.next < until {
             let from = all.len();
             let run = self.run();
+            let shared = self.groups[run.start].prefix.len();
             for group in run {
                 self.select(group, settings, query, kinds, &mut all);
             }
-            all[from..].sort_by(|a, b| self.order.compare(&a.name, &b.name));
+            all[from..].sort_by(|a, b| self.order.compare(&a.name[shared..], &b.name[shared..]));
         }
         all
     }
@@ -191,7 +195,7 @@ impl Walk {
             if !kinds.contains(&kind) || !query.admits(kind, used) {
                 return;
             }
-            let mut name = String::new();
+            let mut name = String::with_capacity(core.prefix.len() + OWN_NAME);
             core.push_name(&at, &mut name);
             if query.admits_name(&name) && settings.admits(&name) {
                 let place = Place::Group { group, at };

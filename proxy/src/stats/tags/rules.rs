@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use regex_automata::meta;
+use smallvec::SmallVec;
 
 use super::Cut;
 
@@ -19,6 +20,8 @@ pub(super) enum Find {
     /// Tokens in a row, then at least one more: `*` is any token, `$` the one that is cut out with its dot.
     Path(&'static str),
     By(fn(&str) -> Option<Cut>),
+    /// As `By`, for names in which `.ssl.` stands under a listener or a cluster.
+    Tls(fn(&str) -> Option<Cut>),
     Regex(meta::Regex),
 }
 
@@ -39,10 +42,18 @@ impl Default {
         }
     }
 
+    const fn tls(tag: &'static str, first: Option<&'static str>, find: fn(&str) -> Option<Cut>) -> Self {
+        Self {
+            tag,
+            first,
+            find: Find::Tls(find),
+        }
+    }
+
     pub(super) fn first_token(&self) -> Option<&'static str> {
         match self.find {
             Find::Path(path) => path.split('.').next().filter(|first| !matches!(*first, "$" | "*")),
-            Find::By(_) | Find::Regex(_) => self.first,
+            Find::By(_) | Find::Tls(_) | Find::Regex(_) => self.first,
         }
     }
 }
@@ -51,13 +62,13 @@ impl Default {
 pub(super) const DEFAULTS: &[Default] = &[
     Default::by("envoy.response_code", None, response_code),
     Default::by("envoy.response_code_class", None, response_code_class),
-    Default::by("envoy.ssl_cipher", Some("listener"), |name| {
+    Default::tls("envoy.ssl_cipher", Some("listener"), |name| {
         tls_leaf(name, ".ssl.ciphers.")
     }),
-    Default::by("envoy.ssl_curve", None, |name| tls_leaf(name, ".ssl.curves.")),
-    Default::by("envoy.ssl_sigalg", None, |name| tls_leaf(name, ".ssl.sigalgs.")),
-    Default::by("envoy.ssl_version", None, tls_version),
-    Default::by("cipher_suite", Some("cluster"), cluster_cipher),
+    Default::tls("envoy.ssl_curve", None, |name| tls_leaf(name, ".ssl.curves.")),
+    Default::tls("envoy.ssl_sigalg", None, |name| tls_leaf(name, ".ssl.sigalgs.")),
+    Default::tls("envoy.ssl_version", None, tls_version),
+    Default::tls("cipher_suite", Some("cluster"), cluster_cipher),
     Default::by("envoy.http_conn_manager_prefix", Some("listener"), listener_http),
     Default::by("envoy.worker_id", None, worker_id),
     Default::by("envoy.listener_address", Some("listener"), listener_address),
@@ -67,7 +78,7 @@ pub(super) const DEFAULTS: &[Default] = &[
     }),
     Default::by("envoy.rbac_policy_name", Some("http"), rbac_policy),
     Default::by("envoy.rbac_http_prefix", Some("http"), rbac_prefix),
-    Default::by("envoy.tls_certificate", None, certificate),
+    Default::tls("envoy.tls_certificate", None, certificate),
     Default::path("envoy.xds_resource_name", "sds.$"),
     Default::path("envoy.grpc_bridge_method", "cluster.*.grpc.*.$"),
     Default::path("envoy.http_user_agent", "http.*.user_agent.$"),
@@ -104,19 +115,36 @@ fn token(name: &str, at: usize) -> Option<Range<usize>> {
     (end > at).then_some(at..end)
 }
 
-pub(super) fn on_path(path: &str, name: &str) -> Option<Cut> {
-    let mut at = 0;
+/// Where the dots of a name are.
+pub(super) type Dots = SmallVec<[usize; 12]>;
+
+pub(super) fn dots(name: &str) -> Dots {
+    memchr::memchr_iter(b'.', name.as_bytes()).collect()
+}
+
+pub(super) fn on_path(path: &str, name: &str, dots: &[usize]) -> Option<Cut> {
+    let mut start = 0;
     let mut cut = None;
-    for step in path.split('.') {
-        let token = token(name, at)?;
-        at = token.end + 1;
+    let mut steps = path;
+    for &end in dots {
+        let (step, left) = steps.split_once('.').unwrap_or((steps, ""));
         match step {
+            _ if end == start => return None,
             "*" => {}
-            "$" => cut = Some(with_dot(token)),
-            literal => (name[token] == *literal).then_some(())?,
+            "$" => cut = Some(with_dot(start..end)),
+            literal => (name[start..end] == *literal).then_some(())?,
         }
+        if left.is_empty() {
+            return cut;
+        }
+        (start, steps) = (end + 1, left);
     }
-    cut
+    None
+}
+
+/// Where `stem`, which begins with a dot, is in `name` for the first time.
+fn find(name: &str, stem: &str) -> Option<usize> {
+    memchr::memchr_iter(b'.', name.as_bytes()).find(|&dot| name[dot..].starts_with(stem))
 }
 
 /// `..._rq_503`
@@ -140,13 +168,13 @@ fn response_code_class(name: &str) -> Option<Cut> {
     })
 }
 
-fn is_tls(name: &str) -> bool {
-    name.starts_with("listener.") || name.starts_with("cluster.")
+pub(super) fn is_tls(name: &str) -> bool {
+    (name.starts_with("listener.") || name.starts_with("cluster.")) && find(name, ".ssl.").is_some()
 }
 
 /// What follows `stem` at the name's end, cut with the dot before it.
 fn after_stem(name: &str, stem: &str, fits: fn(u8) -> bool) -> Option<Cut> {
-    let at = name.find(stem)? + stem.len();
+    let at = find(name, stem)? + stem.len();
     let leaf = &name[at..];
     (!leaf.is_empty() && leaf.bytes().all(fits)).then(|| Cut {
         range: at - 1..name.len(),
@@ -163,13 +191,13 @@ fn is_word_or_dash(byte: u8) -> bool {
 }
 
 fn tls_leaf(name: &str, stem: &str) -> Option<Cut> {
-    is_tls(name).then(|| after_stem(name, stem, is_word_or_dash))?
+    after_stem(name, stem, is_word_or_dash)
 }
 
 /// `TLSv1.3` has a dot of its own.
 fn tls_version(name: &str) -> Option<Cut> {
     let cut = after_stem(name, ".ssl.versions.", |byte| is_word(byte) || byte == b'.')?;
-    (is_tls(name) && name[cut.value.clone()].starts_with("TLSv")).then_some(cut)
+    name[cut.value.clone()].starts_with("TLSv").then_some(cut)
 }
 
 /// Unlike a listener's, only below a cluster whose name has no dot.
@@ -182,7 +210,7 @@ fn cluster_cipher(name: &str) -> Option<Cut> {
 /// `listener.<anything>.http.<stat_prefix>.`
 fn listener_http(name: &str) -> Option<Cut> {
     let stem = ".http.";
-    let at = "listener".len() + name.get("listener".len()..)?.find(stem)?;
+    let at = "listener".len() + find(name.get("listener".len()..)?, stem)?;
     (at > "listener".len())
         .then(|| token(name, at + stem.len()))?
         .map(with_dot)
@@ -246,19 +274,20 @@ fn rbac_policy(name: &str) -> Option<Cut> {
     let (head, outcome) = name.rsplit_once('.')?;
     let outcomes = ["allowed", "denied", "shadow_allowed", "shadow_denied"];
     outcomes.contains(&outcome).then_some(())?;
-    on_path("http.*.rbac.policy.$", name)
-        .or_else(|| on_path("http.*.rbac.*.policy.$", name))
+    let dots = dots(name);
+    on_path("http.*.rbac.policy.$", name, &dots)
+        .or_else(|| on_path("http.*.rbac.*.policy.$", name, &dots))
         .filter(|cut| cut.value.end == head.len())
 }
 
 /// `http.<stat_prefix>.rbac.<rules prefix>.`
 fn rbac_prefix(name: &str) -> Option<Cut> {
-    on_path("http.*.rbac.$", name).filter(|cut| name[cut.value.clone()] != *"policy")
+    on_path("http.*.rbac.$", name, &dots(name)).filter(|cut| name[cut.value.clone()] != *"policy")
 }
 
 /// `….ssl.certificate.<name>.`
 fn certificate(name: &str) -> Option<Cut> {
     let stem = ".ssl.certificate.";
-    let at = is_tls(name).then(|| name.find(stem))?? + stem.len();
+    let at = find(name, stem)? + stem.len();
     token(name, at).map(with_dot)
 }
