@@ -66,6 +66,14 @@ const START: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_micros(200);
 
 impl Program {
+    /// Takes the program's file out of the page cache. What was just written lies there in larger pieces than what is read
+    /// when it runs, and the kernel maps it in those: a proxy then has a megabyte more of its code in memory, or not.
+    pub fn read_anew(&self) -> anyhow::Result<()> {
+        let file = File::open(&self.path).with_context(|| self.path.display().to_string())?;
+        file.sync_all()?;
+        Ok(rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)?)
+    }
+
     /// Starts the proxy on the cores `cores` (as taskset writes them) and waits until it is ready.
     pub fn start(&self, setup: &Setup, cores: &str, dir: &Path) -> anyhow::Result<Running> {
         let address = free_address()?;

@@ -75,7 +75,10 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             continue;
         }
         match install::find(*kind, args.pillion.as_deref()) {
-            Ok(program) => programs.push(program),
+            Ok(program) => {
+                program.read_anew()?;
+                programs.push(program);
+            }
             Err(error) if *kind == Kind::Pillion => return Err(error),
             Err(error) => {
                 eprintln!("{} is absent: {error:#}", kind.name());
