@@ -14,10 +14,10 @@ use crate::stats::schema::Kind;
 
 /// Where metrics with labels stand among the groups: their names all begin so.
 const LABELLED: &str = "istiocustom.";
-/// Bytes that most stats' names have after their group's.
-const OWN_NAME: usize = 48;
 /// Series with labels taken for one chunk; their names are long.
 const LABELLED_PER_CHUNK: usize = 128;
+/// Bytes of room for a stat's name after its group's; longer ones are moved.
+const OWN_NAME: usize = 48;
 
 /// What names are compared by.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -309,6 +309,13 @@ fn labels_past_the_cap_share_one_series() {
     );
 }
 
+#[test]
+fn what_would_end_a_label_is_escaped() {
+    let name = "cluster.a\"b\\c\nd.upstream_rq_503";
+    let shown = r#"envoy_cluster_upstream_rq{envoy_response_code="503",envoy_cluster_name="a\"b\\c\nd"}"#;
+    assert_eq!(store().prometheus_name(name), shown);
+}
+
 proptest::proptest! {
     #![proptest_config(proptest::prelude::ProptestConfig::with_cases(32))]
 
