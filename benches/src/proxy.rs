@@ -66,8 +66,8 @@ const START: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_micros(200);
 
 impl Program {
-    /// Takes the program's file out of the page cache. What was just written lies there in larger pieces than what is read
-    /// when it runs, and the kernel maps it in those: a proxy then has a megabyte more of its code in memory, or not.
+    /// Takes the program's file out of the page cache, so that it is read when it runs. Of a file that was only just written
+    /// an idle Pillion had a megabyte more of its code in memory: 2.9 instead of 2.0 MB, the same bytes.
     pub fn read_anew(&self) -> anyhow::Result<()> {
         let file = File::open(&self.path).with_context(|| self.path.display().to_string())?;
         file.sync_all()?;
