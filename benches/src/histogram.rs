@@ -28,6 +28,13 @@ impl Histogram {
         self.total += 1;
     }
 
+    pub fn add(&mut self, other: &Self) {
+        for (count, more) in self.counts.iter_mut().zip(&other.counts) {
+            *count += more;
+        }
+        self.total += other.total;
+    }
+
     pub fn count(&self) -> u64 {
         self.total
     }

@@ -162,10 +162,8 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // A master that is killed leaves its workers behind.
-        let mut pids = self.pids();
-        pids.reverse();
-        for pid in pids {
+        // The master first, which would start others for workers that are gone; without it they stay, so they follow.
+        for pid in self.pids() {
             if let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) {
                 let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
             }

@@ -28,6 +28,13 @@ struct Connection {
     answer: Option<(usize, usize)>,
 }
 
+impl Connection {
+    /// Not before the request is here whole: a client that had its answer early would send the next one behind the rest.
+    fn is_answering(&self) -> bool {
+        self.body == 0 && self.answer.is_some()
+    }
+}
+
 struct Origin {
     poll: Poll,
     listener: TcpListener,
@@ -100,7 +107,7 @@ impl Origin {
         let Some(connection) = self.connections.get_mut(&key) else {
             return Ok(());
         };
-        if connection.answer.is_some() {
+        if connection.is_answering() {
             return write(connection, &self.answers, &self.poll, key);
         }
         let count = match connection.stream.read(scratch) {
@@ -130,7 +137,7 @@ impl Origin {
             bytes = &[];
         }
         connection.partial.extend_from_slice(bytes);
-        if connection.body == 0 && connection.answer.is_some() {
+        if connection.is_answering() {
             return write(connection, &self.answers, &self.poll, key);
         }
         Ok(())
