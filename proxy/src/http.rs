@@ -18,7 +18,6 @@ pub mod local_reply;
 pub mod message;
 pub mod response;
 pub mod stream;
-pub mod timer;
 pub mod tracing;
 
 use crate::{

@@ -16,6 +16,7 @@ pub mod listener;
 pub mod network;
 pub mod route;
 pub mod tcp;
+pub mod timer;
 pub mod tls;
 pub mod trace;
 

@@ -25,6 +25,7 @@ use crate::{
     listener::accept,
     snapshot::Snapshot,
     stats, sys,
+    tcp::copy,
     trace::{Tracer, sender::SpanSender},
     upstream::LocalCluster,
 };
@@ -238,6 +239,7 @@ pub async fn run(worker: Rc<Worker>, mut commands: Commands) {
 fn quiet() {
     h1::forget();
     decimal::forget();
+    copy::forget();
     sys::release_thread_cache();
     sys::release_stack();
 }

@@ -22,7 +22,6 @@ pub use counted::Counted;
 use super::{
     CodecType, HttpConnectionManager,
     codec::{h1, h2},
-    timer::Timer,
 };
 use crate::{
     cluster::Http2Keepalive,
@@ -30,6 +29,7 @@ use crate::{
     io,
     stats::{Group, HttpStat},
     stream_info::ConnectionInfo,
+    timer::Timer,
     worker::Worker,
 };
 

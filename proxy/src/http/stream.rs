@@ -13,7 +13,6 @@ use super::{
     local_reply::LocalReply,
     message::{Frame, Protocol, RequestHead, ResponseHead},
     response,
-    timer::Timer,
     tracing::{self, Spans},
 };
 use crate::{
@@ -23,6 +22,7 @@ use crate::{
     route::per_filter::{self, PerRoute},
     stats::{Group, HttpStat},
     stream_info::{ConnectionInfo, StreamInfo},
+    timer::Timer,
     worker::Worker,
 };
 

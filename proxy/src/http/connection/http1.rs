@@ -18,10 +18,10 @@ use crate::{
         local_reply::LocalReply,
         message::{Protocol, RequestHead},
         stream::{Stream, StreamEnd},
-        timer::Timer,
     },
     io,
     stats::HttpStat,
+    timer::Timer,
 };
 
 /// Envoy's `response_code_details` of a head that took too long.

@@ -8,10 +8,10 @@ use crate::{
     http::{
         codec::{CodecError, ServerStream, h2},
         stream::{self, Stream},
-        timer::Timer,
     },
     io,
     stats::HttpStat,
+    timer::Timer,
 };
 
 impl Connection {

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{http::timer::Timer, route::timeout::Timeouts};
+use crate::{route::timeout::Timeouts, timer::Timer};
 
 /// Which limit was reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -15,6 +15,11 @@ use tokio::time::{Sleep, sleep_until};
 pub struct Timer(Option<Pin<Box<Sleep>>>);
 
 impl Timer {
+    /// Whether it wakes the task that last polled it, and only after `now`: while a deadline only moves away, that is enough.
+    pub fn wakes_after(&self, now: Instant) -> bool {
+        self.0.as_ref().is_some_and(|sleep| sleep.deadline() > now.into())
+    }
+
     /// Ready once `deadline` has passed; otherwise the task wakes then, or earlier to look again.
     pub fn poll(&mut self, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
         let deadline = deadline.into();
