@@ -20,7 +20,7 @@ pub type Sample = (Metric, f64);
 /// How far a job is with one proxy.
 pub enum Step {
     Done(Vec<Sample>),
-    /// Nothing but time is needed until then: other proxies settle meanwhile. The proxies belong to what follows.
+    /// Nothing is done until then: other proxies settle, or have their turn, meanwhile. The proxies belong to what follows.
     Settle(Instant, Next),
 }
 
@@ -90,7 +90,7 @@ impl Job {
 
     pub fn run(&self, bench: &mut Bench, program: Option<&Program>) -> anyhow::Result<Step> {
         let samples = match (self.measure, program) {
-            (Measure::Requests(r), program) => requests::measure(bench, self.name, r, program)?,
+            (Measure::Requests(r), program) => return requests::measure(bench, self.name, r, program),
             (Measure::Latency(r), program) => requests::latency(bench, self.name, r, program)?,
             (_, None) => Vec::new(),
             (Measure::Handshakes, Some(program)) => connections::handshakes(bench, program)?,

@@ -19,18 +19,16 @@ pub enum Pace {
 }
 
 /// What a run saw.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Outcome {
     pub latencies: Histogram,
     pub elapsed: Duration,
 }
 
 impl Outcome {
-    fn new() -> Self {
-        Self {
-            latencies: Histogram::default(),
-            elapsed: Duration::ZERO,
-        }
+    pub fn add(&mut self, other: &Self) {
+        self.latencies.add(&other.latencies);
+        self.elapsed += other.elapsed;
     }
 
     pub fn per_second(&self) -> f64 {

@@ -1,6 +1,9 @@
 //! What the kernel accounts to a process and its children: CPU time and memory.
 
-use std::{fs, ops::Sub};
+use std::{
+    fs,
+    ops::{AddAssign, Sub},
+};
 
 /// CPU time in nanoseconds, user and system.
 #[derive(Debug, Clone, Copy, Default)]
@@ -11,6 +14,12 @@ impl Sub for Cpu {
 
     fn sub(self, earlier: Self) -> Self {
         Self(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl AddAssign for Cpu {
+    fn add_assign(&mut self, other: Self) {
+        self.0 += other.0;
     }
 }
 

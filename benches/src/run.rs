@@ -180,7 +180,7 @@ fn measure(bench: &mut Bench, jobs: &[&'static Job], rounds: usize, skipped: &mu
                 };
                 settling.push_back((kind, step));
             }
-            // What only needs time has it together; the others are done.
+            // What only needs time has it together, and what is measured in turns has them.
             while let Some((kind, step)) = settling.pop_front() {
                 match step {
                     Ok(Step::Done(samples)) => record(kind, Ok(samples)),

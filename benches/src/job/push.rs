@@ -120,7 +120,7 @@ impl Windows {
         let after = by_role(proxy);
         self.latencies.add(&outcome.latencies);
         for (sum, (after, before)) in self.cpu.iter_mut().zip(after.into_iter().zip(before)) {
-            sum.0 += (after - before).0;
+            *sum += after - before;
         }
         Ok(())
     }
@@ -136,7 +136,7 @@ fn by_role(proxy: &Running) -> [Cpu; 3] {
             name if name.starts_with("wrk:") => 1,
             _ => 2,
         };
-        roles[role].0 += cpu.0;
+        roles[role] += cpu;
     }
     roles
 }

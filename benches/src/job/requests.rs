@@ -1,11 +1,14 @@
 //! Requests through a proxy, or through two with mTLS between them.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
-use super::{Metric, Sample, metric};
+use super::{Metric, Sample, Step, metric};
 use crate::{
     load::{Outcome, Pace, exchange, exchange::Exchange, http2},
-    process,
+    process::{self, Cpu},
     proxy::{
         Kind, Program, Running,
         config::{Protocol, Setup},
@@ -65,6 +68,8 @@ const QUANTILES: [f64; 4] = [0.5, 0.9, 0.99, 0.999];
 
 /// Pools fill, caches warm.
 const WARM: Duration = Duration::from_millis(400);
+/// In which a load is measured, at each pace.
+const TURNS: u32 = 5;
 /// The fixed rate, as a fraction of what Envoy does at saturation.
 const PACE_OF_ENVOY: f64 = 0.6;
 
@@ -158,44 +163,109 @@ pub fn measure(
     job: &'static str,
     requests: Requests,
     program: Option<&Program>,
-) -> anyhow::Result<Vec<Sample>> {
+) -> anyhow::Result<Step> {
     let rate = if requests.paced {
         Some(pace(bench, job, &requests)?)
     } else {
         None
     };
     let way = Way::start(bench, &requests, program)?;
-    let mut samples = vec![(RSS_BEFORE, process::memory(&way.pids()).rss as f64)];
+    let samples = vec![(RSS_BEFORE, process::memory(&way.pids()).rss as f64)];
     let mut client = Client::connect(way.address, &requests)?;
     client.run(Pace::Saturate, WARM)?;
     // Only now: nginx listens before it has workers.
     let pids = way.pids();
-    let before = process::cpu(&pids);
-    let outcome = client.run(Pace::Saturate, bench.duration)?;
-    let used = process::cpu(&pids) - before;
-    samples.push((CPU, used.0 as f64 / 1_000.0 / outcome.latencies.count() as f64));
-    samples.push((RATE, outcome.per_second()));
-    samples.extend(quantiles(SATURATED, &outcome));
-    samples.push((RSS_DURING, process::memory(&pids).rss as f64));
-    if let Some(rate) = rate {
-        let before = process::cpu(&pids);
-        let outcome = client.run(Pace::PerSecond(rate), bench.duration)?;
-        let used = process::cpu(&pids) - before;
-        samples.push((CPU_PACED, used.0 as f64 / 1_000.0 / outcome.latencies.count() as f64));
-        samples.push((PACE, rate));
-        samples.extend(quantiles(PACED, &outcome));
+    let turns = Turns {
+        way,
+        client,
+        pids,
+        rate,
+        taken: 0,
+        saturated: Used::default(),
+        paced: Used::default(),
+        samples,
+    };
+    Ok(turns.settle())
+}
+
+/// A proxy under load, in turns with the others: what the machine does meanwhile meets all of them alike.
+struct Turns {
+    way: Way,
+    client: Client,
+    pids: Vec<u32>,
+    rate: Option<f64>,
+    taken: u32,
+    saturated: Used,
+    paced: Used,
+    samples: Vec<Sample>,
+}
+
+impl Turns {
+    fn settle(self) -> Step {
+        Step::Settle(Instant::now(), Box::new(|bench| self.next(bench)))
     }
-    drop(client);
-    // The proxy notices that the connections are closed.
-    std::thread::sleep(WARM);
-    let memory = process::memory(&pids);
-    samples.push((RSS_AFTER, memory.rss as f64));
-    samples.push((PSS_AFTER, memory.pss as f64));
-    if program.is_none() {
-        // There is no process to account.
-        samples.retain(|(metric, _)| !metric.name.contains("CPU") && !metric.name.contains("SS "));
+
+    fn next(mut self, bench: &Bench) -> anyhow::Result<Step> {
+        let length = bench.duration / TURNS;
+        match self.rate {
+            _ if self.taken < TURNS => self
+                .saturated
+                .add(&mut self.client, &self.pids, Pace::Saturate, length)?,
+            Some(rate) if self.taken < 2 * TURNS => {
+                let pace = Pace::PerSecond(rate);
+                self.paced.add(&mut self.client, &self.pids, pace, length)?;
+            }
+            _ => return Ok(Step::Done(self.end())),
+        }
+        self.taken += 1;
+        if self.taken == TURNS {
+            self.samples.push((RSS_DURING, process::memory(&self.pids).rss as f64));
+        }
+        Ok(self.settle())
     }
-    Ok(samples)
+
+    fn end(self) -> Vec<Sample> {
+        let mut samples = self.samples;
+        samples.push((CPU, self.saturated.cpu_per_request()));
+        samples.push((RATE, self.saturated.outcome.per_second()));
+        samples.extend(quantiles(SATURATED, &self.saturated.outcome));
+        if let Some(rate) = self.rate {
+            samples.push((CPU_PACED, self.paced.cpu_per_request()));
+            samples.push((PACE, rate));
+            samples.extend(quantiles(PACED, &self.paced.outcome));
+        }
+        drop(self.client);
+        // The proxy notices that the connections are closed.
+        std::thread::sleep(WARM);
+        let memory = process::memory(&self.pids);
+        samples.push((RSS_AFTER, memory.rss as f64));
+        samples.push((PSS_AFTER, memory.pss as f64));
+        if self.way.proxies.is_empty() {
+            // There is no process to account.
+            samples.retain(|(metric, _)| !metric.name.contains("CPU") && !metric.name.contains("SS "));
+        }
+        samples
+    }
+}
+
+/// What a load saw in all its turns, and the CPU time that it cost the proxies.
+#[derive(Default)]
+struct Used {
+    outcome: Outcome,
+    cpu: Cpu,
+}
+
+impl Used {
+    fn add(&mut self, client: &mut Client, pids: &[u32], pace: Pace, length: Duration) -> anyhow::Result<()> {
+        let before = process::cpu(pids);
+        self.outcome.add(&client.run(pace, length)?);
+        self.cpu += process::cpu(pids) - before;
+        Ok(())
+    }
+
+    fn cpu_per_request(&self) -> f64 {
+        self.cpu.0 as f64 / 1_000.0 / self.outcome.latencies.count() as f64
+    }
 }
 
 /// Only latency, at the fixed rate, for longer.

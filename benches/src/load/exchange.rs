@@ -121,7 +121,7 @@ impl Client {
     pub fn run(&mut self, pace: Pace, duration: Duration) -> anyhow::Result<Outcome> {
         // Else the kernel may wake this thread 50 us late, which would count as latency.
         rustix::thread::set_current_timer_slack(Some(NonZeroU64::MIN))?;
-        let mut outcome = Outcome::new();
+        let mut outcome = Outcome::default();
         let start = Instant::now();
         let end = start + duration;
         let mut idle: VecDeque<usize> = (0..self.connections.len()).collect();

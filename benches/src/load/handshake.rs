@@ -20,7 +20,7 @@ pub fn run(address: SocketAddr, tls: &ClientContext, clients: usize, duration: D
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let start = Instant::now();
     let end = start + duration;
-    let mut outcome = Outcome::new();
+    let mut outcome = Outcome::default();
     LocalSet::new().block_on(&runtime, async {
         let client = || {
             let tls = tls.clone();

@@ -74,7 +74,7 @@ impl Client {
             end: start + duration,
             pace,
             next: RefCell::new(0),
-            outcome: RefCell::new(Outcome::new()),
+            outcome: RefCell::new(Outcome::default()),
         });
         self.local.block_on(&self.runtime, async {
             let tasks: Vec<_> = (0..self.streams)
